@@ -1,0 +1,196 @@
+"""The calls of the control plane, once, for every transport: parameters in, JSON data out, errors of ours raised."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from gateway import __version__
+from gateway.admin import schemas
+from gateway.admin.errors import BadRequestError, NotFoundError, RefusedError
+from gateway.admin.schema import config_schema
+from gateway.admin.services import Services
+from gateway.admin.views import Views
+from gateway.config import file
+from gateway.config.edit import Edit, merge_patch, parse_patch, redacted_text, replacement
+from gateway.errors import ConfigError, UnavailableError
+from gateway.process.changes import LIFECYCLE, Write
+from gateway.requests import new_id
+from statemachine import Event, Refusal, Step
+from statemachine.channel import By, Restart, Start, Stop, is_running, is_settled
+from statemachine.lifecycle_events import RestartCancelled, RestartRequested, Ticket
+
+SETTLE_PATIENCE = 45.0
+MAX_DELAY_MS = 60_000
+
+
+class Api:
+    """Each method is one call. What it returns is redacted by the transport."""
+
+    def __init__(self, services: Services, views: Views) -> None:
+        self._services = services
+        self.views = views
+
+    def now(self) -> int:
+        return self._services.clock.wall_ms()
+
+    # Config
+
+    async def config_get(self) -> dict[str, Any]:
+        """The file as it is: text, parsed, and what is wrong with it, without secrets."""
+        services = self._services
+        path = services.changes.path
+        answer: dict[str, Any] = {"path": str(path), "exists": path.exists(), "valid": False, "raw": None, "parsed": None}
+        answer |= {"config": None, "hash": None, "issues": []}
+        try:
+            raw = await asyncio.to_thread(file.read, path)
+            answer |= {"hash": file.revision_of(raw), "raw": services.redactor.text(raw.decode("utf-8", "replace"))}
+            revision = await services.changes.load()
+            text = await asyncio.to_thread(redacted_text, revision.raw, revision.config, services.redactor)
+            parsed = file.parse(text.encode())
+            answer |= {"raw": text, "parsed": parsed, "config": revision.config.model_dump(mode="json"), "valid": True}
+            answer["hash"] = revision.id
+        except ConfigError as error:
+            answer["issues"] = [{k: v for k, v in vars(issue).items() if v is not None} for issue in error.issues]
+        return answer | {"configRevisionHash": answer["hash"], "appliedConfigHash": services.ledger.applied_id}
+
+    async def config_write(
+        self, edit: Edit, base: str | None, requester: str, note: str = "", delay_ms: int | None = None
+    ) -> dict[str, Any]:
+        """Write and see it through; the receipt."""
+        delay = None if delay_ms is None else min(delay_ms, MAX_DELAY_MS) / 1000
+        return await self._services.changes.write(Write(edit, base, requester, note, delay))
+
+    async def config_frame(self, params: schemas.ConfigWrite, requester: str, *, patch: bool) -> dict[str, Any]:
+        """config.set, config.apply and config.patch in the published shape."""
+        edit = merge_patch(parse_patch(params.raw), params.replace_paths) if patch else replacement(params.raw)
+        receipt = await self.config_write(edit, params.base_hash, requester, params.note, params.restart_delay_ms)
+        config = await self.config_get()
+        return {
+            # "ok" to a change of an account means that its new receiver has completed a receive.
+            "ok": all(is_up(result) for result in receipt["plan"]["accounts"].values()),
+            "path": str(self._services.changes.path),
+            "config": config["config"],
+            "hash": receipt["hash"],
+            "changedPaths": receipt["changed_paths"],
+            "noop": receipt["outcome"] == "noop",
+            "receipt": receipt,
+        }
+
+    def config_schema(self) -> dict[str, Any]:
+        return config_schema(self._services.model, __version__)
+
+    # Accounts
+
+    async def account_call(self, verb: str, channel: str, account: str | None) -> dict[str, Any]:
+        """start, stop or restart an account, and wait until it has settled. Raises RefusedError, NotFoundError."""
+        name = self._name(channel, account)
+        answer = await self._services.dispatcher.post(name, self._account_event(verb, name), f"call {verb}")
+        if isinstance(answer, Refusal):
+            raise RefusedError(answer)
+        try:
+            async with asyncio.timeout(SETTLE_PATIENCE):
+                await self._services.dispatcher.until(name, is_settled)
+        except TimeoutError as error:
+            raise UnavailableError(f"{name} has not settled yet; see its state") from error
+        return self.views.account(name) | {"outcome": answer.outcome.value}
+
+    def _account_event(self, verb: str, name: str) -> Event:
+        if verb == "stop":
+            return Stop(By.PERSON, confirm=True)
+        ledger = self._services.ledger
+        run = self._services.accounts.run_of(name, ledger.applied.accounts()[name], ledger.applied_id)
+        return Start(run, By.PERSON) if verb == "start" else Restart(run, By.PERSON)
+
+    def _name(self, channel: str, account: str | None) -> str:
+        accounts = self._services.ledger.applied.accounts()
+        if account is not None and f"{channel}/{account}" in accounts:
+            return f"{channel}/{account}"
+        of_channel = [name for name in accounts if name.startswith(f"{channel}/")]
+        if account is None and len(of_channel) == 1:
+            return of_channel[0]
+        known = ", ".join(of_channel or accounts) or "none"
+        raise NotFoundError(f"there is no account {channel}/{account or '(name one)'}; known: {known}")
+
+    # Restart and requests
+
+    async def restart(self, params: schemas.RestartRequest, requester: str) -> dict[str, Any]:
+        """Ask for a restart. The answer says what became of the asking; the request's id leads to the rest."""
+        services = self._services
+        delay_ms = params.delay_ms
+        if delay_ms is None:
+            delay_ms = services.ledger.applied.gateway.restart.delay_ms
+        due = services.clock.monotonic() + min(delay_ms, MAX_DELAY_MS) / 1000
+        reason = params.reason or "asked for"
+        ticket = Ticket(new_id("restart"), requester, reason, None, due, params.force)
+        answer = await services.dispatcher.post(LIFECYCLE, RestartRequested(ticket), requester)
+        if isinstance(answer, Refusal):
+            raise RefusedError(answer)
+        return self._ticket_answer(ticket, answer)
+
+    def _ticket_answer(self, ticket: Ticket, step: Step) -> dict[str, Any]:
+        pending = self._services.changes.pending_restart()
+        known = self._services.requests.get(ticket.id)
+        return {
+            "id": ticket.id,
+            "outcome": step.outcome.value,
+            "state": step.after,
+            "joined": pending["id"] if pending and pending["id"] != ticket.id else None,
+            "due_in_ms": pending["due_in_ms"] if pending else 0,
+            "request": known.as_dict() if known else None,
+        }
+
+    async def cancel_restart(self, ticket_id: str) -> dict[str, Any]:
+        """Cancel one request. Raises RefusedError when it is not open any more, NotFoundError when it never was."""
+        if self._services.requests.get(ticket_id) is None:
+            raise NotFoundError(f"there is no request {ticket_id}")
+        answer = await self._services.dispatcher.post(LIFECYCLE, RestartCancelled(ticket_id), "cancel")
+        if isinstance(answer, Refusal):
+            raise RefusedError(answer)
+        return {"id": ticket_id, "outcome": "cancelled", "state": answer.after}
+
+    def request(self, request_id: str) -> dict[str, Any]:
+        """The outcome of any request. Raises NotFoundError."""
+        request = self._services.requests.get(request_id)
+        if request is None:
+            raise NotFoundError(f"there is no request {request_id}")
+        return request.as_dict()
+
+    # Journal and machines
+
+    def journal(self, params: schemas.JournalList) -> dict[str, Any]:
+        journal = self._services.journal
+        if params.after is None and params.machine is None:
+            entries = journal.newest(params.limit)
+        else:
+            entries = journal.page(params.after or 0, params.limit, params.machine)
+        return {"entries": [entry.as_dict() for entry in entries]}
+
+    # Web chat
+
+    def chat_send(self, params: schemas.ChatSend) -> dict[str, Any]:
+        """Say something to a web chat account. Raises UnavailableError while it is not running."""
+        name, conversation = self._session(params.session_key)
+        if not is_running(self._services.dispatcher.machine(name)):
+            raise UnavailableError(f"{name} is not running; nothing was sent")
+        line = self._services.hub.say(name, conversation, params.message, params.idempotency_key)
+        return {"runId": line.run, "status": "started"}
+
+    def chat_history(self, params: schemas.ChatHistory) -> dict[str, Any]:
+        name, conversation = self._session(params.session_key)
+        lines = self._services.hub.history(name, conversation)[-params.limit :]
+        messages = [{"id": line.id, "role": line.role, "text": line.text, "ts": line.ts} for line in lines]
+        return {"sessionKey": params.session_key, "messages": messages}
+
+    def _session(self, key: str) -> tuple[str, str]:
+        channel, _, rest = key.partition(":")
+        account, _, conversation = rest.partition(":")
+        name = f"{channel}/{account}"
+        if channel != "webchat" or not conversation or name not in self._services.dispatcher.machines():
+            raise BadRequestError(f"no session {key!r}: it is webchat:<account>:<conversation> of an account that exists")
+        return name, conversation
+
+
+def is_up(result: Any) -> bool:
+    """Whether an account of a receipt is where its change was to bring it."""
+    return not isinstance(result, dict) or result["action"] == "stop" or result["state"] == "running"

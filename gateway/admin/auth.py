@@ -1,0 +1,116 @@
+"""The way in: which Host and Origin may speak to us, and with which token.
+
+Trust comes from the token alone. Host and Origin are compared exactly, before anything else is done with a request,
+which is what keeps a web page elsewhere (cross-site requests, DNS rebinding) out even where it runs on this machine.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+from collections import deque
+from collections.abc import Callable, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from gateway.clock import Clock
+from gateway.config.model import Admin, is_loopback
+from gateway.errors import GatewayError
+
+FAILURES = 10
+PERIOD = 60.0
+"""Wrong tokens an address may send in that many seconds."""
+
+
+class ForbiddenError(GatewayError):
+    """The request comes from a place that may not speak to us."""
+
+
+class UnauthorizedError(GatewayError):
+    """No token, or a wrong one. `given` tells which."""
+
+    def __init__(self, *, given: bool) -> None:
+        super().__init__("the token is wrong" if given else "a token is required")
+        self.given = given
+
+
+class TooManyAttemptsError(GatewayError):
+    """Too many wrong tokens from one address. `retry_after` in seconds."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(f"too many wrong tokens; try again in {retry_after:.0f} s")
+        self.retry_after = retry_after
+
+
+def check_place(headers: Mapping[str, str], port: int, admin: Admin) -> None:
+    """Raises ForbiddenError unless Host is ours and Origin, where sent, is ours or allowed."""
+    host = headers.get("Host", "")
+    if not _is_our_host(host, port, admin):
+        raise ForbiddenError(f"the Host {host!r} is not this gateway's")
+    if headers.get("Sec-Fetch-Site", "").lower() == "cross-site":
+        raise ForbiddenError("cross-site requests are refused")
+    origin = headers.get("Origin")
+    if origin is not None and origin != f"http://{host}" and origin not in admin.allowed_origins:
+        raise ForbiddenError(f"the Origin {origin!r} is not allowed; see gateway.admin.allowed_origins")
+
+
+def _is_our_host(host: str, port: int, admin: Admin) -> bool:
+    names = {admin.host, f"[{admin.host}]"}
+    names |= {"127.0.0.1", "localhost", "[::1]"} if is_loopback(admin.host) else set()
+    allowed = {f"{name}:{port}" for name in names}
+    allowed |= {urlsplit(origin).netloc for origin in admin.allowed_origins}
+    # An address, unlike a name, cannot be rebound; a listener for all of them has no name of its own.
+    return host in allowed or (not is_loopback(admin.host) and _is_address(host, port))
+
+
+def _is_address(host: str, port: int) -> bool:
+    name, _, given = host.rpartition(":")
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return given == str(port)
+
+
+class Gatekeeper:
+    """Compares tokens in constant time and counts wrong ones by address."""
+
+    def __init__(self, token: Callable[[], str], clock: Clock) -> None:
+        self._token = token
+        self._clock = clock
+        self._failures: dict[str, deque[float]] = {}
+
+    def check(self, given: str | None, address: str) -> None:
+        """Raises TooManyAttemptsError or UnauthorizedError."""
+        now = self._clock.monotonic()
+        failures = self._failures.get(address, deque())
+        while failures and now - failures[0] >= PERIOD:
+            failures.popleft()
+        if len(failures) >= FAILURES:
+            raise TooManyAttemptsError(PERIOD - (now - failures[0]))
+        if given is not None and hmac.compare_digest(given.encode(), self._token().encode()):
+            self._failures.pop(address, None)
+            return
+        if given is not None:
+            failures.append(now)
+            self._failures[address] = failures
+        raise UnauthorizedError(given=given is not None)
+
+
+def bearer(headers: Mapping[str, str]) -> str | None:
+    scheme, _, token = headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+
+
+def stored_token(state_dir: Path) -> str:
+    """The token in the state folder, made on the first run: readable by the owner alone."""
+    path = state_dir / "admin-token"
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        token = secrets.token_urlsafe(32)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(token + "\n")
+        return token

@@ -1,0 +1,49 @@
+"""What clients are told unasked: each journal entry, and the lifecycle, channel, config and chat events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gateway.admin.services import Services
+from gateway.admin.views import Views
+from gateway.channels.webchat import Line
+from gateway.journal import Entry
+from gateway.process.changes import LIFECYCLE
+
+Broadcast = Callable[[str, dict[str, Any]], None]
+
+
+class Announcer:
+    """Turns journal entries and chat lines into events of the protocol."""
+
+    def __init__(self, services: Services, views: Views, broadcast: Broadcast) -> None:
+        self._services = services
+        self._views = views
+        self._broadcast = broadcast
+        self._chats = 0
+
+    def start(self) -> None:
+        self._services.journal.listen(self._on_entry)
+        self._services.hub.listen(self._on_line)
+
+    def _on_entry(self, entry: Entry) -> None:
+        self._broadcast("journal", entry.as_dict())
+        if entry.kind == "refusal":
+            return
+        if entry.machine == LIFECYCLE:
+            self._broadcast("lifecycle", self._views.lifecycle())
+            if entry.revision:
+                applied = self._services.ledger.applied_id
+                self._broadcast("config", {"revision": entry.revision, "applied": applied, "drift": self._views.drift()})
+        elif entry.machine in self._services.dispatcher.machines():
+            self._broadcast("channel", self._views.account(entry.machine))
+
+    def _on_line(self, name: str, conversation: str, line: Line) -> None:
+        self._chats += 1
+        session = f"{name.replace('/', ':', 1)}:{conversation}"
+        message = {"id": line.id, "role": line.role, "text": line.text, "ts": line.ts}
+        run = line.run.removeprefix("re:") or line.id
+        self._broadcast(
+            "chat", {"runId": run, "sessionKey": session, "seq": self._chats, "state": "final", "message": message}
+        )

@@ -1,0 +1,229 @@
+"""The HTTP side of CONTRACT.md section 4: routes, one way in, and errors as `{"error": {code, message, details}}`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+import statemachine
+from gateway.admin import schemas
+from gateway.admin.api import Api
+from gateway.admin.auth import ForbiddenError, Gatekeeper, TooManyAttemptsError, UnauthorizedError, bearer, check_place
+from gateway.admin.errors import Answer, BadRequestError, NotFoundError, answer_for
+from gateway.admin.services import Services
+from gateway.admin.views import machine_kind
+from gateway.config.edit import merge_patch, parse_patch, replacement
+from gateway.errors import GatewayError
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+PAGE = Path(__file__).parent / "page"
+DIAGRAMS = (Path(statemachine.__file__).parent / "diagrams", Path(statemachine.__file__).parent.parent / "diagrams")
+"""Where the rendered pictures are: in an installed package, and in a checkout."""
+MAX_BODY = 1024 * 1024
+OPEN_PATHS = frozenset({"/", "/ws", "/healthz", "/readyz", "/favicon.ico"})
+"""Served without a token: the page's own files, the probes, and the WebSocket, which signs in by its first frame."""
+BODY_TYPES = frozenset({"application/json", "application/yaml", "application/x-yaml", "text/yaml"})
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+SAFE_HEADERS = {
+    "Content-Security-Policy": CSP,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Http:
+    """Handlers are thin: parse, call the API, answer."""
+
+    def __init__(self, services: Services, api: Api, gatekeeper: Gatekeeper, port: Callable[[], int]) -> None:
+        self._services = services
+        self._api = api
+        self._gatekeeper = gatekeeper
+        self._port = port
+
+    def routes(self) -> list[web.RouteDef]:
+        account = "/api/v1/channels/{channel}/{account}/{verb:start|stop|restart}"
+        return [
+            web.get("/page/{name}", self.page_file),
+            web.get("/healthz", self.health),
+            web.get("/readyz", self.ready),
+            web.get("/api/v1/status", self.status),
+            web.get("/api/v1/config", self.config),
+            web.put("/api/v1/config", self.put_config),
+            web.patch("/api/v1/config", self.patch_config),
+            web.get("/api/v1/config/schema", self.schema),
+            web.get("/api/v1/channels", self.channels),
+            web.post(account, self.account_call),
+            web.post("/api/v1/restart", self.restart),
+            web.delete("/api/v1/restart/{id}", self.cancel_restart),
+            web.get("/api/v1/requests/{id}", self.request),
+            web.get("/api/v1/journal", self.journal),
+            web.get("/api/v1/machines", self.machines),
+            web.get("/api/v1/machines/{name}.{kind:svg|mmd}", self.machine_picture),
+        ]
+
+    # The way in
+
+    @web.middleware
+    async def gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Place first, then token, then the call; every error of ours becomes its answer here."""
+        try:
+            check_place(request.headers, self._port(), self._services.ledger.applied.gateway.admin)
+            if request.path not in OPEN_PATHS and not request.path.startswith("/page/"):
+                self._gatekeeper.check(bearer(request.headers), request.remote or "")
+            response = await handler(request)
+        except ForbiddenError as error:
+            response = self._error(Answer(403, "forbidden", "", str(error)))
+        except UnauthorizedError as error:
+            response = self._error(Answer(401, "unauthorized", "", str(error)))
+            response.headers["WWW-Authenticate"] = "Bearer"
+        except TooManyAttemptsError as error:
+            response = self._error(Answer(429, "too_many_attempts", "", str(error), retry_after=error.retry_after))
+        except GatewayError as error:
+            response = self._error(answer_for(error))
+        except web.HTTPException as error:
+            response = self._error(Answer(error.status, error.reason.lower().replace(" ", "_"), "", error.reason))
+            response.headers.update({name: error.headers[name] for name in ("Allow",) if name in error.headers})
+        except Exception:  # noqa: BLE001 - a defect of ours must answer, and must not show what it stumbled over
+            log.error("http_failed", method=request.method, path=request.path, exc_info=True)
+            response = self._error(Answer(500, "internal", "", "an internal error; see the log"))
+        if not response.prepared:
+            response.headers.update(SAFE_HEADERS)
+        return response
+
+    def _json(self, data: Any, status: int = 200) -> web.Response:
+        text = json.dumps(self._services.redactor.tree(data), ensure_ascii=False)
+        return web.Response(text=text, status=status, content_type="application/json")
+
+    def _error(self, answer: Answer) -> web.Response:
+        body = {"code": answer.code, "message": answer.message, "details": answer.details}
+        response = self._json({"error": body}, answer.status)
+        if answer.retry_after is not None:
+            response.headers["Retry-After"] = str(max(1, round(answer.retry_after)))
+        if answer.code == "stale_hash":
+            response.headers["ETag"] = f'"{answer.details["currentHash"]}"'
+        return response
+
+    async def _body(self, request: web.Request) -> str:
+        if request.content_type not in BODY_TYPES:
+            raise BadRequestError(f"send application/json or application/yaml, not {request.content_type}")
+        try:
+            return await request.text()
+        except UnicodeDecodeError as error:
+            raise BadRequestError("the body is not UTF-8 text") from error
+
+    async def _json_body(self, request: web.Request) -> Any:
+        text = await self._body(request) if request.can_read_body else "{}"
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise BadRequestError(f"the body is not JSON: {error}") from error
+
+    # The page
+
+    async def page(self, _: web.Request) -> web.StreamResponse:
+        return web.FileResponse(PAGE / "index.html")
+
+    async def page_file(self, request: web.Request) -> web.StreamResponse:
+        files = {path.name: path for path in PAGE.iterdir() if path.is_file()}
+        if request.match_info["name"] not in files:
+            raise NotFoundError(f"there is no file {request.match_info['name']}")
+        return web.FileResponse(files[request.match_info["name"]])
+
+    # Probes and status
+
+    async def health(self, _: web.Request) -> web.Response:
+        return self._json({"ok": True})
+
+    async def ready(self, request: web.Request) -> web.Response:
+        ready, body = self._api.views.readiness(channels=request.query.get("channels") == "all")
+        return self._json({"ready": ready, **body}, 200 if ready else 503)
+
+    async def status(self, _: web.Request) -> web.Response:
+        return self._json(self._api.views.status())
+
+    # Config
+
+    async def config(self, _: web.Request) -> web.Response:
+        config = await self._api.config_get()
+        body = {name: config[name] for name in ("config", "raw", "hash", "path", "issues")}
+        body |= {"revision": config["hash"], "applied": config["appliedConfigHash"]}
+        response = self._json(body)
+        if config["hash"]:
+            response.headers["ETag"] = f'"{config["hash"]}"'
+        return response
+
+    async def put_config(self, request: web.Request) -> web.Response:
+        text = await self._body(request)
+        return await self._write(request, replacement(text))
+
+    async def patch_config(self, request: web.Request) -> web.Response:
+        text = await self._body(request)
+        return await self._write(request, merge_patch(parse_patch(text)))
+
+    async def _write(self, request: web.Request, edit: Callable[[bytes], bytes]) -> web.Response:
+        base = request.headers.get("If-Match", "").removeprefix("W/").strip('"') or None
+        query = schemas.parse_params(schemas.WriteQuery, dict(request.query))
+        requester = f"http {request.remote}"
+        receipt = await self._api.config_write(edit, base, requester, query.note, query.restart_delay_ms)
+        response = self._json(receipt)
+        response.headers["ETag"] = f'"{receipt["hash"]}"'
+        return response
+
+    async def schema(self, _: web.Request) -> web.Response:
+        return self._json(self._api.config_schema())
+
+    # Accounts, restarts, requests
+
+    async def channels(self, _: web.Request) -> web.Response:
+        return self._json({"accounts": self._api.views.accounts()})
+
+    async def account_call(self, request: web.Request) -> web.Response:
+        path = request.match_info
+        return self._json(await self._api.account_call(path["verb"], path["channel"], path["account"]))
+
+    async def restart(self, request: web.Request) -> web.Response:
+        params = schemas.parse_params(schemas.RestartRequest, await self._json_body(request))
+        return self._json(await self._api.restart(params, f"http {request.remote}"), 202)
+
+    async def cancel_restart(self, request: web.Request) -> web.Response:
+        return self._json(await self._api.cancel_restart(request.match_info["id"]))
+
+    async def request(self, request: web.Request) -> web.Response:
+        return self._json(self._api.request(request.match_info["id"]))
+
+    async def journal(self, request: web.Request) -> web.Response:
+        return self._json(self._api.journal(schemas.parse_params(schemas.JournalList, dict(request.query))))
+
+    # Machines
+
+    async def machines(self, _: web.Request) -> web.Response:
+        return self._json({"machines": self._api.views.machines()})
+
+    async def machine_picture(self, request: web.Request) -> web.StreamResponse:
+        name, kind = request.match_info["name"], request.match_info["kind"]
+        machine = machine_kind(name)
+        if machine is None:
+            raise NotFoundError(f"there is no machine {name}")
+        if kind == "svg":
+            picture = next((folder / f"{name}.svg" for folder in DIAGRAMS if (folder / f"{name}.svg").exists()), None)
+            if picture is None:
+                raise NotFoundError(f"no picture of {name} was rendered; ask for {name}.mmd")
+            return web.FileResponse(picture, headers={"Content-Type": "image/svg+xml; charset=utf-8"})
+        # Imported when asked for: drawing is not on the way to the first poll.
+        from statemachine.diagram import mermaid  # noqa: PLC0415
+
+        return web.Response(text=mermaid(machine), content_type="text/plain", charset="utf-8")

@@ -1,0 +1,119 @@
+"""The admin server: one aiohttp application on one listening socket, replaced as a whole by an in-process restart."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+
+from aiohttp import WSCloseCode, web
+
+from gateway.admin.api import Api
+from gateway.admin.auth import Gatekeeper, stored_token
+from gateway.admin.events import Announcer
+from gateway.admin.http import MAX_BODY, Http
+from gateway.admin.methods import Context
+from gateway.admin.services import Services
+from gateway.admin.views import Views
+from gateway.admin.websocket import WebSockets
+
+STOP_GRACE = 0.05
+"""Seconds between closing the listener and the cleanup. aiohttp lets a connection that was accepted in the very turn of
+the cleanup sit out the whole shutdown timeout; after this pause there is none (measured, see FACTS of the design)."""
+DRAIN_TIMEOUT = 5.0
+
+
+class AdminServer:
+    """Implements the lifecycle's `ControlPlane`."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._gatekeeper = Gatekeeper(self._token, services.clock)
+        self._views = Views(services)
+        self._api = Api(services, self._views)
+        self._app = web.Application()
+        self._sockets = WebSockets(services, lambda: Context(self._api, self._app), self._gatekeeper)
+        self._announcer = Announcer(services, self._views, self._sockets.broadcast)
+        self._runner: web.AppRunner | None = None
+        self._site: web.SockSite | None = None
+        self._listener: socket.socket | None = None
+        self._ticking: asyncio.Task[None] | None = None
+        self._leaving = "stop"
+
+    @property
+    def listener(self) -> socket.socket:
+        assert self._listener is not None, "open() comes first"
+        return self._listener
+
+    @property
+    def address(self) -> str:
+        """The address of the page."""
+        host, port = self.listener.getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def _token(self) -> str:
+        token = self._services.ledger.applied.gateway.admin.token
+        return token.get_secret_value() if token else stored_token(self._services.state_dir)
+
+    async def open(self, listener: socket.socket) -> None:
+        """Serve on this listening socket."""
+        self._services.redactor.learn([self._token()])
+        self._announcer.start()
+        self._ticking = asyncio.get_running_loop().create_task(self._sockets.tick())
+        await self._serve(listener)
+
+    async def replace(self, listener: socket.socket) -> Callable[[], Awaitable[None]]:
+        """Serve on another socket from now on, beside the old server; the answer drains the old one."""
+        site, runner, app, old = self._site, self._runner, self._app, self.listener
+        assert site is not None
+        assert runner is not None
+        await self._serve(listener)
+
+        async def drain() -> None:
+            await self._sockets.close_all(WSCloseCode.SERVICE_RESTART, "restart", app)
+            await site.stop()
+            await asyncio.sleep(STOP_GRACE)
+            await runner.cleanup()
+            old.close()
+
+        return drain
+
+    async def _serve(self, listener: socket.socket) -> None:
+        http = Http(self._services, self._api, self._gatekeeper, lambda: listener.getsockname()[1])
+        self._app = web.Application(middlewares=[http.gate], client_max_size=MAX_BODY)
+        self._app.add_routes(http.routes())
+        self._app.router.add_get("/ws", self._sockets.handle)
+        self._app.router.add_get("/", self._root(http))
+        self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=DRAIN_TIMEOUT, handle_signals=False)
+        await self._runner.setup()
+        self._site = web.SockSite(self._runner, listener, backlog=1024)
+        await self._site.start()
+        self._listener = listener
+
+    def _root(self, http: Http) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """`/` is the page for a browser, and the WebSocket for a client of the protocol."""
+
+        async def root(request: web.Request) -> web.StreamResponse:
+            upgrade = request.headers.get("Upgrade", "").lower() == "websocket"
+            return await (self._sockets.handle(request) if upgrade else http.page(request))
+
+        return root
+
+    def announce_shutdown(self, reason: str, restart_expected_ms: int | None) -> None:
+        expected = {} if restart_expected_ms is None else {"restartExpectedMs": restart_expected_ms}
+        self._sockets.broadcast("shutdown", {"reason": reason, **expected})
+
+    async def close(self, deadline: float) -> None:
+        """Stop listening, tell the clients to go, and cut off those that have not gone in time."""
+        if self._ticking is not None:
+            self._ticking.cancel()
+        if self._site is None or self._runner is None:
+            return
+        try:
+            async with asyncio.timeout(deadline):
+                await self._site.stop()
+                await self._sockets.close_all(WSCloseCode.GOING_AWAY, "stop", self._app)
+                await asyncio.sleep(STOP_GRACE)
+                await self._runner.cleanup()
+        except TimeoutError:
+            pass  # what is left is cut off with the process

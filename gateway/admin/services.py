@@ -1,0 +1,43 @@
+"""What the control plane works with, handed over by `app`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.boot import BootRecord
+from gateway.channels.receivers import Receivers
+from gateway.channels.webchat import WebchatHub
+from gateway.clock import Clock
+from gateway.config.ledger import Ledger
+from gateway.config.model import Config
+from gateway.dispatcher import Dispatcher
+from gateway.journal import Journal
+from gateway.messages.pipeline import Pipeline
+from gateway.process.accounts import Accounts
+from gateway.process.changes import Changes
+from gateway.redact import Redactor
+from gateway.requests import Requests
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts, by what they do."""
+
+    dispatcher: Dispatcher
+    journal: Journal
+    changes: Changes
+    ledger: Ledger
+    model: type[Config]
+    accounts: Accounts
+    receivers: Receivers
+    pipeline: Pipeline
+    hub: WebchatHub
+    requests: Requests
+    redactor: Redactor
+    clock: Clock
+    state_dir: Path
+    boot: Callable[[], BootRecord]
+    watching: Callable[[], str]
+    """How the file is watched: inotify, polling or off."""

@@ -1,0 +1,190 @@
+"""What clients are shown. Every answer passes the redactor on its way out; nothing here decides anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.admin.services import Services
+from gateway.process.changes import LIFECYCLE
+from statemachine import MACHINES, Machine
+from statemachine.channel import Channel, is_running
+from statemachine.lifecycle import Lifecycle, is_serving
+
+AnyMachine = Machine[Any, Any]
+
+
+class Views:
+    """Read-only pictures of the running gateway."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    @property
+    def _lifecycle(self) -> AnyMachine:
+        return self._services.dispatcher.machine(LIFECYCLE)
+
+    def status(self) -> dict[str, Any]:
+        services, data = self._services, self._lifecycle.data
+        return {
+            **self.lifecycle(),
+            "boot": services.boot().id,
+            "boot_at": services.boot().at,
+            "name": services.ledger.applied.gateway.name,
+            "config": {
+                "path": str(services.changes.path),
+                "on_disk": data.known or services.ledger.accepted.id,
+                "accepted": services.ledger.accepted.id,
+                "applied": services.ledger.applied_id,
+                "drift": self.drift(),
+                "watching": services.watching(),
+                "issues": services.changes.issues,
+            },
+            "restarts": data.restarts,
+            "accounts": self.accounts(),
+            "pending": {"messages": services.pipeline.in_flight, "unmatched": services.pipeline.unmatched},
+        }
+
+    def lifecycle(self) -> dict[str, Any]:
+        machine, now = self._lifecycle, self._services.clock.monotonic()
+        return {
+            "state": machine.state.value,
+            "since": self._services.journal.moved_at(LIFECYCLE),
+            "waiting": machine.data.waiting.value,
+            "tickets": [
+                {
+                    "id": ticket.id,
+                    "requester": ticket.requester,
+                    "reason": ticket.reason,
+                    "revision": ticket.revision,
+                    "due_in_ms": max(0, round((max(ticket.due_at, machine.data.cooled_at) - now) * 1000)),
+                }
+                for ticket in machine.data.tickets
+            ],
+            "degraded": self.degraded(),
+            "allowed": list(machine.allowed),
+        }
+
+    def drift(self) -> bool:
+        """Whether what is on disk is not what runs."""
+        data = self._lifecycle.data
+        return bool(data.known) and data.known != data.applied
+
+    def degraded(self) -> list[dict[str, str]]:
+        """Why all is not well, each reason with its remedy."""
+        reasons = []
+        if self._lifecycle.data.rejected is not None:
+            why = "; ".join(issue["message"] for issue in self._services.changes.issues) or "the file cannot be used"
+            reasons.append({"reason": "config_rejected", "detail": why, "remedy": "mend the config file"})
+        elif self.drift():
+            detail = "the file differs from what runs"
+            reasons.append({"reason": "drift", "detail": detail, "remedy": "restart, or put the file back"})
+        for name, machine in self._channels().items():
+            if machine.state in type(machine).failed:
+                detail = f"{name} is {machine.state.value}: {machine.data.last_error or 'it does not end'}"
+                remedy = "mend the account's settings, or start it by hand once the cause is gone"
+                reasons.append({"reason": "channel_failed", "detail": detail, "remedy": remedy})
+        return reasons
+
+    # Accounts
+
+    def _channels(self) -> dict[str, AnyMachine]:
+        machines = self._services.dispatcher.machines()
+        return {name: machine for name, machine in machines.items() if isinstance(machine, Channel)}
+
+    def account(self, name: str) -> dict[str, Any]:
+        """One account. Raises KeyError when there is none."""
+        machine = self._services.dispatcher.machine(name)
+        channel, account = name.split("/", 1)
+        settings = self._services.ledger.applied.accounts().get(name)
+        return {
+            "channel": channel,
+            "account": account,
+            "enabled": settings is not None and settings.enabled,
+            "state": machine.state.value,
+            "since": self._services.journal.moved_at(name),
+            "generation": machine.data.generation,
+            "last_receive_ms": self._services.receivers.last_receive(name),
+            "held": machine.data.held,
+            "attempts": machine.data.attempts,
+            "conflicts": len(machine.data.conflicts),
+            "error": machine.data.last_error or None,
+            "allowed": list(machine.allowed),
+        }
+
+    def accounts(self) -> list[dict[str, Any]]:
+        return [self.account(name) for name in self._channels()]
+
+    def channels_status(self, channel: str | None) -> dict[str, Any]:
+        """channels.status in the published shape."""
+        accounts: dict[str, list[dict[str, Any]]] = {}
+        for account in self.accounts():
+            if channel in (None, account["channel"]):
+                accounts.setdefault(account["channel"], []).append(_published(account))
+        return {
+            "ts": self._services.clock.wall_ms(),
+            "channelOrder": list(accounts),
+            "channelLabels": {name: name.capitalize() for name in accounts},
+            "channels": {name: {"configured": True} for name in accounts},
+            "channelAccounts": accounts,
+            "channelDefaultAccountId": {name: items[0]["accountId"] for name, items in accounts.items()},
+        }
+
+    # Readiness
+
+    def readiness(self, *, channels: bool) -> tuple[bool, dict[str, Any]]:
+        """The three stages, and whether what was asked for is ready."""
+        serves = is_serving(self._lifecycle)
+        enabled = self._services.ledger.applied.accounts()
+        all_run = all(is_running(machine) for name, machine in self._channels().items() if enabled[name].enabled)
+        stages = {"live": True, "control": serves, "channels": serves and all_run}
+        return stages["channels" if channels else "control"], {"stages": stages, "state": self._lifecycle.state.value}
+
+    # Machines
+
+    def machines(self) -> list[dict[str, Any]]:
+        """The tables as data, with where each running instance of them is."""
+        return [self._machine(kind) for kind in MACHINES]
+
+    def _machine(self, kind: type[AnyMachine]) -> dict[str, Any]:
+        instances = {
+            name: machine.state.value
+            for name, machine in self._services.dispatcher.machines().items()
+            if isinstance(machine, kind)
+        }
+        return {
+            "name": kind.kind,
+            "initial": kind.initial.value,
+            "states": [state.value for state in kind.states],
+            "rows": [
+                {
+                    "trigger": row.on.trigger,
+                    "sources": [state.value for state in row.sources],
+                    "dest": row.dest.value if row.dest else None,
+                    "guards": list(row.guards),
+                    "effects": list(row.effects),
+                    "outcome": row.outcome.value,
+                }
+                for row in kind.table
+            ],
+            "instances": instances,
+        }
+
+
+def machine_kind(name: str) -> type[AnyMachine] | None:
+    return {kind.kind: kind for kind in (Lifecycle, Channel)}.get(name)
+
+
+def _published(account: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "accountId": account["account"],
+        "enabled": account["enabled"],
+        "configured": True,
+        "running": account["last_receive_ms"] is not None,
+        "connected": account["last_receive_ms"] is not None,
+        "reconnectAttempts": account["attempts"],
+        "healthState": account["state"],
+        "lastTransportActivityAt": account["last_receive_ms"],
+        "lastError": account["error"],
+        "generation": account["generation"],
+        "allowed": account["allowed"],
+    }

@@ -1,0 +1,214 @@
+"""The one place that builds and connects everything. Read it to learn what there is and how it hangs together."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import structlog
+
+from gateway.boot import new_boot
+from gateway.channels.base import Adapter
+from gateway.channels.receivers import FENCE_TIMEOUT, Receivers
+from gateway.channels.telegram import TelegramAdapter
+from gateway.channels.webchat import WebchatAdapter, WebchatHub
+from gateway.clock import Clock
+from gateway.config.file import Reader, Revision, read
+from gateway.config.history import History
+from gateway.config.ledger import Ledger
+from gateway.config.model import Config, build_config_model
+from gateway.config.secrets import secrets_of
+from gateway.dispatcher import Dispatcher
+from gateway.handlers.echo import echo
+from gateway.journal import Journal, log_entry
+from gateway.log import LevelFilter, configure
+from gateway.messages.pipeline import Pipeline
+from gateway.process import signals
+from gateway.process.accounts import Accounts
+from gateway.process.changes import LIFECYCLE, Changes
+from gateway.process.operations import ControlPlane, Operations, Reports, policy_of
+from gateway.process.watcher import OFF, Watcher, signature_of
+from gateway.redact import Redactor
+from gateway.requests import Requests, new_id
+from gateway.runner import Runner
+from statemachine import Event
+from statemachine.channel import Cause, CloseReceiver, FenceFailed, FenceReceiver, OpenReceiver, ReceiverEnded
+from statemachine.lifecycle import Lifecycle, LifecycleData
+from statemachine.lifecycle_events import (
+    Boot,
+    CloseTicket,
+    Exit,
+    Origin,
+    RestartRequested,
+    StopRequested,
+    Ticket,
+    TicketOpened,
+)
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says."""
+
+    config: Path
+    state_dir: Path
+
+
+class App:
+    """A gateway: built by the constructor, run by `run`, which returns the exit code."""
+
+    def __init__(self, options: Options, extra_adapters: Mapping[str, Adapter] | None = None) -> None:
+        self._options = options
+        self._clock = Clock()
+        self._redactor = Redactor()
+        self._hub = WebchatHub(self._clock)
+        self._adapters: dict[str, Adapter] = {"telegram": TelegramAdapter(), "webchat": WebchatAdapter(self._hub)}
+        self._adapters.update(extra_adapters or {})
+        self._model = build_config_model({name: adapter.account_model for name, adapter in self._adapters.items()})
+        self._boot = new_boot(self._clock)
+
+    async def run(self) -> int:
+        """Boot, serve until told to stop, and return the exit code. Raises ConfigError when there is no usable config."""
+        self._exit: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        # Looked at before it is read: an edit between the two is then seen as one.
+        self._looked_at = signature_of(self._options.config)
+        first = self._load_first()
+        self._level = self._configure_log(first.config)
+        self._build(first)
+        signals.install(self._on_signal)
+        turning = asyncio.get_running_loop().create_task(self._dispatcher.run(), name="dispatcher")
+        self._dispatcher.post(LIFECYCLE, Boot(first.id, policy_of(first.config)), "boot")
+        try:
+            return await self._exit
+        finally:
+            # From here on a signal ends the process as it would end any other.
+            signals.remove()
+            turning.cancel()
+            await self._tear_down()
+
+    def _load_first(self) -> Revision:
+        reader = self._reader()
+        revision = reader.load(read(self._options.config))
+        self._redactor.learn(secrets_of(revision.config))
+        return revision
+
+    def _reader(self) -> Reader:
+        return Reader(self._model, os.environ, self._options.config.parent)
+
+    def _configure_log(self, config: Config) -> LevelFilter:
+        return configure(config.gateway.log.level, config.gateway.log.format, self._redactor)
+
+    # Building
+
+    def _build(self, first: Revision) -> None:
+        """Make every part and tie them together; nothing runs yet."""
+        self._journal = Journal(self._clock)
+        self._journal.listen(log_entry)
+        self._requests = Requests(self._clock)
+        self._dispatcher = Dispatcher(self._journal)
+        self._dispatcher.add(Lifecycle(LIFECYCLE, LifecycleData()))
+        self._runner = Runner(self._dispatcher, self._clock, Random())  # noqa: S311 - jitter is no secret
+        self._dispatcher.connect(self._runner.perform)
+        self._ledger = Ledger(first)
+        self._pipeline = Pipeline(lambda: self._ledger.applied, {"echo": echo})
+        self._receivers = Receivers(
+            self._adapters, self._pipeline.accept, self._pipeline.drain, self._post_from_receiver, self._clock
+        )
+        self._pipeline.connect(self._receivers.send)
+        self._accounts = Accounts(self._dispatcher, self._adapters)
+        history = History(self._options.state_dir / "config-history")
+        self._changes = Changes(
+            self._options.config, self._reader(), self._ledger, history,
+            self._dispatcher, self._requests, self._redactor, self._clock,
+        )  # fmt: skip
+        self._watcher = Watcher(
+            self._options.config,
+            self._looked_at,
+            lambda: self._ledger.applied.gateway.reload.debounce_ms / 1000,
+            lambda: self._changes.notice(Origin.FILE, "watcher"),
+        )
+        self._operations = Operations(
+            self._ledger, self._changes, self._accounts, self._pipeline, self._make_control_plane,
+            Reports(self._on_applied, self._on_ready), self._clock,
+        )  # fmt: skip
+        self._register()
+
+    def _register(self) -> None:
+        """Who performs which effect."""
+        runner, receivers = self._runner, self._receivers
+        self._operations.register(runner)
+        runner.work(
+            OpenReceiver,
+            receivers.open,
+            lambda e, why: ReceiverEnded(e.generation, Cause.CRASHED, why, self._clock.monotonic()),
+        )
+        runner.work(FenceReceiver, receivers.fence, lambda e, why: FenceFailed(e.generation, why), FENCE_TIMEOUT)
+        runner.command(CloseReceiver, receivers.close)
+        runner.command(TicketOpened, lambda _, e: self._open_request(e.ticket))
+        runner.command(CloseTicket, lambda _, e: self._requests.close(e.id, e.outcome, e.why))
+        runner.command(Exit, lambda _, e: self._end(e.code))
+
+    def _end(self, code: int) -> None:
+        if not self._exit.done():
+            self._exit.set_result(code)
+
+    def _open_request(self, ticket: Ticket) -> None:
+        self._requests.open("restart", ticket.requester, ticket.id)
+
+    def _post_from_receiver(self, name: str, event: Event) -> None:
+        self._dispatcher.post(name, event, f"receiver {name}")
+
+    async def _make_control_plane(self) -> ControlPlane:
+        """Imported in a thread, while the first polls are on their way: the server's library is large."""
+        server = await asyncio.to_thread(import_module, "gateway.admin.server")
+        services = server.Services(
+            dispatcher=self._dispatcher, journal=self._journal, changes=self._changes, ledger=self._ledger,
+            model=self._model, accounts=self._accounts, receivers=self._receivers, pipeline=self._pipeline,
+            hub=self._hub, requests=self._requests, redactor=self._redactor, clock=self._clock,
+            state_dir=self._options.state_dir, boot=lambda: self._boot, watching=lambda: self._watcher.kind,
+        )  # fmt: skip
+        return server.AdminServer(services)  # type: ignore[no-any-return]
+
+    # While it runs
+
+    def _on_applied(self, config: Config) -> None:
+        """A config runs from now on."""
+        self._level.level = config.gateway.log.level
+
+    async def _on_ready(self, address: str) -> None:
+        """A boot or a restart is complete."""
+        if self._watcher.kind == OFF:
+            await self._watcher.start()
+        else:
+            self._boot = new_boot(self._clock)
+        # The one line of standard output: for supervisors, tests, and whoever waits for it in a script.
+        print(f"gateway ready {address} pid={os.getpid()} boot={self._boot.id}", flush=True)  # noqa: T201
+        log.info("page_ready", page=address, sign_in=f"with the token in {self._options.state_dir / 'admin-token'}")
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        """A signal is an event like any other."""
+        name = signal.Signals(number).name
+        log.info("signal", name=name)
+        if number in (signal.SIGTERM, signal.SIGINT):
+            self._dispatcher.post(LIFECYCLE, StopRequested(name), name)
+        elif number == signal.SIGHUP:
+            self._noticing = asyncio.ensure_future(self._changes.notice(Origin.CALL, name))
+        else:
+            delay = self._ledger.applied.gateway.restart.delay_ms / 1000
+            ticket = Ticket(new_id("restart"), name, "signal", None, self._clock.monotonic() + delay)
+            self._dispatcher.post(LIFECYCLE, RestartRequested(ticket), name)
+
+    async def _tear_down(self) -> None:
+        self._watcher.stop()
+        await self._runner.close()
+        await self._receivers.aclose()
+

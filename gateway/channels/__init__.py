@@ -1,0 +1,1 @@
+"""The networks: one adapter each, and the one place that owns their live receivers."""

@@ -1,0 +1,179 @@
+"""The owner of live receivers: opens, closes and fences them, one an account, and proves them dead.
+
+A generation counts as dead when its task has ended and its connection is closed. Only then is `receiver_ended` said,
+and only that, or a fence, lets the channel's machine open the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from gateway.channels.base import Adapter, Deliver, Intake, Offsets, Receiver
+from gateway.clock import Clock
+from gateway.errors import AccountRefusedError, ChannelError, ConflictError, ConnectionLostError, SendError
+from statemachine import Event
+from statemachine.channel import Cause, CloseReceiver, FenceReceiver, OpenReceiver, ReceiverEnded, ReceiverFenced, ReceiverReady
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+CAUSES: Mapping[type[ChannelError], Cause] = {
+    ConnectionLostError: Cause.LOST,
+    ConflictError: Cause.CONFLICT,
+    AccountRefusedError: Cause.REFUSED,
+}
+CONFIRM_TIMEOUT = 2.0
+FENCE_TIMEOUT = 2.0
+DRAIN_TIMEOUT = 5.0
+
+
+@dataclass
+class _Live:
+    """One live receiver and what it takes to end it."""
+
+    generation: int
+    receiver: Receiver
+    intake: Intake
+    task: asyncio.Task[None]
+    fenced: asyncio.Event = field(default_factory=asyncio.Event)
+    confirm: bool = False
+
+
+class Receivers:
+    """At most one live receiver an account: a second is refused here too, whatever the tables say."""
+
+    def __init__(
+        self,
+        adapters: Mapping[str, Adapter],
+        deliver: Deliver,
+        drain: Callable[[str], Awaitable[None]],
+        post: Callable[[str, Event], object],
+        clock: Clock,
+    ) -> None:
+        self._adapters = adapters
+        self._deliver = deliver
+        self._drain = drain
+        self._post = post
+        self._clock = clock
+        self._offsets = Offsets()
+        self._live: dict[str, _Live] = {}
+        self._up: dict[str, asyncio.Event] = {}
+
+    # Work and commands of the channel machine
+
+    async def open(self, name: str, effect: OpenReceiver) -> Event:
+        """Run a receiver to its end, and say why it ended once its connection is closed."""
+        if name in self._live:
+            raise RuntimeError(f"{name} has a live receiver of generation {self._live[name].generation}")
+        live = self._live[name] = self._begin(name, effect)
+        cause, why, retry_after = Cause.CRASHED, "", 0.0
+        try:
+            cause, why, retry_after = await self._watch(name, live)
+        finally:
+            await self._end(name, live)
+        return ReceiverEnded(effect.generation, cause, why, self._clock.monotonic(), retry_after)
+
+    def close(self, name: str, effect: CloseReceiver) -> None:
+        live = self._live.get(name)
+        if live is not None and live.generation == effect.generation:
+            live.confirm = effect.confirm
+            self._up_event(name).clear()
+            live.task.cancel()
+
+    async def fence(self, name: str, effect: FenceReceiver) -> Event:
+        """Cut a receiver off that does not end: its intake takes no more, its transport is aborted."""
+        live = self._live.get(name)
+        if live is not None and live.generation == effect.generation:
+            live.intake.revoke()
+            await live.receiver.fence()
+            live.fenced.set()
+            if self._live.get(name) is live:
+                del self._live[name]
+        return ReceiverFenced(effect.generation, self._clock.monotonic())
+
+    # Sending and looking
+
+    async def send(self, name: str, conversation: str, text: str, wait: float) -> None:
+        """Send through the current generation; while none is running, wait for one. Raises SendError."""
+        try:
+            async with asyncio.timeout(wait):
+                await self._up_event(name).wait()
+        except TimeoutError as error:
+            raise SendError(f"{name} was not running for {wait:g} s", retryable=False) from error
+        await self._live[name].receiver.send(conversation, text)
+
+    def last_receive(self, name: str) -> int | None:
+        """Wall-clock milliseconds of this generation's last completed receive."""
+        live = self._live.get(name)
+        return live.intake.last_receive if live else None
+
+    def _up_event(self, name: str) -> asyncio.Event:
+        """Set from a generation's first receive until it is told to end."""
+        return self._up.setdefault(name, asyncio.Event())
+
+    # One receiver's life
+
+    def _begin(self, name: str, effect: OpenReceiver) -> _Live:
+        channel = name.split("/", 1)[0]
+
+        def ready() -> None:
+            self._post(name, ReceiverReady(effect.generation))
+            self._up_event(name).set()
+
+        intake = Intake(self._offsets, self._deliver, ready, self._clock.wall_ms)
+        receiver = self._adapters[channel].open(name, effect.run.settings, intake)
+        task = asyncio.get_running_loop().create_task(receiver.run(), name=f"{name}:receiver:{effect.generation}")
+        return _Live(effect.generation, receiver, intake, task)
+
+    async def _watch(self, name: str, live: _Live) -> tuple[Cause, str, float]:
+        """Wait for the end, by itself, by being told, or by a fence; (cause, why, seconds that the network asked to wait)."""
+        fenced = asyncio.ensure_future(live.fenced.wait())
+        try:
+            await asyncio.wait({live.task, fenced}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            fenced.cancel()
+        if not live.task.done():
+            return Cause.CLOSED, "fenced", 0.0
+        if live.task.cancelled():
+            return Cause.CLOSED, "", 0.0
+        error = live.task.exception()
+        if error is None:
+            return Cause.CLOSED, "the receiver returned by itself", 0.0
+        for kind, cause in CAUSES.items():
+            if isinstance(error, kind):
+                return cause, str(error), getattr(error, "retry_after", 0.0)
+        log.error("receiver_crashed", machine=name, generation=live.generation, exc_info=error)
+        return Cause.CRASHED, f"{type(error).__name__}: {error}", 0.0
+
+    async def _end(self, name: str, live: _Live) -> None:
+        """Close the connection: after this the generation is dead."""
+        self._up_event(name).clear()
+        live.task.cancel()
+        if live.confirm:
+            await self._say_goodbye(name, live)
+        live.intake.revoke()
+        await live.receiver.close()
+        if self._live.get(name) is live:
+            del self._live[name]
+
+    async def _say_goodbye(self, name: str, live: _Live) -> None:
+        """On a clean stop: replies first, while the connection still is, then the last poll that confirms."""
+        try:
+            async with asyncio.timeout(DRAIN_TIMEOUT):
+                await self._drain(name)
+            async with asyncio.timeout(CONFIRM_TIMEOUT):
+                await live.receiver.confirm()
+        except (TimeoutError, ChannelError) as error:
+            # Unconfirmed messages are sent again by the network: that is the safe side.
+            log.warning("not_confirmed", machine=name, generation=live.generation, why=str(error) or "it took too long")
+
+    async def aclose(self) -> None:
+        """At the very end of the process: nothing may outlive it."""
+        for live in tuple(self._live.values()):
+            live.task.cancel()
+            with contextlib.suppress(Exception):
+                await live.receiver.close()

@@ -1,0 +1,193 @@
+"""Telegram by long polling: a thin client of our own, since the poll, its offset and its 409 are what Gateway is about.
+
+Source of the rules: https://core.telegram.org/bots/api (getUpdates, "Making requests").
+An offset confirms every update below it. A second getUpdates ends the first one with 409. The text limit is 4096
+characters after entity parsing, counted in UTF-16 code units.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, ClassVar
+
+import aiohttp
+
+from gateway.channels.base import Intake, Message
+from gateway.config.model import Account, TelegramAccount
+from gateway.errors import AccountRefusedError, ChannelError, ConflictError, ConnectionLostError, SendError
+from statemachine.channel import ChannelPolicy
+
+TEXT_LIMIT = 4096
+ALLOWED_UPDATES = json.dumps(["message"])
+CONNECT_TIMEOUT = 10.0
+ANSWER_MARGIN = 10.0
+"""Seconds beyond the long poll's own time after which its answer is given up."""
+SEND_TIMEOUT = 15.0
+DRAIN_TIMEOUT = 1.0
+"""Seconds that sends in flight get to end before the session closes under them."""
+CONFLICT_MARGIN = 5.0
+
+
+class TelegramAdapter:
+    """Makes receivers for Telegram accounts."""
+
+    account_model: ClassVar[type[Account]] = TelegramAccount
+
+    def open(self, name: str, settings: TelegramAccount, intake: Intake) -> TelegramReceiver:
+        return TelegramReceiver(name, settings, intake)
+
+    def policy(self, settings: TelegramAccount) -> ChannelPolicy:
+        """After a conflict wait for as long as the other's poll can last: a sooner retry would sustain it."""
+        return ChannelPolicy(
+            conflict_wait=settings.poll_timeout_s + CONFLICT_MARGIN, stop_timeout=settings.stop_timeout_ms / 1000
+        )
+
+
+class TelegramReceiver:
+    """One generation of one bot: its session, its poll, and the sends that go through it."""
+
+    def __init__(self, name: str, settings: TelegramAccount, intake: Intake) -> None:
+        self._channel, self._account = name.split("/", 1)
+        self._settings = settings
+        self._intake = intake
+        self._base = f"{settings.api_base.rstrip('/')}/bot{settings.token.get_secret_value()}/"
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT))
+        self._identity = ""
+        self._sends: set[asyncio.Task[None]] = set()
+
+    # Receiving
+
+    async def run(self) -> None:
+        me = await self._call("getMe", {}, CONNECT_TIMEOUT)
+        self._identity = f"telegram:{me['id']}"
+        if self._settings.delete_webhook:
+            await self._call("deleteWebhook", {}, CONNECT_TIMEOUT)
+        # The first poll is short, so that `running` is known at once; the long ones follow it.
+        await self._poll(timeout=0)
+        while True:
+            await self._poll(timeout=self._settings.poll_timeout_s)
+
+    async def _poll(self, timeout: int) -> None:  # noqa: ASYNC109 - it is Telegram's parameter
+        offset = self._intake.offset(self._identity)
+        params = {"timeout": timeout, "allowed_updates": ALLOWED_UPDATES} | ({"offset": offset} if offset else {})
+        updates = await self._call("getUpdates", params, timeout + ANSWER_MARGIN)
+        if updates:
+            messages = [message for update in updates if (message := self._message(update))]
+            await self._intake.accept(self._identity, updates[-1]["update_id"] + 1, messages)
+        self._intake.received()
+
+    def _message(self, update: dict[str, Any]) -> Message | None:
+        """An update that is no text message is passed over; its offset is confirmed with the others."""
+        body = update.get("message") or {}
+        chat, sender = body.get("chat") or {}, body.get("from") or {}
+        if "text" not in body or "id" not in chat:
+            return None
+        return Message(
+            id=str(update["update_id"]),
+            channel=self._channel,
+            account=self._account,
+            conversation=str(chat["id"]),
+            sender_id=str(sender.get("id", chat["id"])),
+            sender_name=sender.get("username") or sender.get("first_name") or "",
+            text=body["text"],
+            received_at=int(body.get("date", 0)) * 1000,
+        )
+
+    async def confirm(self) -> None:
+        """One last short poll with the offset: without it the network would send the last batch again."""
+        offset = self._intake.offset(self._identity)
+        if offset:
+            await self._call("getUpdates", {"offset": offset, "limit": 1, "timeout": 0}, CONNECT_TIMEOUT)
+
+    # Sending
+
+    async def send(self, conversation: str, text: str) -> None:
+        # A task of its own, so that ending the generation can wait for what is half said.
+        task = asyncio.get_running_loop().create_task(self._send(conversation, text))
+        self._sends.add(task)
+        task.add_done_callback(self._sends.discard)
+        await task
+
+    async def _send(self, conversation: str, text: str) -> None:
+        try:
+            for part in split(text):
+                await self._call("sendMessage", {"chat_id": conversation, "text": part}, SEND_TIMEOUT)
+        except ConnectionLostError as error:
+            raise SendError(str(error), retryable=True, retry_after=error.retry_after) from error
+        except ChannelError as error:
+            raise SendError(str(error), retryable=False) from error
+
+    # Ending
+
+    async def close(self) -> None:
+        if self._sends:
+            await asyncio.wait(set(self._sends), timeout=DRAIN_TIMEOUT)
+        await self._session.close()
+        # Two turns of the loop: transports close in the first, sockets in the second.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    async def fence(self) -> None:
+        if self._session.connector is not None:
+            await self._session.connector.close(abort_ssl=True)
+
+    # Calling
+
+    async def _call(self, method: str, params: dict[str, Any], patience: float) -> Any:
+        """One call of the Bot API. Raises the ChannelError whose class says what follows; never with the token in it."""
+        try:
+            async with asyncio.timeout(patience):
+                async with self._session.post(self._base + method, json=params) as response:
+                    body = await response.json(content_type=None)
+        except TimeoutError as error:
+            raise ConnectionLostError(f"{method}: no answer within {patience:g} s") from error
+        except (aiohttp.ClientError, OSError) as error:
+            # Not the error's text: it may hold the address, and the address holds the token.
+            raise ConnectionLostError(f"{method}: {type(error).__name__}") from None
+        except ValueError as error:
+            raise ConnectionLostError(f"{method}: the answer is not JSON (HTTP {response.status})") from error
+        return _result(method, response.status, body)
+
+
+def _result(method: str, status: int, body: Any) -> Any:
+    """The call's result, or the error that its class stands for."""
+    if not isinstance(body, dict) or "ok" not in body:
+        raise ConnectionLostError(f"{method}: an answer that is not the Bot API's (HTTP {status})")
+    if body["ok"]:
+        return body.get("result")
+    code, why = body.get("error_code", status), f"{method}: {body.get('description', 'no reason given')}"
+    if code in (401, 404):
+        raise AccountRefusedError(why)
+    if code == 409:
+        raise ConflictError(why)
+    if code == 429:
+        raise ConnectionLostError(why, retry_after=float((body.get("parameters") or {}).get("retry_after", 1)))
+    if code >= 500:
+        raise ConnectionLostError(why)
+    raise ChannelError(why)
+
+
+def split(text: str, limit: int = TEXT_LIMIT) -> list[str]:
+    """Cut a text into parts of at most `limit` UTF-16 code units, at line ends or spaces where there are any."""
+    parts = []
+    while _units(text) > limit:
+        cut = _longest_prefix(text, limit)
+        border = max(text.rfind("\n", 1, cut), text.rfind(" ", 1, cut))
+        cut = border if border > 0 else cut
+        parts.append(text[:cut])
+        text = text[cut:].lstrip(" \n")
+    return [part for part in (*parts, text) if part.strip()]
+
+
+def _units(text: str) -> int:
+    return len(text) + sum(ord(character) > 0xFFFF for character in text)
+
+
+def _longest_prefix(text: str, limit: int) -> int:
+    units = 0
+    for index, character in enumerate(text):
+        units += 2 if ord(character) > 0xFFFF else 1
+        if units > limit:
+            return index
+    return len(text)

@@ -1,0 +1,130 @@
+"""The web chat on the page: a network of its own, so that the first run needs no account anywhere.
+
+The hub is the network's server: it keeps the conversations and knows who watches them.
+A receiver takes messages from it exactly as one takes them from Telegram.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from gateway.channels.base import Intake, Message
+from gateway.clock import Clock
+from gateway.config.model import Account, WebchatAccount
+from statemachine.channel import ChannelPolicy
+
+CONVERSATIONS_KEPT = 1_000
+LINES_KEPT = 500
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a conversation. `role` is user or assistant, `ts` wall-clock milliseconds."""
+
+    id: str
+    role: str
+    text: str
+    ts: int
+    run: str
+
+
+Listener = Callable[[str, str, Line], None]
+"""Called with account name, conversation and the new line of the assistant."""
+
+
+class WebchatHub:
+    """Conversations of every webchat account, and the queues that receivers take messages from."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._numbers = itertools.count(1)
+        self._lines: OrderedDict[tuple[str, str], deque[Line]] = OrderedDict()
+        self._queues: dict[str, asyncio.Queue[tuple[str, Line]]] = {}
+        self._listeners: list[Listener] = []
+
+    def listen(self, listener: Listener) -> None:
+        self._listeners.append(listener)
+
+    def queue(self, name: str) -> asyncio.Queue[tuple[str, Line]]:
+        """What was said to an account and not received yet. It outlives the account's receivers."""
+        return self._queues.setdefault(name, asyncio.Queue())
+
+    def say(self, name: str, conversation: str, text: str, run: str) -> Line:
+        """A person says something. Saying it again with the same `run` says nothing new."""
+        known = next((line for line in self.history(name, conversation) if line.run == run), None)
+        if known is not None:
+            return known
+        line = self._append(name, conversation, "user", text, run)
+        self.queue(name).put_nowait((conversation, line))
+        return line
+
+    def answer(self, name: str, conversation: str, text: str) -> None:
+        """The gateway says something: it goes to everyone who watches."""
+        asked = next((line for line in reversed(self.history(name, conversation)) if line.role == "user"), None)
+        line = self._append(name, conversation, "assistant", text, f"re:{asked.run}" if asked else "")
+        for listener in tuple(self._listeners):
+            listener(name, conversation, line)
+
+    def history(self, name: str, conversation: str) -> list[Line]:
+        return list(self._lines.get((name, conversation), ()))
+
+    def _append(self, name: str, conversation: str, role: str, text: str, run: str) -> Line:
+        line = Line(str(next(self._numbers)), role, text, self._clock.wall_ms(), run)
+        self._lines.setdefault((name, conversation), deque(maxlen=LINES_KEPT)).append(line)
+        self._lines.move_to_end((name, conversation))
+        while len(self._lines) > CONVERSATIONS_KEPT:
+            self._lines.popitem(last=False)
+        return line
+
+
+class WebchatAdapter:
+    """Makes receivers for web chat accounts."""
+
+    account_model: ClassVar[type[Account]] = WebchatAccount
+
+    def __init__(self, hub: WebchatHub) -> None:
+        self._hub = hub
+
+    def open(self, name: str, settings: WebchatAccount, intake: Intake) -> WebchatReceiver:  # noqa: ARG002 - it has none of its own
+        return WebchatReceiver(name, self._hub, intake)
+
+    def policy(self, settings: WebchatAccount) -> ChannelPolicy:
+        return ChannelPolicy(stop_timeout=settings.stop_timeout_ms / 1000)
+
+
+class WebchatReceiver:
+    """One generation of one web chat account."""
+
+    def __init__(self, name: str, hub: WebchatHub, intake: Intake) -> None:
+        self._name = name
+        self._channel, self._account = name.split("/", 1)
+        self._hub = hub
+        self._intake = intake
+
+    async def run(self) -> None:
+        queue = self._hub.queue(self._name)
+        self._intake.received()
+        while True:
+            conversation, line = await queue.get()
+            message = Message(
+                line.id, self._channel, self._account, conversation, conversation, "you", line.text, line.ts
+            )
+            await self._intake.accept(f"webchat:{self._name}", int(line.id), [message])
+            self._intake.received()
+
+    async def send(self, conversation: str, text: str) -> None:
+        self._hub.answer(self._name, conversation, text)
+
+    async def confirm(self) -> None:
+        """Nothing to tell: the hub is in this process."""
+
+    async def close(self) -> None:
+        """Nothing is open: the cancelled task was the connection."""
+
+    async def fence(self) -> None:
+        """The revoked intake takes nothing more."""

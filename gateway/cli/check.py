@@ -1,0 +1,28 @@
+"""`gateway check`: read the config as `run` would, and say what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from gateway.channels.telegram import TelegramAdapter
+from gateway.channels.webchat import WebchatAdapter
+from gateway.cli.main import EXIT_CONFIG, EXIT_OK, complain
+from gateway.config.file import Reader, read
+from gateway.config.model import build_config_model
+from gateway.errors import ConfigError
+
+
+def check(config: Path) -> int:
+    model = build_config_model(
+        {"telegram": TelegramAdapter.account_model, "webchat": WebchatAdapter.account_model}
+    )
+    try:
+        revision = Reader(model, os.environ, config.absolute().parent).load(read(config))
+    except ConfigError as error:
+        for issue in error.issues:
+            complain(f"{config}: {issue}")
+        return EXIT_CONFIG
+    accounts = ", ".join(revision.config.accounts()) or "no account"
+    print(f"{config} is valid: {accounts}; revision {revision.id[:12]}")  # noqa: T201
+    return EXIT_OK

@@ -1,0 +1,75 @@
+"""What `python -m gateway` understands, and the exit codes of CONTRACT.md section 2."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_HELD, EXIT_CONFIG = 0, 1, 2, 76, 78
+
+EPILOG = """exit codes:
+  0   stopped as asked
+  1   failed
+  2   wrong usage
+  76  another gateway holds the state folder (its PID is named)
+  78  no usable config
+
+signals:
+  SIGUSR1 asks for a restart, SIGHUP reads the config now,
+  SIGTERM and SIGINT stop: the second time sooner, the third time at once
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gateway",
+        description="Connects bot accounts on chat networks to handlers, from one config file that may change at any time.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    helps = {
+        "run": "run the gateway (the default)",
+        "init": "write a commented starter config",
+        "check": "say whether the config is valid, and what is wrong with it",
+    }
+    for name, text in helps.items():
+        command = commands.add_parser(name, help=text, description=text)
+        for parser_ in (command, parser) if name == "run" else (command,):
+            _add_places(parser_)
+    return parser
+
+
+def _add_places(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", type=Path, default=argparse.SUPPRESS, metavar="FILE",
+        help="the config file (default: GATEWAY_CONFIG, then gateway.yaml)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--state-dir", type=Path, default=argparse.SUPPRESS, metavar="FOLDER",
+        help="where the gateway keeps its own files (default: GATEWAY_STATE_DIR, then .gateway)",
+    )  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit code, testable without a process."""
+    given = build_parser().parse_args(argv)
+    config = getattr(given, "config", Path(os.environ.get("GATEWAY_CONFIG", "gateway.yaml")))
+    state_dir = getattr(given, "state_dir", Path(os.environ.get("GATEWAY_STATE_DIR", ".gateway")))
+    if given.command == "init":
+        from gateway.cli.init import init  # noqa: PLC0415
+
+        return init(config, os.environ)
+    if given.command == "check":
+        from gateway.cli.check import check  # noqa: PLC0415
+
+        return check(config)
+    from gateway.cli.run import run  # noqa: PLC0415
+
+    return run(config.absolute(), state_dir.absolute())
+
+
+def complain(message: str) -> None:
+    sys.stderr.write(f"gateway: {message}\n")

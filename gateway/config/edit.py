@@ -1,0 +1,154 @@
+"""Changes to the text of a config: a merge patch that keeps comments, order and quotes; redaction marks put back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from io import StringIO
+from typing import Any
+
+from pydantic import SecretStr
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from gateway.config.file import parse, scalars
+from gateway.config.model import Config
+from gateway.errors import ConfigError, Issue
+from gateway.redact import MARK, Redactor
+
+Edit = Callable[[bytes], bytes]
+"""The file's new bytes out of its present ones. Raises ConfigError."""
+
+
+def _round_trip() -> YAML:
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096  # a line that its author left long stays long
+    yaml.allow_duplicate_keys = False
+    return yaml
+
+
+def replacement(text: str) -> Edit:
+    """The whole text anew, YAML or JSON (JSON5 as people write it by hand is taken, and written as JSON)."""
+
+    def edit(current: bytes) -> bytes:
+        raw = text.encode()
+        try:
+            parse(raw)
+        except ConfigError:
+            loose = _json5(text)
+            if loose is None:
+                raise
+            raw = (json.dumps(loose, indent=2, ensure_ascii=False) + "\n").encode()
+        return _with_kept_secrets(raw, current)
+
+    return edit
+
+
+def merge_patch(patch: Any, replace_paths: Collection[str] | None = None) -> Edit:
+    """RFC 7396 on the text. With `replace_paths` a list loses entries only where its path is named there."""
+    if not isinstance(patch, dict):
+        raise ConfigError([Issue("", "a patch must be a mapping")])
+
+    def edit(current: bytes) -> bytes:
+        yaml = _round_trip()
+        try:
+            tree = yaml.load(current.decode("utf-8-sig")) or {}
+        except (YAMLError, UnicodeDecodeError, RecursionError) as error:
+            raise ConfigError([Issue("", "the file on disk is not valid; mend or replace it first")]) from error
+        issues: list[Issue] = []
+        _merge(tree, patch, "", replace_paths, issues)
+        if issues:
+            raise ConfigError(issues)
+        text = StringIO()
+        yaml.dump(tree, text)
+        return _with_kept_secrets(text.getvalue().encode(), current)
+
+    return edit
+
+
+def parse_patch(text: str) -> Any:
+    """A patch as people send it: YAML, JSON or JSON5. Raises ConfigError."""
+    try:
+        return parse(text.encode())
+    except ConfigError:
+        loose = _json5(text)
+        if loose is None:
+            raise
+        return loose
+
+
+def _json5(text: str) -> Any:
+    """The text read as JSON5, or None. Imported here: hardly any write needs it."""
+    if not text.lstrip().startswith(("{", "/")):
+        return None
+    import pyjson5  # noqa: PLC0415
+
+    try:
+        return pyjson5.decode(text)
+    except pyjson5.Json5DecoderException:
+        return None
+
+
+def _merge(
+    tree: Any, patch: dict[str, Any], path: str, replace_paths: Collection[str] | None, issues: list[Issue]
+) -> None:
+    for key, value in patch.items():
+        place = f"{path}.{key}".lstrip(".")
+        if value is None:
+            tree.pop(key, None)
+        elif isinstance(value, dict):
+            if not isinstance(tree.get(key), dict):
+                tree[key] = {}
+            _merge(tree[key], value, place, replace_paths, issues)
+        elif _loses_entries(tree.get(key), value) and replace_paths is not None and place not in replace_paths:
+            issues.append(Issue(place, "the patch takes entries out of this list; name its path in replacePaths"))
+        elif tree.get(key) != value:
+            tree[key] = value
+
+
+def _loses_entries(old: Any, new: Any) -> bool:
+    return isinstance(old, list) and (not isinstance(new, list) or any(entry not in new for entry in old))
+
+
+# Redaction, on the text
+
+
+def redacted_text(raw: bytes, config: Config, redactor: Redactor) -> str:
+    """The file's text without its literal secrets; `${NAME}` and `{file: ...}` are no secrets and stay."""
+    text = raw.decode("utf-8-sig", "replace")
+    places = scalars(raw)
+    spans = [(places[path], path) for path in secret_paths(config) if path in places]
+    for (begin, end, value), _ in sorted(spans, reverse=True):
+        if "${" not in value:
+            text = text[:begin] + f'"{MARK}"' + text[end:]
+    return redactor.text(text)
+
+
+def secret_paths(value: Any, path: str = "") -> list[str]:
+    """Where the secrets of a validated config are."""
+    if isinstance(value, SecretStr):
+        return [path]
+    if isinstance(value, dict):
+        items = list(value.items())
+    elif isinstance(value, (list, tuple)):
+        items = list(enumerate(value))
+    else:
+        items = list(value) if hasattr(type(value), "model_fields") else []
+    return [found for key, item in items for found in secret_paths(item, f"{path}.{key}".lstrip("."))]
+
+
+def _with_kept_secrets(raw: bytes, current: bytes) -> bytes:
+    """A mark that came back stands for what is there: put that in its place, in its source form."""
+    text = raw.decode()
+    if MARK not in text:
+        return raw
+    try:
+        old, new = scalars(current), scalars(raw)
+    except (YAMLError, AttributeError, RecursionError):
+        return raw
+    old_text = current.decode("utf-8-sig")
+    for path, (begin, end, value) in sorted(new.items(), key=lambda item: -item[1][0]):
+        if value == MARK and path in old:
+            text = text[:begin] + old_text[old[path][0] : old[path][1]] + text[end:]
+    return text.encode()

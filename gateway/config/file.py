@@ -1,0 +1,238 @@
+"""The file on disk: read it, say precisely what is wrong with it, write it whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from gateway.config.model import Config
+from gateway.config.secrets import interpolate
+from gateway.errors import ConfigError, ConfigWriteError, Issue
+from gateway.redact import MARK
+
+MAX_BYTES = 1024 * 1024
+MISSING = "missing"
+"""Stands where a revision would, when there is no file."""
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One config, whole: the bytes, their hash, and what they mean."""
+
+    id: str
+    raw: bytes
+    config: Config
+
+
+def revision_of(raw: bytes) -> str:
+    """A config's identity: the SHA-256 of its bytes, in hex."""
+    return hashlib.sha256(raw).hexdigest()
+
+
+def read(path: Path) -> bytes:
+    """The file's bytes. Raises ConfigError when there is none, or it cannot be read."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ConfigError([Issue("", f"there is no file {path}")], MISSING) from error
+    except OSError as error:
+        raise ConfigError([Issue("", f"{path} cannot be read: {error.strerror}")], MISSING) from error
+
+
+class Reader:
+    """Turns bytes into a Revision, or into a list of faults with their places."""
+
+    def __init__(self, model: type[Config], environ: Mapping[str, str], folder: Path) -> None:
+        self._model = model
+        self._environ = environ
+        self._folder = folder
+
+    def load(self, raw: bytes) -> Revision:
+        """Raises ConfigError with every fault that was found and the revision of `raw`."""
+        revision = revision_of(raw)
+        try:
+            tree = parse(raw)
+            return Revision(revision, raw, self._validate(tree))
+        except ConfigError as error:
+            issues = [_placed(issue, raw) for issue in error.issues]
+            raise ConfigError(issues, revision) from error
+
+    def _validate(self, tree: dict[str, Any]) -> Config:
+        issues = [Issue(path, "this is a redaction mark, not a secret") for path in _marks(tree)]
+        values = interpolate(tree, self._environ, issues)
+        try:
+            config = self._model.model_validate(values, context={"folder": self._folder})
+        except ValidationError as error:
+            details = error.errors(include_url=False, include_input=False, include_context=True)
+            issues += [self._issue(detail) for detail in details]
+        except RecursionError as error:
+            raise ConfigError([Issue("", "it is nested too deeply")]) from error
+        if issues:
+            raise ConfigError(issues)
+        return config
+
+    def _issue(self, detail: ErrorDetails) -> Issue:
+        path = ".".join(map(str, detail["loc"]))
+        message = detail["msg"].removeprefix("Value error, ")
+        if detail["type"] == "extra_forbidden":
+            message = f"unknown key {detail['loc'][-1]!r}"
+            near = get_close_matches(str(detail["loc"][-1]), _names_at(self._model, detail["loc"][:-1]), 1)
+            message += f"; did you mean {near[0]!r}?" if near else ""
+        elif detail["type"] == "missing":
+            message = "this key is required"
+        return Issue(path, message)
+
+
+def parse(raw: bytes) -> dict[str, Any]:
+    """YAML 1.2 (and so JSON) to plain data. Raises ConfigError."""
+    if len(raw) > MAX_BYTES:
+        raise ConfigError([Issue("", f"it is {len(raw):,} bytes long; a config has at most {MAX_BYTES:,}")])
+    try:
+        tree = YAML(typ="safe").load(_text(raw))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = (mark.line + 1, mark.column + 1) if mark else (None, None)
+        # A duplicate key is reported with both values, and a value may be a secret.
+        problem = str(error.problem or error.context).split('" with value')[0]
+        raise ConfigError([Issue("", f"not YAML: {problem}", *place)]) from None
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError([Issue("", f"not YAML: {error}")]) from error
+    if tree is None:
+        raise ConfigError([Issue("", "it is empty; a config that wants nothing says so with {}")])
+    if not isinstance(tree, dict):
+        raise ConfigError([Issue("", f"it must be a mapping, and is a {type(tree).__name__}")])
+    return tree
+
+
+def _text(raw: bytes) -> str:
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise ConfigError([Issue("", "it is not UTF-8 text", line, 1)]) from error
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise ConfigError([Issue("", "it holds a NUL byte: this is not a text file", line, 1)])
+    return text
+
+
+def _marks(tree: Any, path: str = "") -> list[str]:
+    """Where a redaction mark stands in the place of a value."""
+    if isinstance(tree, dict):
+        return [found for key, value in tree.items() for found in _marks(value, f"{path}.{key}".lstrip("."))]
+    if isinstance(tree, list):
+        return [found for number, value in enumerate(tree) for found in _marks(value, f"{path}.{number}")]
+    return [path] if isinstance(tree, str) and MARK in tree else []
+
+
+def _names_at(model: Any, loc: tuple[int | str, ...]) -> list[str]:
+    """The keys that the model has at a place, for the nearest name."""
+    for step in map(str, loc):
+        field = model.model_fields.get(step) if isinstance(model, type) and issubclass(model, BaseModel) else None
+        inner = field.annotation if field else next(iter(reversed(getattr(model, "__args__", ()))), None)
+        model = _unwrapped(inner)
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def _unwrapped(annotation: Any) -> Any:
+    """`Model` out of `Annotated[Model, ...]` and `Model | None`; mappings stay, their values are a step further."""
+    while hasattr(annotation, "__metadata__"):
+        annotation = annotation.__origin__
+    return annotation
+
+
+# Places in the text
+
+
+def _placed(issue: Issue, raw: bytes) -> Issue:
+    """The issue with the line and column of its path, or of the nearest part of it that is in the text."""
+    if issue.line is not None or not issue.path:
+        return issue
+    try:
+        node = YAML(typ="safe").compose(StringIO(_text(raw)))
+    except (YAMLError, RecursionError, ConfigError):
+        return issue
+    mark = _find(node, issue.path.split(".")).start_mark
+    return Issue(issue.path, issue.message, mark.line + 1, mark.column + 1)
+
+
+def _find(node: Node, path: list[str]) -> Node:
+    """The deepest node along the path; for a mapping entry its key, which is where a person looks."""
+    place = node
+    for step in path:
+        entry = _entry(node, step)
+        if entry is None:
+            break
+        place, node = entry
+    return place
+
+
+def _entry(node: Node, step: str) -> tuple[Node, Node] | None:
+    if isinstance(node, MappingNode):
+        return next(((key, value) for key, value in node.value if key.value == step), None)
+    if isinstance(node, SequenceNode) and step.isdigit() and int(step) < len(node.value):
+        return node.value[int(step)], node.value[int(step)]
+    return None
+
+
+def scalars(raw: bytes) -> dict[str, tuple[int, int, str]]:
+    """Every scalar of the text by path: where it begins and ends (character offsets), and its value."""
+    found: dict[str, tuple[int, int, str]] = {}
+    pending: list[tuple[str, Node]] = [("", YAML(typ="safe", pure=True).compose(StringIO(_text(raw))))]
+    while pending:
+        path, node = pending.pop()
+        if isinstance(node, ScalarNode):
+            found[path] = (node.start_mark.index, node.end_mark.index, node.value)
+        elif isinstance(node, MappingNode):
+            pending += [(f"{path}.{key.value}".lstrip("."), value) for key, value in node.value]
+        elif isinstance(node, SequenceNode):
+            pending += [(f"{path}.{number}".lstrip("."), value) for number, value in enumerate(node.value)]
+    return found
+
+
+# Writing
+
+
+def write(path: Path, raw: bytes) -> None:
+    """Put `raw` in the place of the file at once: temporary file beside it, fsync, rename, fsync of the folder.
+
+    A symlink is followed, the mode is kept (0600 for a new file). Raises ConfigWriteError; the old file is then whole.
+    """
+    target = path.resolve()
+    try:
+        mode = target.stat().st_mode & 0o7777 if target.exists() else 0o600
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    except OSError as error:
+        raise ConfigWriteError(f"{path} cannot be written: {error.strerror}") from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        Path(name).unlink(missing_ok=True)
+        raise ConfigWriteError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,79 @@
+"""The configs that must not be confused: accepted (valid, newest), waiting (needs a restart), applied (what runs).
+
+The one on disk is whatever the file holds: its hash is taken when it is read. Plans are made against *applied*,
+and *applied* moves on commit only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+
+from gateway.config.file import Revision, revision_of
+from gateway.config.model import Config
+from gateway.config.plan import Plan, graft, make_plan
+from statemachine.lifecycle_events import Impact
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What becoming of a revision means now. `target` is what runs afterwards, and `identity` names it.
+
+    `complete` is False for an overlay: a part that can be applied now of a revision that needs a restart.
+    """
+
+    revision: Revision
+    base: str
+    whole: Plan
+    plan: Plan
+    target: Config
+    identity: str
+    complete: bool
+
+
+class Ledger:
+    """Holds the configs. It decides nothing: the lifecycle says when a proposal is carried out."""
+
+    def __init__(self, first: Revision) -> None:
+        self.accepted = first
+        self.applied = first.config
+        self.applied_id = first.id
+        self.waiting: Config | None = None
+        self._proposals: dict[str, Proposal] = {}
+
+    def propose(self, revision: Revision) -> Proposal:
+        """Plan a revision against what runs now."""
+        self.accepted = revision
+        whole = make_plan(self.applied, revision.config)
+        proposal = Proposal(revision, self.applied_id, whole, whole, revision.config, revision.id, complete=True)
+        if whole.impact is Impact.GATEWAY and self.waiting is not None:
+            proposal = self._overlay(revision, whole, self.waiting) or proposal
+        self._proposals[revision.id] = proposal
+        return proposal
+
+    def _overlay(self, revision: Revision, whole: Plan, waiting: Config) -> Proposal | None:
+        """What this revision changes beside the one that waits for a restart, if that much can be applied now."""
+        delta = make_plan(waiting, revision.config)
+        if delta.impact not in (Impact.LIVE, Impact.CHANNEL):
+            return None
+        target = reduce(lambda base, change: graft(base, revision.config, change.path), delta.changes, self.applied)
+        identity = revision_of(f"{self.applied_id}+{revision.id}".encode())
+        plan = make_plan(self.applied, target)
+        return Proposal(revision, self.applied_id, whole, plan, target, identity, complete=False)
+
+    def proposal(self, revision: str) -> Proposal:
+        return self._proposals[revision]
+
+    def swap(self, config: Config, identity: str) -> tuple[Config, str]:
+        """Let this run from now on; returns what ran, to put it back with another swap."""
+        before = self.applied, self.applied_id
+        self.applied, self.applied_id = config, identity
+        return before
+
+    def note(self, revision: str, outcome: str) -> None:
+        """What the lifecycle said of a revision: one that waits for a restart is remembered, with what it wants."""
+        proposal = self._proposals.pop(revision, None)
+        if outcome == "restart_pending" and proposal is not None:
+            self.waiting = proposal.revision.config
+        elif outcome in ("applied", "noop"):
+            self.waiting = None

@@ -1,0 +1,126 @@
+"""What applying a config would do: which paths change, what each needs, and what happens to each account.
+
+The planner that shows is the planner that commits. It is pure: two configs in, one Plan out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from gateway.config.model import Config
+from statemachine.lifecycle_events import Impact
+
+Path = tuple[str, ...]
+_ABSENT: Any = object()
+
+
+class AccountAction(Enum):
+    """What a plan does to one account."""
+
+    START = "start"
+    STOP = "stop"
+    RESTART = "restart"
+    LIVE = "live"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One path that differs, with the class that it declares."""
+
+    path: Path
+    impact: Impact
+
+    @property
+    def dotted(self) -> str:
+        return ".".join(self.path)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The way from one config to another."""
+
+    changes: tuple[Change, ...]
+    accounts: Mapping[str, AccountAction]
+
+    @property
+    def impact(self) -> Impact:
+        return max((change.impact for change in self.changes), default=Impact.NONE)
+
+    @property
+    def paths(self) -> list[str]:
+        return [change.dotted for change in self.changes]
+
+    def describe(self) -> dict[str, Any]:
+        """The plan as the receipt shows it; accounts to which nothing happens are left out."""
+        touched = {name: action.value for name, action in self.accounts.items() if action is not AccountAction.NOTHING}
+        return {"class": self.impact.word, "accounts": touched}
+
+
+def make_plan(old: Config, new: Config) -> Plan:
+    changes = tuple(_compare(old, new))
+    before, after = old.accounts(), new.accounts()
+    names = dict.fromkeys((*before, *after))
+    return Plan(changes, {name: _action(name, before.get(name), after.get(name), changes) for name in names})
+
+
+def _compare(old: BaseModel, new: BaseModel, path: Path = ()) -> Iterator[Change]:
+    for name, field in type(new).model_fields.items():
+        yield from _differences(getattr(old, name), getattr(new, name), (*path, name), reload_class(field))
+
+
+def _differences(old: Any, new: Any, path: Path, impact: Impact) -> Iterator[Change]:
+    if old == new:
+        return
+    if isinstance(old, BaseModel) and isinstance(new, BaseModel) and type(old) is type(new):
+        yield from _compare(old, new, path)
+    elif isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in dict.fromkeys((*old, *new)):
+            yield from _differences(old.get(key, _ABSENT), new.get(key, _ABSENT), (*path, str(key)), impact)
+    else:
+        yield Change(path, impact)
+
+
+def reload_class(field: FieldInfo) -> Impact:
+    """The class that a field declares. Raises TypeError where it declares none."""
+    for mark in field.metadata:
+        if isinstance(mark, Impact):
+            return mark
+    raise TypeError(f"the field {field!r} declares no reload class")
+
+
+def _action(name: str, old: Any, new: Any, changes: tuple[Change, ...]) -> AccountAction:
+    ran, runs = old is not None and old.enabled, new is not None and new.enabled
+    if ran and not runs:
+        return AccountAction.STOP
+    if runs and not ran:
+        return AccountAction.START
+    channel, account = name.split("/", 1)
+    place = ("channels", channel, "accounts", account)
+    impact = max((change.impact for change in changes if change.path[:4] == place), default=Impact.NONE)
+    if impact is Impact.NONE or not runs:
+        return AccountAction.NOTHING
+    return AccountAction.RESTART if impact >= Impact.CHANNEL else AccountAction.LIVE
+
+
+def graft(base: Any, source: Any, path: Path) -> Any:
+    """`base` with what `source` has at `path`, or without it where `source` has nothing there."""
+    if not path:
+        return source
+    step, rest = path[0], path[1:]
+    if isinstance(base, BaseModel):
+        return base.model_copy(update={step: graft(getattr(base, step), getattr(source, step), rest)})
+    changed = dict(base)
+    if step not in source:
+        changed.pop(step, None)
+    elif step in base:
+        changed[step] = graft(base[step], source[step], rest)
+    else:
+        changed[step] = source[step]
+    return changed

@@ -1,0 +1,49 @@
+"""Where secrets come from: the environment, and the fields that are declared as such."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, SecretStr
+
+from gateway.errors import Issue
+
+_REFERENCE = re.compile(r"\$?\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+def interpolate(tree: Any, environ: Mapping[str, str], issues: list[Issue], path: str = "") -> Any:
+    """Put the environment's values for `${NAME}`; `$${` is a literal `${`. A missing one becomes an issue."""
+    if isinstance(tree, dict):
+        return {key: interpolate(value, environ, issues, f"{path}.{key}".lstrip(".")) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [interpolate(value, environ, issues, f"{path}.{number}") for number, value in enumerate(tree)]
+    if not isinstance(tree, str) or "${" not in tree:
+        return tree
+
+    def value_of(reference: re.Match[str]) -> str:
+        text, name = reference.group(0), reference.group(1)
+        if text.startswith("$$"):
+            return text[1:]
+        if name not in environ:
+            issues.append(Issue(path, f"the environment has no {name}; set it, or write $${{{name}}} for the literal text"))
+        return environ.get(name, "")
+
+    return _REFERENCE.sub(value_of, tree)
+
+
+def secrets_of(model: BaseModel) -> set[str]:
+    """Every secret value in a validated config."""
+    found: set[str] = set()
+    pending: list[Any] = [model]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, SecretStr):
+            found.add(value.get_secret_value())
+        elif isinstance(value, BaseModel):
+            pending.extend(item for _, item in value)
+        elif isinstance(value, Mapping):
+            pending.extend(value.values())
+        elif isinstance(value, (list, tuple)):
+            pending.extend(value)
+    return found

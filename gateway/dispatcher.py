@@ -1,0 +1,113 @@
+"""One inbox, one loop: the only caller of `fire()`.
+
+Whatever happens is posted here as an event for one machine. Events are handled one at a time, in the order in which
+they came; each is journalled, its submitter told the true outcome, and only then are its effects set going.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from gateway.journal import Journal
+from statemachine import BrokenActionError, Effect, Event, Machine, Refusal, Step
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+AnyMachine = Machine[Any, Any]
+Perform = Callable[[str, tuple[Effect, ...], str], None]
+"""Sets effects going: the machine's name, the effects, and the cause that their completions shall carry."""
+
+
+@dataclass(frozen=True)
+class _Posted:
+    machine: str
+    event: Event
+    cause: str
+    answer: asyncio.Future[Step | Refusal]
+
+
+class Dispatcher:
+    """Owns the machines. Everything else asks, and is told."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self._machines: dict[str, AnyMachine] = {}
+        self._inbox: asyncio.Queue[_Posted] = asyncio.Queue()
+        self._waiters: dict[str, list[tuple[Callable[[AnyMachine], bool], asyncio.Future[None]]]] = {}
+        self._perform: Perform = lambda *_: None
+
+    def connect(self, perform: Perform) -> None:
+        """Say who performs effects."""
+        self._perform = perform
+
+    # The machines
+
+    def add(self, machine: AnyMachine) -> None:
+        self._machines[machine.name] = machine
+
+    def remove(self, name: str) -> None:
+        del self._machines[name]
+
+    def machine(self, name: str) -> AnyMachine:
+        """The machine to look at, never to fire. Raises KeyError."""
+        return self._machines[name]
+
+    def machines(self) -> dict[str, AnyMachine]:
+        return dict(self._machines)
+
+    # Events
+
+    def post(self, machine: str, event: Event, cause: str) -> asyncio.Future[Step | Refusal]:
+        """Queue an event. The future gets what became of it; cancelling the future changes nothing in the machine."""
+        answer: asyncio.Future[Step | Refusal] = asyncio.get_running_loop().create_future()
+        self._inbox.put_nowait(_Posted(machine, event, cause, answer))
+        return answer
+
+    async def run(self) -> None:
+        """Handle events for ever."""
+        while True:
+            self._turn(await self._inbox.get())
+
+    def _turn(self, posted: _Posted) -> None:
+        result = self._fire(posted)
+        entry = self.journal.record(result, posted.cause)
+        # A submitter that was cancelled has a done future: what it asked for happens all the same.
+        if not posted.answer.done():
+            posted.answer.set_result(result)
+        if isinstance(result, Step):
+            self._perform(posted.machine, result.effects, f"step:{entry.seq}")
+            self._tell_waiters(posted.machine)
+
+    def _fire(self, posted: _Posted) -> Step | Refusal:
+        machine = self._machines.get(posted.machine)
+        if machine is None:
+            return Refusal(posted.machine, "absent", posted.event, (), ("account_exists",))
+        try:
+            return machine.fire(posted.event)
+        except BrokenActionError:
+            log.exception("broken_action", machine=posted.machine, trigger=posted.event.trigger)
+            return Refusal(posted.machine, machine.state.value, posted.event, machine.allowed, ("defect",))
+
+    # Waiting
+
+    async def until(self, name: str, holds: Callable[[AnyMachine], bool]) -> None:
+        """Return as soon as `holds` is true of the machine. Raises KeyError when there is none."""
+        if holds(self._machines[name]):
+            return
+        reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter = (holds, reached)
+        self._waiters.setdefault(name, []).append(waiter)
+        try:
+            await reached
+        finally:
+            self._waiters[name].remove(waiter)
+
+    def _tell_waiters(self, name: str) -> None:
+        for holds, reached in self._waiters.get(name, ()):
+            if not reached.done() and holds(self._machines[name]):
+                reached.set_result(None)

@@ -1,0 +1,108 @@
+"""Every error of ours, by what follows from it. Messages name the path or the account, and never a secret."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class GatewayError(Exception):
+    """The base of every error of this package."""
+
+
+# Config
+
+
+@dataclass(frozen=True)
+class Issue:
+    """One fault of a config: where, what, and how to mend it. Lines and columns count from 1."""
+
+    path: str
+    message: str
+    line: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        place = f" (line {self.line}, column {self.column})" if self.line is not None else ""
+        return f"{self.path or 'config'}{place}: {self.message}"
+
+
+class ConfigError(GatewayError):
+    """The config cannot be used. `revision` is the hash of what was read, "missing" when there was no file."""
+
+    def __init__(self, issues: list[Issue], revision: str = "") -> None:
+        super().__init__("; ".join(map(str, issues)))
+        self.issues = issues
+        self.revision = revision
+
+
+class StaleHashError(GatewayError):
+    """The writer's base is not what is on disk: nothing was written."""
+
+    def __init__(self, current: str, given: str | None) -> None:
+        asked = "no base hash was given" if given is None else "the base hash is not the current one"
+        super().__init__(f"{asked}: nothing was written; read the config again and repeat the change")
+        self.current = current
+
+
+class ConfigWriteError(GatewayError):
+    """The file could not be written; the old one is whole."""
+
+
+class UnavailableError(GatewayError):
+    """It cannot be done now. `retry_after` is when to ask again (seconds)."""
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+# Channels: the class decides what the machine does next
+
+
+class ChannelError(GatewayError):
+    """The base of what an adapter may raise out of its receiver."""
+
+
+class ConnectionLostError(ChannelError):
+    """The network cannot be reached, or answered with a server's error: wait, then try again."""
+
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """Seconds that the network asked to wait."""
+
+
+class ConflictError(ChannelError):
+    """Somebody else receives on this account."""
+
+
+class AccountRefusedError(ChannelError):
+    """The network does not accept this account: a person must act."""
+
+
+class GenerationRevokedError(ChannelError):
+    """A receiver of an older generation tried to deliver. It is refused."""
+
+
+class SendError(ChannelError):
+    """A reply could not be sent. `retryable` tells whether trying again can help, `retry_after` when (seconds)."""
+
+    def __init__(self, message: str, *, retryable: bool, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+        self.retry_after = retry_after
+
+
+# Process
+
+
+class LockedError(GatewayError):
+    """Another gateway holds this state folder. `holder` is its PID, 0 when it is not known."""
+
+    def __init__(self, path: str, holder: int) -> None:
+        super().__init__(f"another gateway (PID {holder or 'unknown'}) holds {path}")
+        self.holder = holder
+
+
+class ExposedError(GatewayError):
+    """The admin listener was to be reachable from outside without a token of the user's own."""

@@ -1,0 +1,1 @@
+"""What answers a message. A handler is `async (message, settings) -> text or None`, found by its config's `type`."""

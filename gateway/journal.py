@@ -1,0 +1,111 @@
+"""Every step and every refusal, numbered, with what caused it. In memory for now, and as log lines."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any
+
+import structlog
+
+from gateway.clock import Clock
+from statemachine import Refusal, Step
+
+KEPT = 10_000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One step or refusal. `at` is in milliseconds of the wall clock; `cause` names what led here, `step:N` or a requester."""
+
+    seq: int
+    at: int
+    kind: str
+    machine: str
+    trigger: str
+    before: str
+    after: str
+    outcome: str
+    why: str
+    cause: str
+    revision: str | None
+    generation: int | None
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Journal:
+    """Append-only; readers page by `seq`, listeners are told of each entry at once."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._entries: deque[Entry] = deque(maxlen=KEPT)
+        self._listeners: list[Callable[[Entry], None]] = []
+        self._seq = 0
+        self._moved_at: dict[str, int] = {}
+
+    def listen(self, listener: Callable[[Entry], None]) -> None:
+        """`listener` is called in the dispatcher's turn: it must be quick and must not raise."""
+        self._listeners.append(listener)
+
+    def ignore(self, listener: Callable[[Entry], None]) -> None:
+        self._listeners.remove(listener)
+
+    def record(self, result: Step | Refusal, cause: str) -> Entry:
+        self._seq += 1
+        entry = self._entry(result, cause)
+        self._entries.append(entry)
+        if entry.before != entry.after:
+            self._moved_at[entry.machine] = entry.at
+        for listener in tuple(self._listeners):
+            listener(entry)
+        return entry
+
+    def _entry(self, result: Step | Refusal, cause: str) -> Entry:
+        event = result.event
+        return Entry(
+            seq=self._seq,
+            at=self._clock.wall_ms(),
+            kind="step" if isinstance(result, Step) else "refusal",
+            machine=result.machine,
+            trigger=result.trigger,
+            before=result.before if isinstance(result, Step) else result.state,
+            after=result.after if isinstance(result, Step) else result.state,
+            outcome=result.outcome.value if isinstance(result, Step) else "refused",
+            why=result.why if isinstance(result, Refusal) else getattr(event, "why", ""),
+            cause=cause,
+            revision=getattr(event, "revision", None) or getattr(event, "applied", None),
+            generation=getattr(event, "generation", None),
+        )
+
+    def moved_at(self, machine: str) -> int | None:
+        """When the machine came into its present state, in wall-clock milliseconds."""
+        return self._moved_at.get(machine)
+
+    def page(self, after: int = 0, limit: int = 100, machine: str | None = None) -> list[Entry]:
+        """Entries with a higher `seq` than `after`, oldest first; at most `limit`."""
+        found = (entry for entry in self._entries if entry.seq > after and machine in (None, entry.machine))
+        return list(islice(found, limit))
+
+    def newest(self, limit: int) -> list[Entry]:
+        """The last `limit` entries, oldest first."""
+        return list(self._entries)[-limit:]
+
+
+def log_entry(entry: Entry) -> None:
+    """A journal listener: one `transition` line a move, `warning` for a refusal, `error` on entering a failed state."""
+    log = structlog.get_logger()
+    context: dict[str, Any] = {"machine": entry.machine, "trigger": entry.trigger, "seq": entry.seq, "cause": entry.cause}
+    context |= {key: value for key in ("generation", "why") if (value := getattr(entry, key))}
+    if entry.revision:
+        context["revision"] = entry.revision[:12]
+    if entry.kind == "refusal":
+        log.warning("refused", state=entry.before, **context)
+    elif entry.before == entry.after:
+        log.info("handled", state=entry.before, outcome=entry.outcome, **context)
+    else:
+        report = log.error if entry.after == "failed" else log.info
+        report("transition", source=entry.before, dest=entry.after, **context)

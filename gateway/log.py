@@ -1,0 +1,55 @@
+"""Logs: console style on a terminal, JSON lines otherwise; one processor keeps secrets out of both."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from gateway.redact import Redactor
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+class LevelFilter:
+    """Drops what is below the level, which may change while the gateway runs."""
+
+    def __init__(self, level: str) -> None:
+        self.level = level
+
+    def __call__(self, _: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        if LEVELS.get(method, 40) < LEVELS[self.level]:
+            raise structlog.DropEvent
+        return event
+
+
+class _Forward(logging.Handler):
+    """Libraries log through the standard library; their lines take the same road as ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        logger = structlog.get_logger()
+        report = getattr(logger, record.levelname.lower(), logger.error)
+        report("library", logger=record.name, message=record.getMessage(), exc_info=record.exc_info)
+
+
+def configure(level: str, style: str, redactor: Redactor) -> LevelFilter:
+    """Set up logging for the process. `style` is auto, console or json. Returns the filter, to change the level."""
+    wanted = LevelFilter(level)
+    console = style == "console" or (style == "auto" and sys.stderr.isatty())
+
+    def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        return {key: redactor.tree(value) for key, value in event.items()}
+
+    first: list[Processor] = [wanted, structlog.processors.add_log_level, structlog.processors.format_exc_info]
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=not console)
+    last: Processor = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(default=str)
+    structlog.configure(
+        processors=[*first, stamp, redact, last],
+        wrapper_class=structlog.BoundLogger,
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
+    return wanted

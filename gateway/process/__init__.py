@@ -1,0 +1,1 @@
+"""The process: its file, its signals, its lock, and the work that the lifecycle asks for."""

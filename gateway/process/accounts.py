@@ -1,0 +1,122 @@
+"""Bringing accounts in line with a config: each by its own machine, none touched that the plan does not name."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.channels.base import Adapter
+from gateway.config.model import Account, Config
+from gateway.config.plan import AccountAction, Plan
+from gateway.dispatcher import Dispatcher
+from gateway.errors import GatewayError
+from statemachine import Event, Refusal
+from statemachine.channel import By, Channel, ChannelData, Restart, Run, Start, Stop, has_let_go, is_broken, is_settled, is_stopped
+
+START_PATIENCE = 45.0
+"""Seconds for a new receiver to settle: longer than a channel's own deadline for a start."""
+FENCE_PATIENCE = 4.0
+"""Seconds beyond an account's stop deadline for cutting its receiver off."""
+
+
+class ReloadFailedError(GatewayError):
+    """An account could not be brought in line, and what ran before cannot be put back."""
+
+
+class Accounts:
+    """Speaks to the channel machines on behalf of boot, reload, restart and stop."""
+
+    def __init__(self, dispatcher: Dispatcher, adapters: Mapping[str, Adapter]) -> None:
+        self._dispatcher = dispatcher
+        self._adapters = adapters
+
+    def run_of(self, name: str, account: Account, revision: str) -> Run:
+        """What the account's receiver runs with."""
+        adapter = self._adapters[name.split("/", 1)[0]]
+        return Run(revision, account, account.enabled, adapter.policy(account))
+
+    def boot(self, config: Config, revision: str) -> None:
+        """Make a machine for each account, and ask those that are enabled to start."""
+        for name, account in config.accounts().items():
+            self._ensure(name)
+            if account.enabled:
+                self._dispatcher.post(name, Start(self.run_of(name, account, revision), By.GATEWAY), "boot")
+
+    async def carry_out(self, plan: Plan, config: Config, revision: str, cause: str) -> dict[str, Any]:
+        """Do what the plan says to each account, side by side. Raises ReloadFailedError after all of them were tried."""
+        touched = {name: action for name, action in plan.accounts.items() if action is not AccountAction.NOTHING}
+        for name in config.accounts():
+            self._ensure(name)
+        steps = [self._bring(name, action, config, revision, cause) for name, action in touched.items()]
+        faults = [fault for fault in await asyncio.gather(*steps) if fault]
+        results = {name: self._describe(name, action) for name, action in touched.items()}
+        self._forget_absent(config)
+        if faults:
+            raise ReloadFailedError("; ".join(faults))
+        return results
+
+    async def restart_all(self, config: Config, revision: str) -> None:
+        """Every account of a gateway that restarts: the old receivers end, the new config's begin."""
+        steps = []
+        for name, account in config.accounts().items():
+            self._ensure(name)
+            action = AccountAction.RESTART if account.enabled else AccountAction.STOP
+            steps.append(self._bring(name, action, config, revision, "restart"))
+        gone = [name for name in self._channels() if name not in config.accounts()]
+        steps += [self._bring(name, AccountAction.STOP, config, revision, "restart") for name in gone]
+        await asyncio.gather(*steps)
+        self._forget_absent(config)
+
+    async def stop_all(self) -> None:
+        """End every receiver, with the confirming last poll."""
+        names = self._channels()
+        for name in names:
+            self._dispatcher.post(name, Stop(By.GATEWAY, confirm=True), "stop")
+        await asyncio.gather(*(self._dispatcher.until(name, is_stopped) for name in names))
+
+    # One account
+
+    async def _bring(self, name: str, action: AccountAction, config: Config, revision: str, cause: str) -> str:
+        """Bring one account in line and wait until it has settled; the fault, if it is one of the reload's."""
+        event = self._event(name, action, config, revision)
+        if event is None:
+            return ""
+        answer = await self._dispatcher.post(name, event, cause)
+        if isinstance(answer, Refusal):
+            return ""
+        machine = self._dispatcher.machine(name)
+        try:
+            async with asyncio.timeout(machine.data.run.policy.stop_timeout + FENCE_PATIENCE):
+                await self._dispatcher.until(name, has_let_go)
+            async with asyncio.timeout(START_PATIENCE):
+                await self._dispatcher.until(name, is_settled)
+        except TimeoutError:
+            return f"{name} did not settle: it is {machine.state.value}"
+        return f"{name}: {machine.data.last_error}" if is_broken(machine) else ""
+
+    def _event(self, name: str, action: AccountAction, config: Config, revision: str) -> Event | None:
+        if action is AccountAction.STOP:
+            return Stop(By.GATEWAY)
+        if action is AccountAction.LIVE:
+            return None
+        run = self.run_of(name, config.accounts()[name], revision)
+        return Start(run, By.GATEWAY) if action is AccountAction.START else Restart(run, By.GATEWAY)
+
+    def _describe(self, name: str, action: AccountAction) -> dict[str, Any]:
+        machine = self._dispatcher.machine(name)
+        described = {"action": action.value, "state": machine.state.value, "generation": machine.data.generation}
+        return described | ({"error": machine.data.last_error} if machine.data.last_error else {})
+
+    def _channels(self) -> list[str]:
+        return [name for name, machine in self._dispatcher.machines().items() if isinstance(machine, Channel)]
+
+    def _ensure(self, name: str) -> None:
+        if name not in self._dispatcher.machines():
+            self._dispatcher.add(Channel(name, ChannelData()))
+
+    def _forget_absent(self, config: Config) -> None:
+        """An account that the config does not name does not exist, once its receiver is proven dead."""
+        for name in self._channels():
+            if name not in config.accounts() and is_stopped(self._dispatcher.machine(name)):
+                self._dispatcher.remove(name)

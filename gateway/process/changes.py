@@ -1,0 +1,259 @@
+"""A config change from whatever road: read or written, planned, posted to the lifecycle, and answered with its outcome.
+
+Every road ends in the same event. The file event of a write that is already known is absorbed by the lifecycle's table;
+nothing here ignores anything for a span of time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from gateway.clock import Clock
+from gateway.config import file
+from gateway.config.edit import Edit
+from gateway.config.file import MISSING, Reader, Revision
+from gateway.config.history import History
+from gateway.config.ledger import Ledger, Proposal
+from gateway.config.secrets import secrets_of
+from gateway.dispatcher import Dispatcher
+from gateway.errors import ConfigError, ConfigWriteError, StaleHashError, UnavailableError
+from gateway.redact import Redactor
+from gateway.requests import Requests, new_id
+from statemachine import Refusal
+from statemachine.lifecycle_events import ConfigChanged, ConfigRejected, Origin, SettleRevision, Ticket
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+LIFECYCLE = "gateway"
+"""The name of the lifecycle's machine."""
+
+REREADS = 2
+REREAD_PAUSE = 0.15
+"""A file that is missing or cut off is read again that often, that many seconds apart, before it counts."""
+
+
+@dataclass(frozen=True)
+class Write:
+    """One call that wants to change the file. `base` is the hash its writer saw."""
+
+    edit: Edit
+    base: str | None
+    requester: str
+    note: str = ""
+    delay: float | None = None
+    """Seconds until the restart, if one is needed; None is the config's own."""
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What became of a revision. `revision` is another one than asked for when that was superseded."""
+
+    revision: str
+    outcome: str
+    why: str
+    accounts: dict[str, Any]
+    """What happened to each account that the plan touched."""
+
+
+class Changes:
+    """Reads, plans, writes and posts. One writer at a time; what it posts comes in the order of the writes."""
+
+    def __init__(
+        self,
+        path: Path,
+        reader: Reader,
+        ledger: Ledger,
+        history: History,
+        dispatcher: Dispatcher,
+        requests: Requests,
+        redactor: Redactor,
+        clock: Clock,
+    ) -> None:
+        self.path = path
+        self._reader = reader
+        self._ledger = ledger
+        self._history = history
+        self._dispatcher = dispatcher
+        self._requests = requests
+        self._redactor = redactor
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._events: dict[str, ConfigChanged] = {}
+        self._waiters: dict[str, list[asyncio.Future[Settled]]] = {}
+        self._results: dict[str, dict[str, Any]] = {}
+        self.issues: list[dict[str, Any]] = []
+        """What is wrong with the file on disk, if anything is."""
+
+    # Reading
+
+    async def load(self) -> Revision:
+        """The file as it is now; read again a little later when it is missing or cut off. Raises ConfigError."""
+        for attempt in range(REREADS + 1):
+            try:
+                revision = await asyncio.to_thread(self._load)
+            except ConfigError:
+                if attempt == REREADS:
+                    raise
+                await asyncio.sleep(REREAD_PAUSE)
+            else:
+                break
+        return revision
+
+    def _load(self) -> Revision:
+        revision = self._reader.load(file.read(self.path))
+        self._redactor.learn(secrets_of(revision.config))
+        return revision
+
+    async def review(self, origin: Origin, requester: str) -> ConfigChanged | ConfigRejected:
+        """Read the file and say what it means to what runs now."""
+        try:
+            revision = await self.load()
+        except ConfigError as error:
+            self.issues = [vars(issue) for issue in error.issues]
+            return ConfigRejected(error.revision or MISSING, self._redactor.text(str(error)))
+        known = self._events.get(revision.id)
+        if known is not None:
+            origin, requester = known.origin, known.ticket.requester
+        return self._event(self._ledger.propose(revision), origin, requester, None)
+
+    async def notice(self, origin: Origin, requester: str) -> None:
+        """The file may have changed: read it and post what it says, after any write that is under way."""
+        async with self._lock:
+            event = await self.review(origin, requester)
+            self._dispatcher.post(LIFECYCLE, event, requester)
+
+    def _event(self, proposal: Proposal, origin: Origin, requester: str, delay: float | None) -> ConfigChanged:
+        config, revision = proposal.revision.config, proposal.revision.id
+        self.issues = []
+        known = self._events.get(revision)
+        seconds = config.gateway.restart.delay_ms / 1000 if delay is None else min(max(delay, 0.0), 60.0)
+        ticket = Ticket(new_id("restart"), requester, "config change", revision, self._clock.monotonic() + seconds)
+        event = ConfigChanged(
+            revision=revision,
+            base=proposal.base,
+            impact=proposal.whole.impact,
+            overlay=not proposal.complete,
+            origin=origin,
+            reload=self._ledger.applied.gateway.reload.mode == "hybrid",
+            ticket=replace(known.ticket, id=ticket.id) if known is not None else ticket,
+        )
+        self._events[revision] = event
+        return event
+
+    # Writing
+
+    async def write(self, write: Write) -> dict[str, Any]:
+        """Change the file and see it through; the receipt of CONTRACT.md section 4.
+
+        Raises StaleHashError, ConfigError, ConfigWriteError or UnavailableError: nothing was changed then.
+        """
+        # The caller being cancelled cancels nothing: what was begun is seen through.
+        running = asyncio.ensure_future(self._run(write))
+        running.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(running)
+
+    async def _run(self, write: Write) -> dict[str, Any]:
+        request = self._requests.open("change", write.requester).id
+        try:
+            receipt = await self._carry_out(request, write)
+        except UnavailableError as error:
+            self._requests.close(request, "failed", self._redactor.text(str(error)))
+            raise
+        except Exception as error:
+            self._requests.close(request, "refused", self._redactor.text(str(error)))
+            raise
+        self._requests.close(request, "done", receipt["outcome"])
+        return receipt
+
+    async def _carry_out(self, request: str, write: Write) -> dict[str, Any]:
+        async with self._lock:
+            if ConfigChanged.trigger not in self._dispatcher.machine(LIFECYCLE).allowed:
+                raise UnavailableError("the gateway is stopping; nothing was written")
+            proposal = await self._write_file(write)
+            event = self._event(proposal, Origin.CALL, write.requester, write.delay)
+            settled = self._expect(proposal.revision.id)
+            answer = await self._dispatcher.post(LIFECYCLE, event, request)
+        if isinstance(answer, Refusal):
+            raise UnavailableError(f"written, and not applied: {answer.why}")
+        return self._receipt(request, proposal, await settled)
+
+    async def _write_file(self, write: Write) -> Proposal:
+        current = await asyncio.to_thread(self._current)
+        here = file.revision_of(current) if current is not None else None
+        if here is not None and write.base != here:
+            raise StaleHashError(here, write.base)
+        new = await asyncio.to_thread(write.edit, current or b"")
+        revision = await asyncio.to_thread(self._reader.load, new)
+        self._redactor.learn(secrets_of(revision.config))
+        if new != current:
+            await asyncio.to_thread(self._replace, current, new)
+            log.info("config_written", revision=revision.id[:12], requester=write.requester, note=write.note)
+        return self._ledger.propose(revision)
+
+    def _current(self) -> bytes | None:
+        try:
+            return file.read(self.path)
+        except ConfigError:
+            if self.path.exists():
+                raise
+            return None
+
+    def _replace(self, current: bytes | None, new: bytes) -> None:
+        if current is not None:
+            self._history.keep(current)
+        file.write(self.path, new)
+
+    def _receipt(self, request: str, proposal: Proposal, settled: Settled) -> dict[str, Any]:
+        if settled.outcome in ("failed", "rejected"):
+            raise UnavailableError(f"written, and not applied: {settled.why}")
+        outcome = "restart_pending" if settled.outcome == "noted" else settled.outcome
+        plan = proposal.whole.describe()
+        plan["accounts"] |= {name: result for name, result in settled.accounts.items() if name in plan["accounts"]}
+        return {
+            "request": request,
+            "revision": proposal.revision.id,
+            "hash": proposal.revision.id,
+            "changed_paths": proposal.whole.paths,
+            "plan": plan,
+            "outcome": outcome,
+            "restart": self.pending_restart() if outcome == "restart_pending" else None,
+        }
+
+    def pending_restart(self) -> dict[str, Any] | None:
+        """The ticket that is due first, and when; None when there is none."""
+        data = self._dispatcher.machine(LIFECYCLE).data
+        if not data.tickets:
+            return None
+        first = min(data.tickets, key=lambda ticket: ticket.due_at)
+        due = max(first.due_at, data.cooled_at) - self._clock.monotonic()
+        return {"id": first.id, "due_in_ms": max(0, round(due * 1000))}
+
+    # Outcomes
+
+    def report(self, revision: str, accounts: dict[str, Any]) -> None:
+        """What carrying out a revision's plan did to each account that it touched."""
+        self._results[revision] = accounts
+
+    def settle(self, _: str, said: SettleRevision) -> None:
+        """The lifecycle's word on a revision. Who waits for one that was superseded waits on for the newer one that holds it."""
+        self._ledger.note(said.revision, said.outcome)
+        self._events.pop(said.revision, None)
+        waiters = self._waiters.pop(said.revision, [])
+        if said.outcome == "superseded":
+            self._waiters.setdefault(said.why, []).extend(waiters)
+            return
+        settled = Settled(said.revision, said.outcome, said.why, self._results.pop(said.revision, {}))
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(settled)
+
+    def _expect(self, revision: str) -> asyncio.Future[Settled]:
+        """A future for what becomes of a revision. Ask before the event is posted."""
+        waiter: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(revision, []).append(waiter)
+        return waiter

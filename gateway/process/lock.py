@@ -1,0 +1,35 @@
+"""One gateway a state folder: a kernel lock, which the death of its holder releases, whatever kind of death it was."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from gateway.errors import LockedError
+
+
+class StateLock:
+    """Holds `<state folder>/lock`; the file's text is the holder's PID, for the message of the one that comes second."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._path = state_dir / "lock"
+        self._descriptor = -1
+
+    def acquire(self) -> None:
+        """Raises LockedError, which names the holder."""
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            text = os.read(descriptor, 32).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            raise LockedError(str(self._path.parent), int(text) if text.isdigit() else 0) from error
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

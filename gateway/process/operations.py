@@ -1,0 +1,218 @@
+"""The work behind the lifecycle's effects: open, apply, check, restart, stop. Each ends in the completion that its table waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from gateway.clock import Clock
+from gateway.config.ledger import Ledger
+from gateway.config.model import Config
+from gateway.errors import ConfigError
+from gateway.messages.pipeline import Pipeline
+from gateway.process.accounts import Accounts
+from gateway.process.changes import Changes
+from gateway.runner import Runner
+from statemachine import Event
+from statemachine import lifecycle_events as events
+from statemachine.lifecycle_events import LifecyclePolicy
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+RESTART_EXPECTED_MS = 1_000
+CHECK_TIMEOUT = 10.0
+CLIENTS_DEADLINE = 2.0
+"""Seconds that clients get to close; after that their connections are cut."""
+
+
+class ControlPlane(Protocol):
+    """The admin server as the lifecycle needs it."""
+
+    async def open(self, listener: socket.socket) -> None:
+        """Serve on this listening socket."""
+
+    async def replace(self, listener: socket.socket) -> Callable[[], Awaitable[None]]:
+        """Serve on another socket from now on; the answer drains the old server."""
+
+    def announce_shutdown(self, reason: str, restart_expected_ms: int | None) -> None:
+        """Tell the clients what is about to happen."""
+
+    async def close(self, deadline: float) -> None:
+        """Stop listening, close the clients with 1012 or 1001, and cut those that do not answer in time."""
+
+    @property
+    def listener(self) -> socket.socket:
+        """The listening socket."""
+
+    @property
+    def address(self) -> str:
+        """The address of the page."""
+
+
+@dataclass(frozen=True)
+class Reports:
+    """Whom to tell: `applied` that a config runs from now on, `ready` that a boot or restart is complete."""
+
+    applied: Callable[[Config], None]
+    ready: Callable[[str], Awaitable[None]]
+
+
+class Operations:
+    """Performs the lifecycle's work with the parts that `app` hands over."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        changes: Changes,
+        accounts: Accounts,
+        pipeline: Pipeline,
+        make_control: Callable[[], Awaitable[ControlPlane]],
+        reports: Reports,
+        clock: Clock,
+    ) -> None:
+        self._ledger = ledger
+        self._changes = changes
+        self._accounts = accounts
+        self._pipeline = pipeline
+        self._make_control = make_control
+        self._control: ControlPlane | None = None
+        self._reports = reports
+        self._clock = clock
+        self._hurry = asyncio.Event()
+
+    def register(self, runner: Runner) -> None:
+        """Tell the runner who performs what, and which completion an exception becomes."""
+        runner.work(events.OpenGateway, self.open, lambda e, why: events.StartFailed(e.work, why, 1))
+        runner.work(events.ApplyPlan, self.apply, lambda e, why: events.PlanFailed(e.work, why))
+        # Unknown is not idle: only the budget for waiting may force a restart then.
+        runner.work(
+            events.CheckReadiness,
+            self.check,
+            lambda e, _: events.WorkInFlight(e.token, None, self._clock.monotonic()),
+            CHECK_TIMEOUT,
+        )
+        runner.work(
+            events.RestartGateway,
+            self.restart,
+            lambda e, why: events.RestartFailed(e.work, why, self._clock.monotonic(), recovered=False),
+        )
+        runner.work(events.StopGateway, self.stop, lambda e, why: events.StopFailed(e.work, why))
+        runner.work(
+            events.ReviewConfig,
+            lambda _, e: self._changes.review(events.Origin.FILE, "review"),
+            lambda e, why: events.ConfigRejected(e.revision, why),
+        )
+        runner.command(events.CancelWork, lambda machine, _: runner.cancel(machine))
+        runner.command(events.SettleRevision, self._changes.settle)
+        runner.command(events.HurryStop, lambda _, __: self._hurry.set())
+
+    async def open(self, _: str, effect: events.OpenGateway) -> Event:
+        """Port first, so that a second gateway with it taken never polls; then the accounts; then the server on top."""
+        admin = self._ledger.applied.gateway.admin
+        try:
+            listener = bind(admin.host, admin.port)
+        except OSError as error:
+            why = f"gateway.admin: cannot listen on {admin.host}:{admin.port}: {error.strerror}; choose another port"
+            log.error("cannot_listen", why=why)
+            return events.StartFailed(effect.work, why, 1)
+        self._accounts.boot(self._ledger.applied, self._ledger.applied_id)
+        # Made only now: its library is large, and the first polls are already on their way.
+        self._control = await self._make_control()
+        await self._control.open(listener)
+        await self._reports.ready(self._control.address)
+        return events.Started(effect.work, self._ledger.applied_id)
+
+    async def apply(self, _: str, effect: events.ApplyPlan) -> Event:
+        """Swap the snapshot, then bring the accounts in line. On any fault the old snapshot is put back."""
+        proposal = self._ledger.proposal(effect.revision)
+        before = self._ledger.swap(proposal.target, proposal.identity)
+        try:
+            results = await self._accounts.carry_out(proposal.plan, proposal.target, proposal.identity, effect.revision)
+        except BaseException:
+            self._ledger.swap(*before)
+            raise
+        self._changes.report(effect.revision, results)
+        self._reports.applied(proposal.target)
+        return events.PlanApplied(effect.work, proposal.identity, proposal.complete)
+
+    async def check(self, _: str, effect: events.CheckReadiness) -> Event:
+        """Whether a restart may begin: the file must be valid, and no message in the middle of being handled."""
+        try:
+            await self._changes.load()
+        except ConfigError as error:
+            return events.ConfigUnfit(effect.token, f"the config cannot be used: {error}")
+        if self._pipeline.in_flight:
+            return events.WorkInFlight(effect.token, self._pipeline.in_flight, self._clock.monotonic())
+        return events.RestartReady(effect.token)
+
+    async def restart(self, _: str, effect: events.RestartGateway) -> Event:
+        """In this process: read the file, build the new listener beside the old, restart the accounts, drain the old."""
+        control = self._control
+        assert control is not None, "a restart comes after the start"
+        try:
+            revision = await self._changes.load()
+            listener = self._next_listener(control, revision.config)
+        except (ConfigError, OSError) as error:
+            return events.RestartFailed(effect.work, str(error), self._clock.monotonic(), recovered=True)
+        reason = "; ".join(dict.fromkeys(ticket.reason for ticket in effect.tickets))
+        control.announce_shutdown(f"restart: {reason}", RESTART_EXPECTED_MS)
+        self._ledger.propose(revision)
+        self._ledger.swap(revision.config, revision.id)
+        self._ledger.note(revision.id, "applied")
+        drain = await control.replace(listener)
+        await asyncio.gather(drain(), self._accounts.restart_all(revision.config, revision.id))
+        self._reports.applied(revision.config)
+        await self._reports.ready(control.address)
+        return events.Restarted(effect.work, revision.id, self._clock.monotonic(), policy_of(revision.config))
+
+    def _next_listener(self, control: ControlPlane, config: Config) -> socket.socket:
+        """The same socket again where the address is the same: what waits in its backlog is served, not refused."""
+        admin, before = config.gateway.admin, self._ledger.applied.gateway.admin
+        if (admin.host, admin.port) == (before.host, before.port):
+            return control.listener.dup()
+        return bind(admin.host, admin.port)
+
+    async def stop(self, _: str, effect: events.StopGateway) -> Event:
+        """Receivers end, with what they owe; replies go out; clients are told. A second request ends the waiting."""
+        if self._control is not None:
+            self._control.announce_shutdown("stop", None)
+        patient = asyncio.ensure_future(self._accounts.stop_all())
+        hurried = asyncio.ensure_future(self._hurry.wait())
+        try:
+            await asyncio.wait({patient, hurried}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            patient.cancel()
+            hurried.cancel()
+        if self._control is not None:
+            await self._control.close(CLIENTS_DEADLINE)
+        return events.StopFinished(effect.work)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setblocking(False)
+        listener.bind((host, port))
+        listener.listen(1024)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def policy_of(config: Config) -> LifecyclePolicy:
+    """The budgets that a config gives to the run of the gateway that begins with it."""
+    restart = config.gateway.restart
+    return LifecyclePolicy(
+        stop_timeout=restart.drain_timeout_ms / 1000,
+        cooldown=restart.cooldown_ms / 1000,
+        defer_timeout=restart.defer_timeout_ms / 1000,
+    )

@@ -1,0 +1,48 @@
+"""Keeping secrets out of every output: logs, API, page, journal, tracebacks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import SecretStr
+
+MARK = "__REDACTED__"
+"""Stands for a secret in every output. Sent back in a write it means: keep the secret that is there."""
+
+_SHORTEST = 6
+"""A shorter value is not searched for in free text: it is no secret worth the name, and would blank out half of a log."""
+
+
+class Redactor:
+    """Replaces every secret that it was told by MARK, in any text or tree of data.
+
+    Secrets are only ever added: one that was replaced in the config may still turn up in a late log line.
+    """
+
+    def __init__(self) -> None:
+        self._secrets: set[str] = set()
+        self._pattern: re.Pattern[str] | None = None
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        new = {secret for secret in secrets if len(secret) >= _SHORTEST} - self._secrets
+        if new:
+            self._secrets |= new
+            longest_first = sorted(self._secrets, key=len, reverse=True)
+            self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+
+    def text(self, text: str) -> str:
+        return self._pattern.sub(MARK, text) if self._pattern else text
+
+    def tree(self, value: Any) -> Any:
+        """The same data with every text redacted, keys included; what is no text, mapping or list stays as it is."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, SecretStr):
+            return MARK
+        if isinstance(value, Mapping):
+            return {self.tree(key): self.tree(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.tree(item) for item in value]
+        return value

@@ -1,0 +1,32 @@
+"""What may happen: the tables of Gateway's lifecycles, and pure steps over them.
+
+No I/O, no clock, no asyncio: `gateway` makes happen what a Step asks for.
+"""
+
+from statemachine._machine import Command, Effect, Event, Machine, Outcome, Refusal, Row, Step, Work
+from statemachine.channel import Channel, ChannelState
+from statemachine.errors import BrokenActionError, StateMachineError, TableError
+from statemachine.lifecycle import Lifecycle, LifecycleState
+
+MACHINES: tuple[type[Machine], ...] = (Lifecycle, Channel)  # type: ignore[type-arg]
+"""Every machine class, in the order in which a reader should meet them."""
+
+__all__ = [
+    "MACHINES",
+    "BrokenActionError",
+    "Channel",
+    "ChannelState",
+    "Command",
+    "Effect",
+    "Event",
+    "Lifecycle",
+    "LifecycleState",
+    "Machine",
+    "Outcome",
+    "Refusal",
+    "Row",
+    "StateMachineError",
+    "Step",
+    "TableError",
+    "Work",
+]

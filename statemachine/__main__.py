@@ -1,0 +1,90 @@
+"""`python -m statemachine`: draw the machines, and check that the tables and the drawings are right."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from statemachine import MACHINES
+from statemachine.check import faults, outdated
+from statemachine.diagram import mermaid, svg
+from statemachine.errors import DrawingError
+
+ABOUT = """\
+The tables in statemachine/ say what may happen in the gateway. This draws them and checks them.
+
+  python -m statemachine render    after every change of a table: writes the diagrams
+  python -m statemachine check     before every commit: are the tables sound, and the diagrams of them?
+"""
+
+RENDER = """\
+Writes two pictures of each machine, both made from the built table:
+
+  <machine>.mmd    Mermaid text, one row a line in the order of the table: read its diff in a review
+  <machine>.svg    the picture for the eye, with guards, effects and what each state means
+
+The SVG needs pygraphviz (a development extra; it brings Graphviz along).
+"""
+
+CHECK = """\
+Looks for what lets a table build and is wrong all the same: states that cannot be reached or left or from which
+nothing leads to the final state, rows that an earlier one always precedes, -ing states without a row for success,
+failure or deadline, events nobody handles, guards and actions nobody names, states without a docstring.
+Then compares the diagrams in the folder with the tables. Nothing is written.
+
+Exit code 0: all is well. 1: something is not; each line says what and where, and what to do.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the result is the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m statemachine", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, run, summary, about in (
+        ("render", render, "write the diagrams of all machines", RENDER),
+        ("check", check, "check the tables, and that the diagrams are of them", CHECK),
+    ):
+        command = commands.add_parser(
+            name, help=summary, description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        command.add_argument(
+            "--out", type=Path, default=Path("diagrams"), metavar="FOLDER", help="where the diagrams are (%(default)s)"
+        )
+        command.set_defaults(run=run)
+    given = parser.parse_args(arguments)
+    result: int = given.run(given.out)
+    return result
+
+
+def render(folder: Path) -> int:
+    """Write `<kind>.mmd` of every machine, then `<kind>.svg`: the text needs nothing that may be missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        for ending, draw in ((".mmd", lambda machine: mermaid(machine).encode()), (".svg", svg)):
+            for machine in MACHINES:
+                path = folder / f"{machine.kind}{ending}"
+                path.write_bytes(draw(machine))
+                print(path)
+    except DrawingError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def check(folder: Path) -> int:
+    """Print every fault of the tables and of their pictures."""
+    found = [fault for machine in MACHINES for fault in faults(machine)] + outdated(MACHINES, folder)
+    for fault in found:
+        print(fault)
+    states, rows = sum(len(machine.states) for machine in MACHINES), sum(len(machine.table) for machine in MACHINES)
+    verdict = f"{len(found)} found" if found else "ok"
+    print(f"{len(MACHINES)} machines, {states} states, {rows} rows: {verdict}")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,493 @@
+"""One account's receiver: who may receive, when, and under which generation.
+
+Who sends what: a person (admin API) and the gateway (boot, reload, restart, stop) send `start`, `stop` and `restart`;
+the receiver itself sends `receiver_ready` and ends in `receiver_ended`; the rest is this machine's timer and its fence.
+
+The rule that never bends: a receiver is opened only by a transition out of a state in which the older generation
+is proven dead, and every word of a generation that is not the current one is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, ClassVar
+
+from statemachine._machine import Command, Draft, Event, Exits, Machine, Outcome, Row, Work, action, guard
+from statemachine.effects import ArmTimer, DisarmTimer
+
+
+class ChannelState(Enum):
+    """Where one account's receiver is."""
+
+    STOPPED = "stopped"
+    """No receiver, and none wanted."""
+    STARTING = "starting"
+    """A receiver of a new generation is being opened; it has not completed a receive yet."""
+    RUNNING = "running"
+    """The receiver of this generation has completed a receive."""
+    STOPPING = "stopping"
+    """The receiver was told to end and has not ended yet."""
+    STOP_OVERDUE = "stop_overdue"
+    """It did not end in time. It ends late, or is fenced: transport aborted, generation revoked, session closed."""
+    BACKOFF = "backoff"
+    """The network could not be reached or the receiver broke; a timer runs, then it is tried again."""
+    CONFLICT = "conflict"
+    """Somebody else receives on this account; one attempt after each wait of a long poll and a margin."""
+    SUPPRESSED = "suppressed"
+    """The restart intensity is spent; a single attempt after a long while."""
+    FAILED = "failed"
+    """The network refuses this account; only a person or new settings lead out."""
+
+
+S = ChannelState
+
+SETTLED = frozenset({S.STOPPED, S.RUNNING, S.BACKOFF, S.CONFLICT, S.SUPPRESSED, S.FAILED})
+"""Nothing is under way: the state can be told to whoever asked for a change."""
+
+OPEN = (S.STARTING, S.RUNNING)
+"""There is a receiver."""
+CLOSING = (S.STOPPING, S.STOP_OVERDUE)
+"""There is a receiver that has been told to end."""
+WAITING = (S.BACKOFF, S.CONFLICT, S.SUPPRESSED)
+"""There is none, and a timer will bring the next."""
+
+
+class By(Enum):
+    """Who asks."""
+
+    PERSON = "person"
+    GATEWAY = "gateway"
+
+
+class Then(Enum):
+    """What follows when the receiver that was told to end has ended."""
+
+    REST = "rest"
+    RUN = "run"
+    RETRY = "retry"
+
+
+class Cause(Enum):
+    """Why a receiver ended."""
+
+    CLOSED = "closed"
+    """It was told to."""
+    LOST = "lost"
+    """The network could not be reached, answered with a server's error, or asked to wait."""
+    CONFLICT = "conflict"
+    """Another receiver took over."""
+    REFUSED = "refused"
+    """The network does not accept this account: its token is wrong or revoked."""
+    CRASHED = "crashed"
+    """Something unforeseen: a defect in the adapter."""
+
+
+@dataclass(frozen=True)
+class ChannelPolicy:
+    """How patient to be with one account. All times in seconds.
+
+    `intensity` and `period` are the terms of OTP's supervisors: that many failures within that time and it is suppressed.
+    """
+
+    backoff_base: float = 1.0
+    backoff_cap: float = 30.0
+    intensity: int = 10
+    period: float = 300.0
+    half_open_after: float = 120.0
+    conflict_wait: float = 45.0
+    start_timeout: float = 30.0
+    stop_timeout: float = 5.0
+    fence_retry: float = 5.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a receiver runs with. `settings` are the account's own, opaque here: they are compared, never read."""
+
+    revision: str
+    settings: Hashable
+    enabled: bool = True
+    policy: ChannelPolicy = field(default_factory=ChannelPolicy)
+
+
+@dataclass(frozen=True)
+class ChannelData:
+    """What a channel knows beside its state. Times are monotonic seconds."""
+
+    generation: int = 0
+    run: Run = Run("", None)
+    then: Then = Then.REST
+    held: bool = False
+    """A person stopped it; only a person starts it."""
+    half_open: bool = False
+    """The present attempt is the single one that suppression allows."""
+    attempts: int = 0
+    failures: tuple[float, ...] = ()
+    conflicts: tuple[float, ...] = ()
+    last_error: str = ""
+    last_cause: Cause = Cause.CLOSED
+    """Why the last receiver ended that had not been told to."""
+    timer: int = 0
+
+
+# Events
+
+
+@dataclass(frozen=True)
+class Start(Event):
+    run: Run
+    by: By
+
+
+@dataclass(frozen=True)
+class Stop(Event):
+    """`confirm`: tell the network with one last poll what has been accepted; a reload leaves that to the next generation."""
+
+    by: By
+    confirm: bool = False
+
+
+@dataclass(frozen=True)
+class Restart(Event):
+    run: Run
+    by: By
+
+
+@dataclass(frozen=True)
+class ReceiverReady(Event):
+    """The first receive of this generation is complete."""
+
+    generation: int
+
+
+@dataclass(frozen=True)
+class ReceiverEnded(Event):
+    """The receiver's task has ended and its connection is closed: the generation is dead."""
+
+    generation: int
+    cause: Cause
+    why: str
+    at: float
+    retry_after: float = 0.0
+
+
+@dataclass(frozen=True)
+class StartOverdue(Event):
+    token: int
+
+
+@dataclass(frozen=True)
+class StopOverdue(Event):
+    token: int
+
+
+@dataclass(frozen=True)
+class RetryDue(Event):
+    token: int
+
+
+@dataclass(frozen=True)
+class FenceDue(Event):
+    token: int
+
+
+@dataclass(frozen=True)
+class ReceiverFenced(Event):
+    """Transport aborted, generation revoked, session closed: nothing of it can receive or deliver any more."""
+
+    generation: int
+    at: float
+    cause: Cause = Cause.LOST
+    why: str = "it did not end and was cut off"
+
+
+@dataclass(frozen=True)
+class FenceFailed(Event):
+    generation: int
+    why: str
+
+
+# Effects
+
+
+@dataclass(frozen=True)
+class OpenReceiver(Work):
+    """Open a receiver. It may post ReceiverReady once; it ends in ReceiverEnded."""
+
+    generation: int
+    run: Run
+
+
+@dataclass(frozen=True)
+class CloseReceiver(Command):
+    """Tell the receiver to end; its ReceiverEnded is the proof that it has."""
+
+    generation: int
+    confirm: bool
+
+
+@dataclass(frozen=True)
+class FenceReceiver(Work):
+    """Cut the receiver off. Ends in ReceiverFenced or FenceFailed."""
+
+    generation: int
+
+
+TABLE: tuple[Row[ChannelState], ...] = (
+    # Start: from stopped, or by a person out of a wait. Anywhere else there is, or may be, a receiver.
+    Row(Start, S.STOPPED, S.STARTING, ("is_enabled", "may_start"), effects=("adopt_run", "open_receiver", "arm_start_deadline")),
+    Row(Start, (*WAITING, S.FAILED), S.STARTING, ("is_enabled", "asked_by_person"),
+        effects=("adopt_run", "forget_failures", "open_receiver", "arm_start_deadline")),
+    Row(ReceiverReady, S.STARTING, S.RUNNING, ("generation_is_current",), effects=("note_ready", "disarm")),
+    Row(StartOverdue, S.STARTING, S.STOPPING, ("timer_is_current",), effects=("retry_later", "close_receiver", "arm_stop_deadline")),
+
+    # The receiver ended without having been told to. Each class of failure has its own wait.
+    Row(ReceiverEnded, OPEN, S.FAILED, ("generation_is_current", "network_refuses"), effects=("note_failure", "disarm")),
+    Row(ReceiverEnded, OPEN, S.CONFLICT, ("generation_is_current", "somebody_else_receives"),
+        effects=("note_conflict", "arm_conflict_wait")),
+    Row(ReceiverEnded, OPEN, S.SUPPRESSED, ("generation_is_current", "intensity_is_spent"),
+        effects=("note_failure", "arm_half_open")),
+    Row(ReceiverEnded, OPEN, S.BACKOFF, ("generation_is_current",), effects=("note_failure", "arm_backoff")),
+    Row(RetryDue, (S.BACKOFF, S.CONFLICT), S.STARTING, ("timer_is_current",), effects=("open_receiver", "arm_start_deadline")),
+    Row(RetryDue, S.SUPPRESSED, S.STARTING, ("timer_is_current",), effects=("try_half_open", "open_receiver", "arm_start_deadline")),
+
+    # Stop. A person's stop is remembered; the gateway's is not.
+    Row(Stop, OPEN, S.STOPPING, effects=("note_stop", "close_receiver", "arm_stop_deadline")),
+    Row(Stop, CLOSING, None, effects=("note_stop",), outcome=Outcome.COALESCED),
+    Row(Stop, (*WAITING, S.FAILED), S.STOPPED, effects=("note_stop", "disarm")),
+    Row(Stop, S.STOPPED, None, effects=("note_stop",), outcome=Outcome.COALESCED),
+
+    # Restart: of a stopped account it is a start.
+    Row(Restart, S.STOPPED, S.STARTING, ("is_enabled", "may_start"), effects=("adopt_run", "open_receiver", "arm_start_deadline")),
+    # Otherwise the old receiver ends first. In a wait only new settings are a reason to try at once.
+    Row(Restart, OPEN, S.STOPPING, ("is_enabled",), effects=("adopt_run", "run_again", "close_receiver", "arm_stop_deadline")),
+    Row(Restart, CLOSING, None, ("is_enabled", "may_start"), effects=("adopt_run", "run_again"), outcome=Outcome.COALESCED),
+    Row(Restart, (*WAITING, S.FAILED), S.STARTING, ("is_enabled", "deserves_attempt"),
+        effects=("adopt_run", "forget_failures", "open_receiver", "arm_start_deadline")),
+    Row(Restart, WAITING, None, ("is_enabled",), effects=("adopt_run",), outcome=Outcome.DEFERRED),
+
+    # The receiver that was told to end has ended: only now may the next one be opened.
+    Row(ReceiverEnded, CLOSING, S.STARTING, ("generation_is_current", "runs_again"), effects=("open_receiver", "arm_start_deadline")),
+    Row(ReceiverEnded, CLOSING, S.STOPPED, ("generation_is_current", "rests"), effects=("disarm",)),
+    # Told to end because its start took too long: that is a failure, of whatever class it turns out to be.
+    Row(ReceiverEnded, CLOSING, S.FAILED, ("generation_is_current", "network_refuses"), effects=("note_failure", "disarm")),
+    Row(ReceiverEnded, CLOSING, S.CONFLICT, ("generation_is_current", "somebody_else_receives"),
+        effects=("note_conflict", "arm_conflict_wait")),
+    Row(ReceiverEnded, CLOSING, S.SUPPRESSED, ("generation_is_current", "intensity_is_spent"),
+        effects=("note_failure", "arm_half_open")),
+    Row(ReceiverEnded, CLOSING, S.BACKOFF, ("generation_is_current",), effects=("note_failure", "arm_backoff")),
+
+    # It did not end in time: cut it off, again and again if need be. Nothing starts before it is cut off or ends late.
+    Row(StopOverdue, S.STOPPING, S.STOP_OVERDUE, ("timer_is_current",), effects=("fence_receiver",)),
+    Row(ReceiverFenced, S.STOP_OVERDUE, S.STARTING, ("generation_is_current", "runs_again"),
+        effects=("open_receiver", "arm_start_deadline")),
+    Row(ReceiverFenced, S.STOP_OVERDUE, S.STOPPED, ("generation_is_current", "rests"), effects=("disarm",)),
+    Row(ReceiverFenced, S.STOP_OVERDUE, S.SUPPRESSED, ("generation_is_current", "intensity_is_spent"),
+        effects=("note_failure", "arm_half_open")),
+    Row(ReceiverFenced, S.STOP_OVERDUE, S.BACKOFF, ("generation_is_current",), effects=("note_failure", "arm_backoff")),
+    Row(FenceFailed, S.STOP_OVERDUE, None, ("generation_is_current",), effects=("note_fence_failed", "arm_fence_retry"),
+        outcome=Outcome.DEFERRED),
+    Row(FenceDue, S.STOP_OVERDUE, None, ("timer_is_current",), effects=("fence_receiver",)),
+)  # fmt: skip
+
+
+class Channel(Machine[ChannelState, ChannelData]):
+    """The machine of one account; its name is `channel/account`."""
+
+    kind = "channel"
+    states = ChannelState
+    initial = S.STOPPED
+    final = S.STOPPED
+    table = TABLE
+    waiting = frozenset(WAITING)
+    failed = frozenset({S.FAILED, S.STOP_OVERDUE})
+    exits: ClassVar[Mapping[Any, Exits[Any]]] = {
+        S.STARTING: Exits((ReceiverReady,), (ReceiverEnded,), (StartOverdue,), (Restart,)),
+        S.STOPPING: Exits((ReceiverEnded,), (ReceiverEnded,), (StopOverdue,), (Restart,)),
+        S.STOP_OVERDUE: Exits((ReceiverFenced,), (FenceFailed,), (FenceDue,), (Restart,)),
+    }
+
+    # Guards
+
+    @guard
+    def generation_is_current(data: ChannelData, event: Any) -> bool:
+        return bool(event.generation == data.generation)
+
+    @guard
+    def timer_is_current(data: ChannelData, event: Any) -> bool:
+        return bool(event.token == data.timer)
+
+    @guard
+    def is_enabled(data: ChannelData, event: Start | Restart) -> bool:
+        return event.run.enabled
+
+    @guard
+    def may_start(data: ChannelData, event: Start | Restart) -> bool:
+        return event.by is By.PERSON or not data.held
+
+    @guard
+    def asked_by_person(data: ChannelData, event: Start) -> bool:
+        return event.by is By.PERSON
+
+    @guard
+    def deserves_attempt(data: ChannelData, event: Restart) -> bool:
+        return event.by is By.PERSON or event.run.settings != data.run.settings
+
+    @guard
+    def network_refuses(data: ChannelData, event: ReceiverEnded) -> bool:
+        return event.cause is Cause.REFUSED
+
+    @guard
+    def somebody_else_receives(data: ChannelData, event: ReceiverEnded) -> bool:
+        return event.cause is Cause.CONFLICT
+
+    @guard
+    def intensity_is_spent(data: ChannelData, event: ReceiverEnded | ReceiverFenced) -> bool:
+        return data.half_open or len(_recent(data.failures, event.at, data.run.policy.period)) + 1 >= data.run.policy.intensity
+
+    @guard
+    def runs_again(data: ChannelData, event: Event) -> bool:
+        return data.then is Then.RUN
+
+    @guard
+    def rests(data: ChannelData, event: Event) -> bool:
+        return data.then is Then.REST
+
+    # Actions
+
+    @action
+    def adopt_run(draft: Draft[ChannelData], event: Start | Restart) -> None:
+        held = draft.data.held and event.by is not By.PERSON
+        draft.set(run=event.run, held=held)
+
+    @action
+    def open_receiver(draft: Draft[ChannelData], event: Event) -> None:
+        draft.set(generation=draft.data.generation + 1, then=Then.REST)
+        draft.emit(OpenReceiver(draft.data.generation, draft.data.run))
+
+    @action
+    def close_receiver(draft: Draft[ChannelData], event: Event) -> None:
+        draft.emit(CloseReceiver(draft.data.generation, confirm=isinstance(event, Stop) and event.confirm))
+
+    @action
+    def fence_receiver(draft: Draft[ChannelData], event: Event) -> None:
+        draft.emit(FenceReceiver(draft.data.generation))
+
+    @action
+    def run_again(draft: Draft[ChannelData], event: Restart) -> None:
+        draft.set(then=Then.RUN)
+
+    @action
+    def retry_later(draft: Draft[ChannelData], event: StartOverdue) -> None:
+        draft.set(then=Then.RETRY, last_error="the start did not end in time")
+
+    @action
+    def note_stop(draft: Draft[ChannelData], event: Stop) -> None:
+        draft.set(then=Then.REST, held=draft.data.held or event.by is By.PERSON, half_open=False)
+
+    @action
+    def note_ready(draft: Draft[ChannelData], event: ReceiverReady) -> None:
+        draft.set(attempts=0, half_open=False, last_error="", last_cause=Cause.CLOSED)
+
+    @action
+    def note_failure(draft: Draft[ChannelData], event: ReceiverEnded | ReceiverFenced) -> None:
+        recent = _recent(draft.data.failures, event.at, draft.data.run.policy.period)
+        why = event.why or draft.data.last_error
+        draft.set(failures=(*recent, event.at), attempts=draft.data.attempts + 1, half_open=False)
+        draft.set(last_error=why, last_cause=event.cause)
+
+    @action
+    def note_conflict(draft: Draft[ChannelData], event: ReceiverEnded) -> None:
+        recent = _recent(draft.data.conflicts, event.at, CONFLICT_WINDOW)
+        draft.set(conflicts=(*recent, event.at), last_error=event.why, last_cause=event.cause, half_open=False)
+
+    @action
+    def forget_failures(draft: Draft[ChannelData], event: Start | Restart) -> None:
+        draft.set(failures=(), attempts=0, half_open=False)
+
+    @action
+    def try_half_open(draft: Draft[ChannelData], event: RetryDue) -> None:
+        draft.set(half_open=True)
+
+    @action
+    def note_fence_failed(draft: Draft[ChannelData], event: FenceFailed) -> None:
+        draft.set(last_error=event.why)
+
+    # Actions: the timer
+
+    @action
+    def arm_start_deadline(draft: Draft[ChannelData], event: Event) -> None:
+        token = _next_timer(draft)
+        draft.emit(ArmTimer(StartOverdue(token), after=draft.data.run.policy.start_timeout))
+
+    @action
+    def arm_stop_deadline(draft: Draft[ChannelData], event: Event) -> None:
+        token = _next_timer(draft)
+        draft.emit(ArmTimer(StopOverdue(token), after=draft.data.run.policy.stop_timeout))
+
+    @action
+    def arm_backoff(draft: Draft[ChannelData], event: Event) -> None:
+        """Full jitter under a doubling cap, and never sooner than the network asked for."""
+        policy, token = draft.data.run.policy, _next_timer(draft)
+        # The exponent is bounded so that a year of attempts cannot overflow a float.
+        longest = min(policy.backoff_cap, policy.backoff_base * 2 ** min(draft.data.attempts - 1, 32))
+        at_least = event.retry_after if isinstance(event, ReceiverEnded) else 0.0
+        draft.emit(ArmTimer(RetryDue(token), after=longest, jitter=True, at_least=at_least))
+
+    @action
+    def arm_conflict_wait(draft: Draft[ChannelData], event: Event) -> None:
+        token = _next_timer(draft)
+        draft.emit(ArmTimer(RetryDue(token), after=draft.data.run.policy.conflict_wait))
+
+    @action
+    def arm_half_open(draft: Draft[ChannelData], event: Event) -> None:
+        token = _next_timer(draft)
+        draft.emit(ArmTimer(RetryDue(token), after=draft.data.run.policy.half_open_after))
+
+    @action
+    def arm_fence_retry(draft: Draft[ChannelData], event: Event) -> None:
+        token = _next_timer(draft)
+        draft.emit(ArmTimer(FenceDue(token), after=draft.data.run.policy.fence_retry))
+
+    @action
+    def disarm(draft: Draft[ChannelData], event: Event) -> None:
+        _next_timer(draft)
+        draft.emit(DisarmTimer())
+
+
+def is_settled(machine: Machine[Any, Any]) -> bool:
+    """Nothing is under way with this account: its state can be told to whoever asked for a change."""
+    return machine.state in SETTLED
+
+
+def has_let_go(machine: Machine[Any, Any]) -> bool:
+    """The receiver that was told to end is proven dead."""
+    return machine.state not in CLOSING
+
+
+def is_stopped(machine: Machine[Any, Any]) -> bool:
+    return machine.state is S.STOPPED
+
+
+def is_running(machine: Machine[Any, Any]) -> bool:
+    return machine.state is S.RUNNING
+
+
+def is_broken(machine: Machine[Any, Any]) -> bool:
+    """Its adapter met something unforeseen: a hot reload that led here has failed, unlike one that the network refused."""
+    return not is_running(machine) and machine.data.last_cause is Cause.CRASHED
+
+
+CONFLICT_WINDOW = 3600.0
+"""Conflicts are counted over the last hour."""
+
+
+def _recent(times: tuple[float, ...], now: float, period: float) -> tuple[float, ...]:
+    return tuple(time for time in times if now - time < period)
+
+
+def _next_timer(draft: Draft[ChannelData]) -> int:
+    draft.set(timer=draft.data.timer + 1)
+    return draft.data.timer

@@ -1,0 +1,254 @@
+"""A gateway in a process of its own, and a client of its WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+
+ROOT = Path(__file__).resolve().parents[2]
+TOKEN = "a-token-for-tests-0123456789"
+READY = re.compile(r"gateway ready (http://\S+) pid=(\d+) boot=(\S+)")
+PATIENCE = 20.0
+
+
+def config_text(accounts: str = "", *, restart: str = "{delay_ms: 2000, cooldown_ms: 0}", extra: str = "") -> str:
+    """A config with an echo for everything. `accounts` are lines of YAML, indented by six spaces."""
+    telegram = f"  telegram:\n    accounts:\n{accounts}" if accounts else ""
+    return f"""\
+# a comment that must survive
+gateway:
+  admin: {{port: 0, token: {TOKEN}, writes_per_minute: 0}}
+  reload: {{mode: hybrid, debounce_ms: 300}}
+  restart: {restart}
+channels:
+  webchat: {{accounts: {{default: {{}}}}}}
+{telegram}handlers:
+  echo: {{type: echo}}
+routes:
+  - {{channel: "*", handler: echo}}
+{extra}"""
+
+
+def telegram_account(name: str, token: str, api_base: str, **more: object) -> str:
+    """An account's lines of YAML."""
+    keys = {"token": token, "api_base": api_base, "poll_timeout_s": 5} | more
+    return f"      {name}: {{{', '.join(f'{key}: {json.dumps(value)}' for key, value in keys.items())}}}\n"
+
+
+class RpcError(Exception):
+    """A response frame with ok: false."""
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        super().__init__(f"{error['code']}: {error['message']}")
+        self.error = error
+
+
+class Client:
+    """A client of the WebSocket protocol that keeps every event it was sent."""
+
+    def __init__(self, session: aiohttp.ClientSession, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._session = session
+        self.socket = socket
+        self.events: list[dict[str, Any]] = []
+        self.hello: dict[str, Any] = {}
+        self._answers: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        self._number = 0
+        self._reading: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def connect(cls, url: str, token: str = TOKEN) -> Self:
+        session = aiohttp.ClientSession()
+        client = cls(session, await session.ws_connect(url + "/ws", max_msg_size=0))
+        challenge = await client.socket.receive_json()
+        assert challenge["event"] == "connect.challenge"
+        client._reading = asyncio.ensure_future(client._read())
+        client.hello = await client.request(
+            "connect",
+            {
+                "minProtocol": 4,
+                "maxProtocol": 4,
+                "client": {"id": "test", "version": "1", "platform": "linux", "mode": "test"},
+                "role": "operator",
+                "scopes": ["operator.read", "operator.write", "operator.admin"],
+                "auth": {"token": token},
+            },
+        )
+        return client
+
+    async def _read(self) -> None:
+        async for message in self.socket:
+            frame = json.loads(message.data)
+            if frame["type"] == "event":
+                self.events.append(frame)
+            elif frame["id"] in self._answers:
+                self._answers.pop(frame["id"]).set_result(frame)
+        for answer in self._answers.values():
+            answer.set_exception(ConnectionError(f"closed with {self.socket.close_code}"))
+        self._answers.clear()
+
+    async def request(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
+        self._number += 1
+        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._answers[str(self._number)] = answer
+        await self.socket.send_json({"type": "req", "id": str(self._number), "method": method, "params": params or {}})
+        frame = await asyncio.wait_for(answer, 60)
+        if not frame["ok"]:
+            raise RpcError(frame["error"])
+        payload: dict[str, Any] = frame["payload"]
+        return payload
+
+    async def patch(self, patch: str, **more: Any) -> dict[str, Any]:
+        """config.patch with the hash of the moment."""
+        config = await self.request("config.get")
+        return await self.request("config.patch", {"raw": patch, "baseHash": config["hash"], **more})
+
+    async def close(self) -> None:
+        await self.socket.close()
+        if self._reading is not None:
+            self._reading.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._reading
+        await self._session.close()
+
+
+class Gateway:
+    """`async with Gateway(folder, text) as gateway:` a running process; it is stopped, and its exit checked, at the end."""
+
+    def __init__(self, folder: Path, text: str | None, *, command: list[str] | None = None, **environ: str) -> None:
+        self.folder = folder
+        self.config = folder / "gateway.yaml"
+        if text is not None:
+            self.config.write_text(text)
+        self._command = command or [sys.executable, "-m", "gateway"]
+        self._environ = environ
+        self.process: asyncio.subprocess.Process | None = None
+        self.url = ""
+        self.boots: list[str] = []
+        self._reading: asyncio.Task[None] | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._ready = asyncio.Event()
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """The log so far, a mapping a line; a line that is not JSON is under `raw`."""
+        lines = (self.folder / "log").read_text().splitlines()
+        return [json.loads(line) if line.startswith("{") else {"event": "raw", "raw": line} for line in lines]
+
+    async def start(self) -> None:
+        """Start the process; returns when it is ready."""
+        await self.spawn()
+        await asyncio.wait_for(self._ready.wait(), PATIENCE)
+
+    async def spawn(self) -> None:
+        environ = {**os.environ, "PYTHONPATH": str(ROOT), **self._environ}
+        with (self.folder / "log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *self._command, cwd=self.folder, env=environ, stdout=asyncio.subprocess.PIPE, stderr=log
+            )
+        self._reading = asyncio.ensure_future(self._read())
+
+    async def _read(self) -> None:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            found = READY.search(line.decode())
+            if found:
+                self.url = found[1]
+                self.boots.append(found[3])
+                self._ready.set()
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    async def wait(self, timeout: float = PATIENCE) -> int:
+        """Wait for the process to end; its exit code."""
+        assert self.process is not None
+        return await asyncio.wait_for(self.process.wait(), timeout)
+
+    async def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        if self.process is not None and self.process.returncode is None:
+            self.signal(signal.SIGTERM)
+        return await self.wait()
+
+    async def close(self) -> None:
+        """End it, whatever it is doing."""
+        if self._session is not None:
+            await self._session.close()
+        if self.process is not None and self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+        if self._reading is not None:
+            await self._reading
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        try:
+            if error[0] is None:
+                assert await self.stop() == 0
+        finally:
+            await self.close()
+
+    # Asking it
+
+    async def http(self, method: str, path: str, *, token: str | None = TOKEN, **more: Any) -> tuple[int, Any]:
+        """Status and JSON body."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession()
+        headers = ({"Authorization": f"Bearer {token}"} if token else {}) | more.pop("headers", {})
+        async with self._session.request(method, self.url + path, headers=headers, **more) as response:
+            return response.status, await response.json(content_type=None)
+
+    async def client(self) -> Client:
+        return await Client.connect(self.url)
+
+    async def status(self) -> dict[str, Any]:
+        code, body = await self.http("GET", "/api/v1/status")
+        assert code == 200, body
+        found: dict[str, Any] = body
+        return found
+
+    async def account(self, name: str) -> dict[str, Any]:
+        accounts = (await self.status())["accounts"]
+        return next(account for account in accounts if f"{account['channel']}/{account['account']}" == name)
+
+    async def journal(self) -> list[dict[str, Any]]:
+        _, body = await self.http("GET", "/api/v1/journal?limit=1000")
+        entries: list[dict[str, Any]] = body["entries"]
+        return entries
+
+    async def until(self, holds: Callable[[dict[str, Any]], bool], timeout: float = PATIENCE) -> dict[str, Any]:
+        """Poll the status until it holds; the status that did."""
+        deadline = time.monotonic() + timeout
+        while True:
+            status = await self.status()
+            if holds(status):
+                return status
+            assert time.monotonic() < deadline, f"not reached in {timeout} s: {json.dumps(status)[:2000]}"
+            await asyncio.sleep(0.02)
+
+    async def edit(self, change: Callable[[str], str]) -> None:
+        """Save the file as an editor does: a new file, renamed over the old one."""
+        text = change(self.config.read_text())
+        fresh = self.config.with_name("gateway.yaml.new")
+        fresh.write_text(text)
+        fresh.replace(self.config)
