@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import structlog
 
@@ -211,4 +210,3 @@ class App:
         self._watcher.stop()
         await self._runner.close()
         await self._receivers.aclose()
-

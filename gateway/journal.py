@@ -98,7 +98,12 @@ class Journal:
 def log_entry(entry: Entry) -> None:
     """A journal listener: one `transition` line a move, `warning` for a refusal, `error` on entering a failed state."""
     log = structlog.get_logger()
-    context: dict[str, Any] = {"machine": entry.machine, "trigger": entry.trigger, "seq": entry.seq, "cause": entry.cause}
+    context: dict[str, Any] = {
+        "machine": entry.machine,
+        "trigger": entry.trigger,
+        "seq": entry.seq,
+        "cause": entry.cause,
+    }
     context |= {key: value for key in ("generation", "why") if (value := getattr(entry, key))}
     if entry.revision:
         context["revision"] = entry.revision[:12]

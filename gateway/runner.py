@@ -111,7 +111,7 @@ class Runner:
                 completion = await worker.perform(machine, effect)
         except asyncio.CancelledError:
             completion = worker.failed(effect, "it was cancelled")
-        except Exception as error:  # noqa: BLE001 - whatever it is, it becomes the completion
+        except Exception as error:
             log.error("work_failed", machine=machine, effect=type(effect).__name__, exc_info=True)
             completion = worker.failed(effect, f"{type(error).__name__}: {error}")
         self._dispatcher.post(machine, completion, cause)

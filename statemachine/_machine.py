@@ -176,7 +176,7 @@ class _Cursor:
         self.row: int | None = None
         self.denied: list[str] = []
 
-    def trigger(self, name: str, *args: object, **kwargs: object) -> bool:
+    def trigger(self, name: str, *_: object, **__: object) -> bool:
         """Put in place by the library (`model_override`); declared so that type checkers know it."""
         raise TableError(f"trigger {name!r} was fired before the machine was built")
 
@@ -217,8 +217,7 @@ class Machine(Generic[S, D]):
         cls._cursor = _Cursor()
         cls._build()
         cls._allowed = {
-            state: tuple(sorted({row.on.trigger for row in cls.table if state in row.sources}))
-            for state in cls.states
+            state: tuple(sorted({row.on.trigger for row in cls.table if state in row.sources})) for state in cls.states
         }
 
     @classmethod
@@ -244,9 +243,7 @@ class Machine(Generic[S, D]):
             "trigger": row.on.trigger,
             "source": list(row.sources),
             "dest": row.dest,
-            "conditions": [
-                partial(cursor.judge, name, cls._named(number, row, name, guard)) for name in row.guards
-            ],
+            "conditions": [partial(cursor.judge, name, cls._named(number, row, name, guard)) for name in row.guards],
             "before": [
                 *(partial(cursor.act, cls._named(number, row, name, action)) for name in row.effects),
                 partial(cursor.choose, number),
@@ -295,6 +292,8 @@ def cells(machine: type[Machine[Any, Any]]) -> Iterator[tuple[Enum, type[Event],
     events = dict.fromkeys(row.on for row in machine.table)
     for state in machine.states:
         for event in events:
-            yield state, event, [
-                number for number, row in enumerate(machine.table) if row.on is event and state in row.sources
-            ]
+            yield (
+                state,
+                event,
+                [number for number, row in enumerate(machine.table) if row.on is event and state in row.sources],
+            )

@@ -237,21 +237,26 @@ class FenceReceiver(Work):
 
 TABLE: tuple[Row[ChannelState], ...] = (
     # Start: from stopped, or by a person out of a wait. Anywhere else there is, or may be, a receiver.
-    Row(Start, S.STOPPED, S.STARTING, ("is_enabled", "may_start"), effects=("adopt_run", "open_receiver", "arm_start_deadline")),
+    Row(Start, S.STOPPED, S.STARTING, ("is_enabled", "may_start"),
+        effects=("adopt_run", "open_receiver", "arm_start_deadline")),
     Row(Start, (*WAITING, S.FAILED), S.STARTING, ("is_enabled", "asked_by_person"),
         effects=("adopt_run", "forget_failures", "open_receiver", "arm_start_deadline")),
     Row(ReceiverReady, S.STARTING, S.RUNNING, ("generation_is_current",), effects=("note_ready", "disarm")),
-    Row(StartOverdue, S.STARTING, S.STOPPING, ("timer_is_current",), effects=("retry_later", "close_receiver", "arm_stop_deadline")),
+    Row(StartOverdue, S.STARTING, S.STOPPING, ("timer_is_current",),
+        effects=("retry_later", "close_receiver", "arm_stop_deadline")),
 
     # The receiver ended without having been told to. Each class of failure has its own wait.
-    Row(ReceiverEnded, OPEN, S.FAILED, ("generation_is_current", "network_refuses"), effects=("note_failure", "disarm")),
+    Row(ReceiverEnded, OPEN, S.FAILED, ("generation_is_current", "network_refuses"),
+        effects=("note_failure", "disarm")),
     Row(ReceiverEnded, OPEN, S.CONFLICT, ("generation_is_current", "somebody_else_receives"),
         effects=("note_conflict", "arm_conflict_wait")),
     Row(ReceiverEnded, OPEN, S.SUPPRESSED, ("generation_is_current", "intensity_is_spent"),
         effects=("note_failure", "arm_half_open")),
     Row(ReceiverEnded, OPEN, S.BACKOFF, ("generation_is_current",), effects=("note_failure", "arm_backoff")),
-    Row(RetryDue, (S.BACKOFF, S.CONFLICT), S.STARTING, ("timer_is_current",), effects=("open_receiver", "arm_start_deadline")),
-    Row(RetryDue, S.SUPPRESSED, S.STARTING, ("timer_is_current",), effects=("try_half_open", "open_receiver", "arm_start_deadline")),
+    Row(RetryDue, (S.BACKOFF, S.CONFLICT), S.STARTING, ("timer_is_current",),
+        effects=("open_receiver", "arm_start_deadline")),
+    Row(RetryDue, S.SUPPRESSED, S.STARTING, ("timer_is_current",),
+        effects=("try_half_open", "open_receiver", "arm_start_deadline")),
 
     # Stop. A person's stop is remembered; the gateway's is not.
     Row(Stop, OPEN, S.STOPPING, effects=("note_stop", "close_receiver", "arm_stop_deadline")),
@@ -260,19 +265,24 @@ TABLE: tuple[Row[ChannelState], ...] = (
     Row(Stop, S.STOPPED, None, effects=("note_stop",), outcome=Outcome.COALESCED),
 
     # Restart: of a stopped account it is a start.
-    Row(Restart, S.STOPPED, S.STARTING, ("is_enabled", "may_start"), effects=("adopt_run", "open_receiver", "arm_start_deadline")),
+    Row(Restart, S.STOPPED, S.STARTING, ("is_enabled", "may_start"),
+        effects=("adopt_run", "open_receiver", "arm_start_deadline")),
     # Otherwise the old receiver ends first. In a wait only new settings are a reason to try at once.
-    Row(Restart, OPEN, S.STOPPING, ("is_enabled",), effects=("adopt_run", "run_again", "close_receiver", "arm_stop_deadline")),
-    Row(Restart, CLOSING, None, ("is_enabled", "may_start"), effects=("adopt_run", "run_again"), outcome=Outcome.COALESCED),
+    Row(Restart, OPEN, S.STOPPING, ("is_enabled",),
+        effects=("adopt_run", "run_again", "close_receiver", "arm_stop_deadline")),
+    Row(Restart, CLOSING, None, ("is_enabled", "may_start"),
+        effects=("adopt_run", "run_again"), outcome=Outcome.COALESCED),
     Row(Restart, (*WAITING, S.FAILED), S.STARTING, ("is_enabled", "deserves_attempt"),
         effects=("adopt_run", "forget_failures", "open_receiver", "arm_start_deadline")),
     Row(Restart, WAITING, None, ("is_enabled",), effects=("adopt_run",), outcome=Outcome.DEFERRED),
 
     # The receiver that was told to end has ended: only now may the next one be opened.
-    Row(ReceiverEnded, CLOSING, S.STARTING, ("generation_is_current", "runs_again"), effects=("open_receiver", "arm_start_deadline")),
+    Row(ReceiverEnded, CLOSING, S.STARTING, ("generation_is_current", "runs_again"),
+        effects=("open_receiver", "arm_start_deadline")),
     Row(ReceiverEnded, CLOSING, S.STOPPED, ("generation_is_current", "rests"), effects=("disarm",)),
     # Told to end because its start took too long: that is a failure, of whatever class it turns out to be.
-    Row(ReceiverEnded, CLOSING, S.FAILED, ("generation_is_current", "network_refuses"), effects=("note_failure", "disarm")),
+    Row(ReceiverEnded, CLOSING, S.FAILED, ("generation_is_current", "network_refuses"),
+        effects=("note_failure", "disarm")),
     Row(ReceiverEnded, CLOSING, S.CONFLICT, ("generation_is_current", "somebody_else_receives"),
         effects=("note_conflict", "arm_conflict_wait")),
     Row(ReceiverEnded, CLOSING, S.SUPPRESSED, ("generation_is_current", "intensity_is_spent"),
@@ -345,7 +355,10 @@ class Channel(Machine[ChannelState, ChannelData]):
 
     @guard
     def intensity_is_spent(data: ChannelData, event: ReceiverEnded | ReceiverFenced) -> bool:
-        return data.half_open or len(_recent(data.failures, event.at, data.run.policy.period)) + 1 >= data.run.policy.intensity
+        return (
+            data.half_open
+            or len(_recent(data.failures, event.at, data.run.policy.period)) + 1 >= data.run.policy.intensity
+        )
 
     @guard
     def runs_again(data: ChannelData, event: Event) -> bool:

@@ -39,17 +39,17 @@ from statemachine.lifecycle_events import (
     ReloadOverdue,
     RestartCancelled,
     RestartDue,
+    Restarted,
     RestartFailed,
     RestartGateway,
     RestartOverdue,
     RestartReady,
     RestartRequested,
-    Restarted,
     ReviewConfig,
     SettleRevision,
+    Started,
     StartFailed,
     StartOverdue,
-    Started,
     StopFailed,
     StopFinished,
     StopGateway,
@@ -140,7 +140,8 @@ TABLE: tuple[Row[LifecycleState], ...] = (
         effects=("adopt", "arm_due", "review_kept")),
     Row(Started, S.STARTING, S.RUNNING, ("work_is_current",), effects=("adopt", "disarm", "review_kept")),
     Row(StartFailed, S.STARTING, S.FAILED, ("work_is_current",), effects=("disarm", "refuse_all", "exit_with_code")),
-    Row(StartOverdue, S.STARTING, S.FAILED, ("timer_is_current",), effects=("cancel_work", "refuse_all", "exit_failed")),
+    Row(StartOverdue, S.STARTING, S.FAILED, ("timer_is_current",),
+        effects=("cancel_work", "refuse_all", "exit_failed")),
 
     # A revision. Known ones are absorbed, in every state: this is where a write and its own file event become one.
     Row(ConfigChanged, ALIVE, None, ("revision_is_known",), effects=("answer_known",), outcome=Outcome.COALESCED),
@@ -157,7 +158,8 @@ TABLE: tuple[Row[LifecycleState], ...] = (
     # What can be applied without a restart is. Its ticket stands by until that has succeeded.
     Row(ConfigChanged, SERVING, S.HOT_RELOADING, ("may_reload",),
         effects=("know_revision", "open_ticket", "apply_plan", "arm_reload_deadline")),
-    Row(ConfigChanged, S.RUNNING, S.RESTART_PENDING, effects=("know_revision", "open_ticket", "arm_due", "promise_restart")),
+    Row(ConfigChanged, S.RUNNING, S.RESTART_PENDING,
+        effects=("know_revision", "open_ticket", "arm_due", "promise_restart")),
     Row(ConfigChanged, S.RESTART_PENDING, None, effects=("know_revision", "open_ticket", "arm_due", "promise_restart"),
         outcome=Outcome.COALESCED),
     Row(ConfigRejected, ALIVE, None, ("revision_is_known",), outcome=Outcome.COALESCED),
@@ -169,7 +171,8 @@ TABLE: tuple[Row[LifecycleState], ...] = (
     Row(PlanApplied, S.HOT_RELOADING, S.RUNNING, ("work_is_current",), effects=("commit", "disarm", "review_kept")),
     Row(PlanFailed, S.HOT_RELOADING, S.RESTART_PENDING, ("work_is_current", "ticket_is_open"),
         effects=("give_up_plan", "arm_due", "review_kept")),
-    Row(PlanFailed, S.HOT_RELOADING, S.RUNNING, ("work_is_current",), effects=("give_up_plan", "disarm", "review_kept")),
+    Row(PlanFailed, S.HOT_RELOADING, S.RUNNING, ("work_is_current",),
+        effects=("give_up_plan", "disarm", "review_kept")),
     Row(ReloadOverdue, S.HOT_RELOADING, S.RESTART_PENDING, ("timer_is_current", "ticket_is_open"),
         effects=("cancel_work", "give_up_plan", "arm_due", "review_kept")),
     Row(ReloadOverdue, S.HOT_RELOADING, S.RUNNING, ("timer_is_current",),
@@ -177,21 +180,25 @@ TABLE: tuple[Row[LifecycleState], ...] = (
 
     # Restart requests. An earlier due time pulls the pending one in; a later one never pushes it out.
     Row(RestartRequested, S.RUNNING, S.RESTART_PENDING, effects=("open_ticket", "arm_due")),
-    Row(RestartRequested, S.RESTART_PENDING, None, ("pulls_in",), effects=("open_ticket", "arm_due"), outcome=Outcome.COALESCED),
+    Row(RestartRequested, S.RESTART_PENDING, None, ("pulls_in",),
+        effects=("open_ticket", "arm_due"), outcome=Outcome.COALESCED),
     Row(RestartRequested, S.RESTART_PENDING, None, effects=("open_ticket",), outcome=Outcome.COALESCED),
     Row(RestartRequested, BUSY, None, effects=("open_ticket",), outcome=Outcome.DEFERRED),
-    Row(RestartCancelled, S.RESTART_PENDING, S.RUNNING, ("ticket_is_known", "ticket_is_last"), effects=("cancel_ticket", "disarm")),
+    Row(RestartCancelled, S.RESTART_PENDING, S.RUNNING, ("ticket_is_known", "ticket_is_last"),
+        effects=("cancel_ticket", "disarm")),
     Row(RestartCancelled, S.RESTART_PENDING, None, ("ticket_is_known",), effects=("cancel_ticket", "arm_due")),
     Row(RestartCancelled, BUSY, None, ("ticket_is_known",), effects=("cancel_ticket",)),
 
     # From due to begun: the file must be valid and the work idle, or the budget for waiting spent.
     Row(RestartDue, S.RESTART_PENDING, None, ("timer_is_current",), effects=("check_readiness",)),
-    Row(RestartReady, S.RESTART_PENDING, S.RESTARTING, ("timer_is_current",), effects=("begin_restart", "arm_restart_deadline")),
+    Row(RestartReady, S.RESTART_PENDING, S.RESTARTING, ("timer_is_current",),
+        effects=("begin_restart", "arm_restart_deadline")),
     Row(WorkInFlight, S.RESTART_PENDING, S.RESTARTING, ("timer_is_current", "waited_long_enough"),
         effects=("begin_restart", "arm_restart_deadline")),
     Row(WorkInFlight, S.RESTART_PENDING, S.RESTARTING, ("timer_is_current", "a_ticket_forces"),
         effects=("begin_restart", "arm_restart_deadline")),
-    Row(WorkInFlight, S.RESTART_PENDING, None, ("timer_is_current",), effects=("wait_for_idle",), outcome=Outcome.DEFERRED),
+    Row(WorkInFlight, S.RESTART_PENDING, None, ("timer_is_current",),
+        effects=("wait_for_idle",), outcome=Outcome.DEFERRED),
     Row(ConfigUnfit, S.RESTART_PENDING, S.RUNNING, ("timer_is_current",), effects=("refuse_tickets", "disarm")),
 
     # Restart. Tickets that came meanwhile are for the next one, after the cooldown.
@@ -202,8 +209,10 @@ TABLE: tuple[Row[LifecycleState], ...] = (
         effects=("fail_restart", "arm_due", "review_kept")),
     Row(RestartFailed, S.RESTARTING, S.RUNNING, ("work_is_current", "old_run_is_back"),
         effects=("fail_restart", "disarm", "review_kept")),
-    Row(RestartFailed, S.RESTARTING, S.FAILED, ("work_is_current",), effects=("fail_restart", "refuse_all", "exit_failed")),
-    Row(RestartOverdue, S.RESTARTING, S.FAILED, ("timer_is_current",), effects=("cancel_work", "refuse_all", "exit_failed")),
+    Row(RestartFailed, S.RESTARTING, S.FAILED, ("work_is_current",),
+        effects=("fail_restart", "refuse_all", "exit_failed")),
+    Row(RestartOverdue, S.RESTARTING, S.FAILED, ("timer_is_current",),
+        effects=("cancel_work", "refuse_all", "exit_failed")),
 
     # Stop. It wins over everything, and a second request hurries it, a third ends it.
     Row(StopRequested, ALIVE, S.STOPPING, effects=("cancel_work", "refuse_all", "begin_stop", "arm_stop_deadline")),
@@ -408,7 +417,12 @@ class Lifecycle(Machine[LifecycleState, LifecycleData]):
         carried = draft.data.carried or event.applied
         draft.set(applied=event.applied, carried=None)
         if event.complete:
-            _close(draft, [t for t in draft.data.tickets if t.revision is not None], "superseded", "applied without a restart")
+            _close(
+                draft,
+                [t for t in draft.data.tickets if t.revision is not None],
+                "superseded",
+                "applied without a restart",
+            )
         outcome = "applied" if event.complete else _standing(draft.data)
         draft.emit(SettleRevision(carried, outcome, ""))
 
@@ -464,7 +478,11 @@ class Lifecycle(Machine[LifecycleState, LifecycleData]):
     @action
     def begin_restart(draft: Draft[LifecycleData], event: Event) -> None:
         draft.set(
-            work=draft.data.work + 1, served=draft.data.tickets, tickets=(), waiting=Waiting.NOTHING, deferred_since=None
+            work=draft.data.work + 1,
+            served=draft.data.tickets,
+            tickets=(),
+            waiting=Waiting.NOTHING,
+            deferred_since=None,
         )
         draft.emit(RestartGateway(draft.data.work, draft.data.served))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway import __version__
 from gateway.admin import schemas
-from gateway.admin.errors import BadRequestError, NotFoundError, RefusedError
+from gateway.admin.errors import BadRequestError, NotFoundError, RefusedError, issues_of
 from gateway.admin.schema import config_schema
 from gateway.admin.services import Services
 from gateway.admin.views import Views
@@ -40,7 +40,13 @@ class Api:
         """The file as it is: text, parsed, and what is wrong with it, without secrets."""
         services = self._services
         path = services.changes.path
-        answer: dict[str, Any] = {"path": str(path), "exists": path.exists(), "valid": False, "raw": None, "parsed": None}
+        answer: dict[str, Any] = {
+            "path": str(path),
+            "exists": path.exists(),
+            "valid": False,
+            "raw": None,
+            "parsed": None,
+        }
         answer |= {"config": None, "hash": None, "issues": []}
         try:
             raw = await asyncio.to_thread(file.read, path)
@@ -51,7 +57,7 @@ class Api:
             answer |= {"raw": text, "parsed": parsed, "config": revision.config.model_dump(mode="json"), "valid": True}
             answer["hash"] = revision.id
         except ConfigError as error:
-            answer["issues"] = [{k: v for k, v in vars(issue).items() if v is not None} for issue in error.issues]
+            answer["issues"] = issues_of(error)
         return answer | {"configRevisionHash": answer["hash"], "appliedConfigHash": services.ledger.applied_id}
 
     async def config_write(
@@ -187,7 +193,9 @@ class Api:
         account, _, conversation = rest.partition(":")
         name = f"{channel}/{account}"
         if channel != "webchat" or not conversation or name not in self._services.dispatcher.machines():
-            raise BadRequestError(f"no session {key!r}: it is webchat:<account>:<conversation> of an account that exists")
+            raise BadRequestError(
+                f"no session {key!r}: it is webchat:<account>:<conversation> of an account that exists"
+            )
         return name, conversation
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,30 +44,39 @@ class Answer:
 
 def answer_for(error: GatewayError) -> Answer:
     """The one place where an error becomes an answer."""
-    message = str(error)
+    status, code, frame_code = next(
+        (words for kind, words in WORDS.items() if isinstance(error, kind)), (500, "internal", "UNAVAILABLE")
+    )
+    return Answer(status, code, frame_code, str(error), _details(error), _retry_after(error))
+
+
+WORDS: Mapping[type[GatewayError], tuple[int, str, str]] = {
+    RefusedError: (409, "refused", "INVALID_REQUEST"),
+    StaleHashError: (412, "stale_hash", "INVALID_REQUEST"),
+    ConfigError: (422, "invalid_config", "INVALID_REQUEST"),
+    NotFoundError: (404, "not_found", "INVALID_REQUEST"),
+    BadRequestError: (400, "bad_request", "INVALID_REQUEST"),
+    UnavailableError: (503, "unavailable", "UNAVAILABLE"),
+    ConfigWriteError: (503, "not_written", "UNAVAILABLE"),
+}
+"""HTTP status, HTTP code and WebSocket code of each class of error."""
+
+
+def _details(error: GatewayError) -> Any:
     if isinstance(error, RefusedError):
-        refusal = error.refusal
-        details = {
-            "machine": refusal.machine,
-            "state": refusal.state,
-            "trigger": refusal.trigger,
-            "allowed": list(refusal.allowed),
-            "guards": list(refusal.guards),
-        }
-        return Answer(409, "refused", "INVALID_REQUEST", message, details)
+        names = ("machine", "state", "trigger", "allowed", "guards")
+        return {name: getattr(error.refusal, name) for name in names}
     if isinstance(error, StaleHashError):
-        return Answer(412, "stale_hash", "INVALID_REQUEST", message, {"currentHash": error.current})
+        return {"currentHash": error.current}
     if isinstance(error, ConfigError):
-        return Answer(422, "invalid_config", "INVALID_REQUEST", message, {"issues": issues_of(error)})
-    if isinstance(error, NotFoundError):
-        return Answer(404, "not_found", "INVALID_REQUEST", message)
-    if isinstance(error, BadRequestError):
-        return Answer(400, "bad_request", "INVALID_REQUEST", message, error.details)
+        return {"issues": issues_of(error)}
+    return error.details if isinstance(error, BadRequestError) else None
+
+
+def _retry_after(error: GatewayError) -> float | None:
     if isinstance(error, UnavailableError):
-        return Answer(503, "unavailable", "UNAVAILABLE", message, None, error.retry_after)
-    if isinstance(error, ConfigWriteError):
-        return Answer(503, "not_written", "UNAVAILABLE", message, None, 1.0)
-    return Answer(500, "internal", "UNAVAILABLE", message)
+        return error.retry_after
+    return 1.0 if isinstance(error, ConfigWriteError) else None
 
 
 def issues_of(error: ConfigError) -> list[dict[str, Any]]:

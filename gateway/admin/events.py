@@ -35,7 +35,9 @@ class Announcer:
             self._broadcast("lifecycle", self._views.lifecycle())
             if entry.revision:
                 applied = self._services.ledger.applied_id
-                self._broadcast("config", {"revision": entry.revision, "applied": applied, "drift": self._views.drift()})
+                self._broadcast(
+                    "config", {"revision": entry.revision, "applied": applied, "drift": self._views.drift()}
+                )
         elif entry.machine in self._services.dispatcher.machines():
             self._broadcast("channel", self._views.account(entry.machine))
 

@@ -93,7 +93,9 @@ class RestartRequest(Params):
     """gateway.restart.request and POST /api/v1/restart. The delay is clamped to 0..60 s."""
 
     model_config = ConfigDict(extra="ignore", alias_generator=None)
-    delay_ms: Annotated[int | None, Field(ge=0, validation_alias=AliasChoices("delay_ms", "delayMs", "restartDelayMs"))] = None
+    delay_ms: Annotated[
+        int | None, Field(ge=0, validation_alias=AliasChoices("delay_ms", "delayMs", "restartDelayMs"))
+    ] = None
     reason: Annotated[str, Field(max_length=500)] = ""
     force: bool = False
 

@@ -43,7 +43,7 @@ class Connection:
     def __init__(self, socket: web.WebSocketResponse, services: Services, context: CallContext) -> None:
         self._socket = socket
         self._services = services
-        self._context = context
+        self.context = context
         self._outbox: asyncio.Queue[str] = asyncio.Queue(QUEUE)
         self._seq = 0
         self._calls: set[asyncio.Task[None]] = set()
@@ -64,9 +64,9 @@ class Connection:
         self.send({"type": "event", "event": name, "payload": payload, "seq": self._seq})
 
     def _drop(self) -> None:
-        log.warning("slow_reader_dropped", connection=self._context.connection)
-        if self._context.transport is not None:
-            self._context.transport.abort()
+        log.warning("slow_reader_dropped", connection=self.context.connection)
+        if self.context.transport is not None:
+            self.context.transport.abort()
 
     async def write(self) -> None:
         """Send what is queued, for ever."""
@@ -87,22 +87,24 @@ class Connection:
         """Answer one request, exactly once."""
         call_id = frame["id"]
         try:
-            method = METHODS.get(frame["method"])
-            if method is None:
-                raise BadRequestError(f"unknown method {frame['method']!r}; hello-ok lists those that exist")
-            self._check_scope(method)
-            payload = await method.call(self._context, schemas.parse_params(method.params, frame.get("params")))
+            method = self._method(frame["method"])
+            payload = await method.call(self.context, schemas.parse_params(method.params, frame.get("params")))
             self.send({"type": "res", "id": call_id, "ok": True, "payload": payload})
         except GatewayError as error:
             self.send({"type": "res", "id": call_id, "ok": False, "error": shape(answer_for(error))})
-        except Exception:  # noqa: BLE001 - a defect of ours must answer, and must not show what it stumbled over
+        except Exception:
             log.error("call_failed", method=frame["method"], exc_info=True)
             answer = Answer(500, "internal", "UNAVAILABLE", "an internal error; see the log")
             self.send({"type": "res", "id": call_id, "ok": False, "error": shape(answer)})
 
-    def _check_scope(self, method: Method) -> None:
+    def _method(self, name: str) -> Method:
+        """The method, if there is one and the connection's scopes allow it. Raises BadRequestError."""
+        method = METHODS.get(name)
+        if method is None:
+            raise BadRequestError(f"unknown method {name!r}; hello-ok lists those that exist")
         if method.scope not in self.scopes:
             raise BadRequestError(f"this needs the scope {method.scope}", {"missingScope": method.scope})
+        return method
 
     async def read(self) -> None:
         """Handle frames until the client is gone. Requests run side by side, but not without bound."""
@@ -160,7 +162,7 @@ class WebSockets:
 
     async def close_all(self, code: int, reason: str, of: web.Application) -> None:
         """Close every connection of one server."""
-        mine = [connection for connection in self._connections if connection._context.app is of]  # noqa: SLF001
+        mine = [connection for connection in self._connections if connection.context.app is of]
         await asyncio.gather(*(connection.close(code, reason) for connection in mine), return_exceptions=True)
 
     async def _serve(self, connection: Connection) -> None:
@@ -180,7 +182,11 @@ class WebSockets:
     async def _sign_in(self, connection: Connection, socket: web.WebSocketResponse, address: str) -> bool:
         nonce = secrets.token_urlsafe(16)
         await socket.send_json(
-            {"type": "event", "event": "connect.challenge", "payload": {"nonce": nonce, "ts": self._services.clock.wall_ms()}}
+            {
+                "type": "event",
+                "event": "connect.challenge",
+                "payload": {"nonce": nonce, "ts": self._services.clock.wall_ms()},
+            }
         )
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
@@ -199,7 +205,9 @@ class WebSockets:
         if isinstance(answer, schemas.Connect) and isinstance(frame, dict):
             connection.scopes = frozenset(answer.scopes or ("operator.read", "operator.write", "operator.admin"))
             hello = self._hello(connection, answer)
-            await socket.send_json({"type": "res", "id": frame["id"], "ok": True, "payload": self._services.redactor.tree(hello)})
+            await socket.send_json(
+                {"type": "res", "id": frame["id"], "ok": True, "payload": self._services.redactor.tree(hello)}
+            )
             return True
         frame_id = frame["id"] if isinstance(frame, dict) else "connect"
         await socket.send_json({"type": "res", "id": frame_id, "ok": False, "error": answer})
@@ -224,7 +232,9 @@ class WebSockets:
             code = "AUTH_TOKEN_MISMATCH" if error.given else "AUTH_TOKEN_MISSING"
             return _invalid(f"unauthorized: {error}", {"code": code})
         except TooManyAttemptsError as error:
-            return _invalid(str(error), {"code": "AUTH_RATE_LIMITED"}) | {"retryAfterMs": round(error.retry_after * 1000)}
+            return _invalid(str(error), {"code": "AUTH_RATE_LIMITED"}) | {
+                "retryAfterMs": round(error.retry_after * 1000)
+            }
         except GatewayError as error:
             return shape(answer_for(error))
         return params
@@ -234,7 +244,7 @@ class WebSockets:
         return {
             "type": "hello-ok",
             "protocol": PROTOCOL,
-            "server": {"version": __version__, "bootId": services.boot().id, "connId": connection._context.connection},  # noqa: SLF001
+            "server": {"version": __version__, "bootId": services.boot().id, "connId": connection.context.connection},
             "features": {"methods": ["connect", *METHODS], "events": list(EVENTS)},
             "snapshot": {
                 "presence": [],

@@ -49,7 +49,9 @@ Deliver = Callable[[list[Message]], Awaitable[None]]
 class Intake:
     """What one generation of a receiver delivers through. Once revoked it takes nothing more."""
 
-    def __init__(self, offsets: Offsets, deliver: Deliver, ready: Callable[[], None], now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, offsets: Offsets, deliver: Deliver, ready: Callable[[], None], now_ms: Callable[[], int]
+    ) -> None:
         self._offsets = offsets
         self._deliver = deliver
         self._ready = ready

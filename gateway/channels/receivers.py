@@ -17,7 +17,15 @@ from gateway.channels.base import Adapter, Deliver, Intake, Offsets, Receiver
 from gateway.clock import Clock
 from gateway.errors import AccountRefusedError, ChannelError, ConflictError, ConnectionLostError, SendError
 from statemachine import Event
-from statemachine.channel import Cause, CloseReceiver, FenceReceiver, OpenReceiver, ReceiverEnded, ReceiverFenced, ReceiverReady
+from statemachine.channel import (
+    Cause,
+    CloseReceiver,
+    FenceReceiver,
+    OpenReceiver,
+    ReceiverEnded,
+    ReceiverFenced,
+    ReceiverReady,
+)
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

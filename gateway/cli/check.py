@@ -14,9 +14,7 @@ from gateway.errors import ConfigError
 
 
 def check(config: Path) -> int:
-    model = build_config_model(
-        {"telegram": TelegramAdapter.account_model, "webchat": WebchatAdapter.account_model}
-    )
+    model = build_config_model({"telegram": TelegramAdapter.account_model, "webchat": WebchatAdapter.account_model})
     try:
         revision = Reader(model, os.environ, config.absolute().parent).load(read(config))
     except ConfigError as error:

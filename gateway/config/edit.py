@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Collection
 from io import StringIO
 from typing import Any
@@ -20,12 +21,26 @@ Edit = Callable[[bytes], bytes]
 """The file's new bytes out of its present ones. Raises ConfigError."""
 
 
-def _round_trip() -> YAML:
+_BLANK = r"(?:[ \t]*(?:#.*)?\n)*"
+_KEY = r"^(?P<key> *)[^\s#-][^\n]*:[ \t]*(?:#.*)?\n"
+_NESTED_MAPPING = re.compile(_KEY + _BLANK + r"(?P<entry> +)[^\s#-]", re.MULTILINE)
+_NESTED_LIST = re.compile(_KEY + _BLANK + r"(?P<entry> *)- ", re.MULTILINE)
+
+
+def _round_trip(text: str) -> YAML:
+    """A reader and writer that keeps the text's own ways: quotes, long lines, and how far it indents."""
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096  # a line that its author left long stays long
-    yaml.allow_duplicate_keys = False
+    mapping = _indent(_NESTED_MAPPING, text, 2)
+    offset = _indent(_NESTED_LIST, text, 0)
+    yaml.indent(mapping=mapping, sequence=offset + 2, offset=offset)
     return yaml
+
+
+def _indent(pattern: re.Pattern[str], text: str, default: int) -> int:
+    found = pattern.search(text)
+    return max(0, len(found["entry"]) - len(found["key"])) if found else default
 
 
 def replacement(text: str) -> Edit:
@@ -51,9 +66,10 @@ def merge_patch(patch: Any, replace_paths: Collection[str] | None = None) -> Edi
         raise ConfigError([Issue("", "a patch must be a mapping")])
 
     def edit(current: bytes) -> bytes:
-        yaml = _round_trip()
         try:
-            tree = yaml.load(current.decode("utf-8-sig")) or {}
+            source = current.decode("utf-8-sig")
+            yaml = _round_trip(source)
+            tree = yaml.load(source) or {}
         except (YAMLError, UnicodeDecodeError, RecursionError) as error:
             raise ConfigError([Issue("", "the file on disk is not valid; mend or replace it first")]) from error
         issues: list[Issue] = []
@@ -103,6 +119,8 @@ def _merge(
             _merge(tree[key], value, place, replace_paths, issues)
         elif _loses_entries(tree.get(key), value) and replace_paths is not None and place not in replace_paths:
             issues.append(Issue(place, "the patch takes entries out of this list; name its path in replacePaths"))
+        elif isinstance(tree.get(key), list) and isinstance(value, list):
+            tree[key][:] = value  # in place: the list keeps its style and its comments
         elif tree.get(key) != value:
             tree[key] = value
 

@@ -223,7 +223,7 @@ def write(path: Path, raw: bytes) -> None:
             file.write(raw)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, target)
+        Path(name).replace(target)
         _sync_folder(target.parent)
     except OSError as error:
         Path(name).unlink(missing_ok=True)

@@ -74,12 +74,16 @@ class Model(BaseModel):
 class Admin(Model):
     """The control plane: the page, HTTP and WebSocket."""
 
-    host: Annotated[str, GATEWAY] = Field("127.0.0.1", description="address to listen on; other than loopback needs a token")
+    host: Annotated[str, GATEWAY] = Field(
+        "127.0.0.1", description="address to listen on; other than loopback needs a token"
+    )
     port: Annotated[int, GATEWAY] = Field(18790, ge=0, le=65535, description="0 picks a free one")
     token: Annotated[Secret | None, LIVE] = Field(None, description="absent: generated into the state folder")
     allowed_origins: Annotated[tuple[str, ...], LIVE] = Field((), description="origins beside the listener's own")
     metrics_public: Annotated[bool, LIVE] = Field(False, description="serve /metrics without a token")
-    writes_per_minute: Annotated[int, LIVE] = Field(30, ge=0, description="config writes per client and method; 0 is no limit")
+    writes_per_minute: Annotated[int, LIVE] = Field(
+        30, ge=0, description="config writes per client and method; 0 is no limit"
+    )
 
     @model_validator(mode="after")
     def _is_not_exposed(self) -> Self:
@@ -91,15 +95,21 @@ class Admin(Model):
 class ReloadSettings(Model):
     """What a change of the file does."""
 
-    mode: Annotated[Literal["hybrid", "off"], LIVE] = Field("hybrid", description="off: an edit is noted, a call asks for a restart")
+    mode: Annotated[Literal["hybrid", "off"], LIVE] = Field(
+        "hybrid", description="off: an edit is noted, a call asks for a restart"
+    )
     debounce_ms: Annotated[int, LIVE] = Field(300, ge=0, le=60_000, description="quiet time after the last file event")
 
 
 class RestartSettings(Model):
     """When and how the gateway restarts."""
 
-    mode: Annotated[Literal["auto", "in_process"], GATEWAY] = Field("auto", description="auto picks the best that is there")
-    delay_ms: Annotated[int, LIVE] = Field(2_000, ge=0, le=60_000, description="wait before a restart that was asked for")
+    mode: Annotated[Literal["auto", "in_process"], GATEWAY] = Field(
+        "auto", description="auto picks the best that is there"
+    )
+    delay_ms: Annotated[int, LIVE] = Field(
+        2_000, ge=0, le=60_000, description="wait before a restart that was asked for"
+    )
     cooldown_ms: Annotated[int, GATEWAY] = Field(30_000, ge=0, description="least time between two restarts")
     defer_timeout_ms: Annotated[int, GATEWAY] = Field(300_000, ge=0, description="longest wait for idle work")
     drain_timeout_ms: Annotated[int, GATEWAY] = Field(30_000, ge=100, description="longest stop")
@@ -109,7 +119,9 @@ class LogSettings(Model):
     """What is logged, and how."""
 
     level: Annotated[Literal["debug", "info", "warning", "error"], LIVE] = "info"
-    format: Annotated[Literal["auto", "console", "json"], GATEWAY] = Field("auto", description="auto: console on a terminal")
+    format: Annotated[Literal["auto", "console", "json"], GATEWAY] = Field(
+        "auto", description="auto: console on a terminal"
+    )
 
 
 class GatewaySettings(Model):
@@ -127,16 +139,22 @@ class Account(Model):
 
     enabled: Annotated[bool, CHANNEL] = Field(True, description="false: it exists and is stopped")
     allow_from: Annotated[tuple[str | int, ...], LIVE] = Field(("*",), description='user ids, @names or "*"')
-    stop_timeout_ms: Annotated[int, LIVE] = Field(5_000, ge=10, description="longest wait for a receiver to end before it is cut off")
+    stop_timeout_ms: Annotated[int, LIVE] = Field(
+        5_000, ge=10, description="longest wait for a receiver to end before it is cut off"
+    )
 
 
 class TelegramAccount(Account):
     """One Telegram bot."""
 
     token: Annotated[Secret, CHANNEL] = Field(description="the bot's token, from @BotFather")
-    api_base: Annotated[str, CHANNEL] = Field("https://api.telegram.org", pattern=r"^https?://", description="Bot API server")
+    api_base: Annotated[str, CHANNEL] = Field(
+        "https://api.telegram.org", pattern=r"^https?://", description="Bot API server"
+    )
     poll_timeout_s: Annotated[int, CHANNEL] = Field(30, ge=1, le=50, description="how long one long poll lasts")
-    delete_webhook: Annotated[bool, CHANNEL] = Field(False, description="remove a webhook that is set; without it one is an error")
+    delete_webhook: Annotated[bool, CHANNEL] = Field(
+        False, description="remove a webhook that is set; without it one is an error"
+    )
 
 
 class WebchatAccount(Account):

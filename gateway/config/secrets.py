@@ -12,6 +12,7 @@ from gateway.errors import Issue
 
 _REFERENCE = re.compile(r"\$?\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
+
 def interpolate(tree: Any, environ: Mapping[str, str], issues: list[Issue], path: str = "") -> Any:
     """Put the environment's values for `${NAME}`; `$${` is a literal `${`. A missing one becomes an issue."""
     if isinstance(tree, dict):
@@ -26,7 +27,9 @@ def interpolate(tree: Any, environ: Mapping[str, str], issues: list[Issue], path
         if text.startswith("$$"):
             return text[1:]
         if name not in environ:
-            issues.append(Issue(path, f"the environment has no {name}; set it, or write $${{{name}}} for the literal text"))
+            issues.append(
+                Issue(path, f"the environment has no {name}; set it, or write $${{{name}}} for the literal text")
+            )
         return environ.get(name, "")
 
     return _REFERENCE.sub(value_of, tree)

@@ -70,7 +70,7 @@ class Pipeline:
             reply = await self._handle(name, message)
             if reply:
                 await self._reply(name, message, reply)
-        except Exception:  # noqa: BLE001 - one message's trouble must not become another's
+        except Exception:
             log.error("message_failed", account=name, message=message.id, exc_info=True)
 
     async def _handle(self, name: str, message: Message) -> str | None:

@@ -12,7 +12,19 @@ from gateway.config.plan import AccountAction, Plan
 from gateway.dispatcher import Dispatcher
 from gateway.errors import GatewayError
 from statemachine import Event, Refusal
-from statemachine.channel import By, Channel, ChannelData, Restart, Run, Start, Stop, has_let_go, is_broken, is_settled, is_stopped
+from statemachine.channel import (
+    By,
+    Channel,
+    ChannelData,
+    Restart,
+    Run,
+    Start,
+    Stop,
+    has_let_go,
+    is_broken,
+    is_settled,
+    is_stopped,
+)
 
 START_PATIENCE = 45.0
 """Seconds for a new receiver to settle: longer than a channel's own deadline for a start."""

@@ -21,7 +21,7 @@ from gateway.config.history import History
 from gateway.config.ledger import Ledger, Proposal
 from gateway.config.secrets import secrets_of
 from gateway.dispatcher import Dispatcher
-from gateway.errors import ConfigError, ConfigWriteError, StaleHashError, UnavailableError
+from gateway.errors import ConfigError, StaleHashError, UnavailableError
 from gateway.redact import Redactor
 from gateway.requests import Requests, new_id
 from statemachine import Refusal
@@ -120,6 +120,11 @@ class Changes:
         if known is not None:
             origin, requester = known.origin, known.ticket.requester
         return self._event(self._ledger.propose(revision), origin, requester, None)
+
+    async def review_again(self) -> ConfigChanged | ConfigRejected:
+        """The lifecycle's own review. Under the lock, as every reading: events come in the order of what was read."""
+        async with self._lock:
+            return await self.review(Origin.FILE, "review")
 
     async def notice(self, origin: Origin, requester: str) -> None:
         """The file may have changed: read it and post what it says, after any write that is under way."""

@@ -93,7 +93,7 @@ class Operations:
         runner.work(
             events.CheckReadiness,
             self.check,
-            lambda e, _: events.WorkInFlight(e.token, None, self._clock.monotonic()),
+            lambda effect, _: events.WorkInFlight(effect.token, None, self._clock.monotonic()),
             CHECK_TIMEOUT,
         )
         runner.work(
@@ -104,12 +104,12 @@ class Operations:
         runner.work(events.StopGateway, self.stop, lambda e, why: events.StopFailed(e.work, why))
         runner.work(
             events.ReviewConfig,
-            lambda _, e: self._changes.review(events.Origin.FILE, "review"),
+            lambda *_: self._changes.review_again(),
             lambda e, why: events.ConfigRejected(e.revision, why),
         )
         runner.command(events.CancelWork, lambda machine, _: runner.cancel(machine))
         runner.command(events.SettleRevision, self._changes.settle)
-        runner.command(events.HurryStop, lambda _, __: self._hurry.set())
+        runner.command(events.HurryStop, lambda *_: self._hurry.set())
 
     async def open(self, _: str, effect: events.OpenGateway) -> Event:
         """Port first, so that a second gateway with it taken never polls; then the accounts; then the server on top."""

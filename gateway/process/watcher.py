@@ -8,6 +8,7 @@ file's inode, time and size every two seconds covers them; where inotify cannot 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -66,6 +67,8 @@ class Watcher:
             if pending is not None:
                 pending.cancel()
         if self._observer is not None:
+            # An emitter that reads once more while it is being stopped calls that an error; it is the end of the process.
+            logging.getLogger("watchdog").setLevel(logging.CRITICAL)
             self._observer.stop()
 
     # Hints
@@ -87,7 +90,7 @@ class Watcher:
                 return
 
     def dispatch(self, event: FileSystemEvent) -> None:
-        """watchdog's call, in its own thread."""
+        """Watchdog's call, in its own thread."""
         if event.event_type in HINTS and self._concerns_us(event):
             self._loop.call_soon_threadsafe(self.hint)
 

@@ -358,9 +358,7 @@ class FakeTelegram:
         for method in ("GET", "POST"):
             app.router.add_route(method, "/bot{token}/{method}", self._handle)
             app.router.add_route(method, "/{path:.*}", self._handle_elsewhere)
-        self._runner = web.AppRunner(
-            app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0
-        )
+        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
@@ -431,9 +429,7 @@ class FakeTelegram:
         response = await self._write(request, reply, fault)
         return await _until_disconnected() if response is None else response
 
-    async def _write(
-        self, request: web.Request, reply: Reply, fault: Fault
-    ) -> web.StreamResponse | None:
+    async def _write(self, request: web.Request, reply: Reply, fault: Fault) -> web.StreamResponse | None:
         """Write the answer out, or return None when a fault broke it off.
 
         Raises ConnectionError when the client has gone.

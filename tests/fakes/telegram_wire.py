@@ -28,14 +28,10 @@ TELLING_DIFFERENCE = 1.5 * KERNEL_TICK
 OVERLAP_RESOLUTION = 2.5 * KERNEL_TICK
 """Seconds of overlap that are always seen; two events closer than this may look simultaneous."""
 
-TERMINATED_BY_POLL = (
-    "Conflict: terminated by other getUpdates request; "
-    "make sure that only one bot instance is running"
-)
+TERMINATED_BY_POLL = "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running"
 TERMINATED_BY_WEBHOOK = "Conflict: terminated by setWebhook request"
 WEBHOOK_ACTIVE = (
-    "Conflict: can't use getUpdates method while webhook is active; "
-    "use deleteWebhook to delete the webhook first"
+    "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook to delete the webhook first"
 )
 FAULT_TEXTS = {
     401: "Unauthorized",

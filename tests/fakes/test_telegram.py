@@ -17,10 +17,7 @@ from .telegram_stats import Gap, Stats
 from .telegram_wire import OVERLAP_RESOLUTION
 
 TOKEN = "1001:secret"
-TERMINATED = (
-    "Conflict: terminated by other getUpdates request; "
-    "make sure that only one bot instance is running"
-)
+TERMINATED = "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running"
 
 
 class Client:
@@ -108,9 +105,7 @@ async def test_parameters_come_by_query_form_and_json(telegram: FakeTelegram, bo
         ):
             async with request as response:
                 assert (await response.json())["result"]["text"] == "hi"
-        async with session.post(
-            url, data=b"{", headers={"Content-Type": "application/json"}
-        ) as bad:
+        async with session.post(url, data=b"{", headers={"Content-Type": "application/json"}) as bad:
             assert bad.status == 400
     await bot.wait_sent(4)
     assert [(sent["chat_id"], sent["text"]) for sent in bot.sent] == [(7, "hi")] * 4
@@ -128,9 +123,7 @@ async def test_parameters_come_by_query_form_and_json(telegram: FakeTelegram, bo
         ("", "Bad Request: message text is empty"),
     ],
 )
-async def test_text_is_measured_in_utf16(
-    client: Client, bot: Bot, text: str, complaint: str | None
-) -> None:
+async def test_text_is_measured_in_utf16(client: Client, bot: Bot, text: str, complaint: str | None) -> None:
     body = await client.call("sendMessage", chat_id=7, text=text)
     assert body.get("description") == complaint
     assert len(bot.sent) == (complaint is None)
@@ -143,8 +136,7 @@ async def test_a_webhook_refuses_and_ends_polls(client: Client, bot: Bot) -> Non
     assert (await held)["description"] == "Conflict: terminated by setWebhook request"
     assert (await client.call("getWebhookInfo"))["result"]["url"] == "https://x.test"
     assert (await client.call("getUpdates"))["description"] == (
-        "Conflict: can't use getUpdates method while webhook is active; "
-        "use deleteWebhook to delete the webhook first"
+        "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook to delete the webhook first"
     )
     await client.call("deleteWebhook")
     assert bot.webhook_url == ""
@@ -247,9 +239,7 @@ async def test_the_earlier_of_two_polls_gets_the_409(client: Client, bot: Bot) -
     assert [record.outcome for record in stats.poll_log] == ["conflict_self", "updates"]
 
 
-async def test_a_poll_closed_before_the_next_is_no_overlap(
-    telegram: FakeTelegram, bot: Bot
-) -> None:
+async def test_a_poll_closed_before_the_next_is_no_overlap(telegram: FakeTelegram, bot: Bot) -> None:
     with connect(telegram) as earlier, connect(telegram) as later:
         send_poll(earlier)
         await bot.wait_polling()
@@ -278,9 +268,7 @@ async def test_the_kernel_is_asked_about_a_close_that_aiohttp_has_not_seen(
     assert bot.stats.conflicts_foreign == 0
 
 
-async def test_an_aborted_poll_that_overlapped_is_an_overlap_without_a_409(
-    telegram: FakeTelegram, bot: Bot
-) -> None:
+async def test_an_aborted_poll_that_overlapped_is_an_overlap_without_a_409(telegram: FakeTelegram, bot: Bot) -> None:
     telegram.latency = 0.05
     with connect(telegram) as earlier, connect(telegram) as later:
         send_poll(earlier)
@@ -292,9 +280,7 @@ async def test_an_aborted_poll_that_overlapped_is_an_overlap_without_a_409(
     assert (bot.stats.overlaps, bot.stats.conflicts_self) == (1, 0)
 
 
-async def test_an_overlap_is_seen_though_the_event_loop_slept_through_it(
-    telegram: FakeTelegram, bot: Bot
-) -> None:
+async def test_an_overlap_is_seen_though_the_event_loop_slept_through_it(telegram: FakeTelegram, bot: Bot) -> None:
     with connect(telegram) as earlier, connect(telegram) as later:
         send_poll(earlier)
         await bot.wait_polling()
@@ -307,9 +293,7 @@ async def test_an_overlap_is_seen_though_the_event_loop_slept_through_it(
         assert (stats.in_flight, stats.poll_log[0].outcome, stats.gaps) == (1, "gone", [])
 
 
-async def test_a_poll_sent_before_the_earlier_was_answered_is_an_overlap(
-    telegram: FakeTelegram, bot: Bot
-) -> None:
+async def test_a_poll_sent_before_the_earlier_was_answered_is_an_overlap(telegram: FakeTelegram, bot: Bot) -> None:
     with connect(telegram) as earlier, connect(telegram) as later:
         send_poll(earlier)
         await bot.wait_polling()
@@ -321,9 +305,7 @@ async def test_a_poll_sent_before_the_earlier_was_answered_is_an_overlap(
 
 
 @pytest.mark.parametrize("fresh", [False, True])
-async def test_clean_handovers_are_never_overlaps(
-    telegram: FakeTelegram, bot: Bot, fresh: bool
-) -> None:
+async def test_clean_handovers_are_never_overlaps(telegram: FakeTelegram, bot: Bot, fresh: bool) -> None:
     spare = connect(telegram)
     for turn in range(100):
         held, spare = spare, connect(telegram)
@@ -340,9 +322,7 @@ async def test_clean_handovers_are_never_overlaps(
     assert (bot.stats.overlaps, bot.stats.max_in_flight) == (0, 1)
 
 
-async def test_a_later_poll_that_is_aborted_at_once_counts_too(
-    telegram: FakeTelegram, bot: Bot
-) -> None:
+async def test_a_later_poll_that_is_aborted_at_once_counts_too(telegram: FakeTelegram, bot: Bot) -> None:
     with connect(telegram) as earlier:
         send_poll(earlier)
         await bot.wait_polling()
@@ -443,9 +423,7 @@ def test_gap_since_covers_edges_overlaps_and_open_polls() -> None:
 
 
 @pytest.mark.parametrize("status", [401, 409, 429, 500, 502])
-async def test_scripted_errors_come_once_and_in_order(
-    client: Client, bot: Bot, status: int
-) -> None:
+async def test_scripted_errors_come_once_and_in_order(client: Client, bot: Bot, status: int) -> None:
     update_id = bot.push("x")
     bot.fail_next(status=status, retry_after=2)
     assert (await client.call("getMe"))["ok"]
@@ -543,9 +521,7 @@ async def test_a_black_hole_never_answers(telegram: FakeTelegram, client: Client
     assert bot.stats.overlaps == 0
 
 
-async def test_dropped_connections_end_polls_as_reset(
-    telegram: FakeTelegram, client: Client, bot: Bot
-) -> None:
+async def test_dropped_connections_end_polls_as_reset(telegram: FakeTelegram, client: Client, bot: Bot) -> None:
     held = client.start_poll(timeout=30)
     await bot.wait_polling()
     await telegram.drop_connections()

@@ -1,0 +1,62 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# An environment is made anew when what it is made from has changed.
+$(VENV)/.runtime: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Gateway needs Python 3.11 or newer; try: make PYTHON=python3.12 run"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --editable '.[test,dev]'
+	@touch $@
+
+gateway.yaml: | $(VENV)/.runtime
+	@$(BIN)/python -m gateway init
+
+##@ Use
+
+.PHONY: run
+run: $(VENV)/.runtime gateway.yaml  ## install what is needed and run the gateway in this folder
+	@exec $(BIN)/python -m gateway
+
+##@ Check
+
+.PHONY: test
+test: $(VENV)/.test  ## install what the tests need and run every one of them
+	@sh tests/debian-packages.sh
+	$(BIN)/python -m pytest
+
+.PHONY: check
+check: $(VENV)/.test  ## all that a merge needs beside the tests: format, lint, types, diagrams in step
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m statemachine check
+
+.PHONY: bench
+bench: $(VENV)/.test  ## measure reloads, restarts, start and idle; a table, and bench.json
+	$(BIN)/python -m tests.bench --json bench.json
+
+.PHONY: schedules
+SEEDS ?= 300
+schedules: $(VENV)/.test  ## random schedules against the real process, with a referee: make schedules SEEDS=300
+	$(BIN)/python -m tests.real.schedules --seeds $(SEEDS)
+
+##@ Make
+
+.PHONY: diagrams
+diagrams: $(VENV)/.test  ## render the pictures of the machines into diagrams/
+	$(BIN)/python -m statemachine render
+
+.PHONY: format
+format: $(VENV)/.test  ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: help
+help:  ## this text
+	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*##/ {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
