@@ -50,6 +50,8 @@ OPEN = (S.STARTING, S.RUNNING)
 """There is a receiver."""
 CLOSING = (S.STOPPING, S.STOP_OVERDUE)
 """There is a receiver that has been told to end."""
+LIVE = (*OPEN, *CLOSING)
+"""There is a receiver, whatever it has been told."""
 WAITING = (S.BACKOFF, S.CONFLICT, S.SUPPRESSED)
 """There is none, and a timer will bring the next."""
 
@@ -245,14 +247,17 @@ TABLE: tuple[Row[ChannelState], ...] = (
     Row(StartOverdue, S.STARTING, S.STOPPING, ("timer_is_current",),
         effects=("retry_later", "close_receiver", "arm_stop_deadline")),
 
-    # The receiver ended without having been told to. Each class of failure has its own wait.
-    Row(ReceiverEnded, OPEN, S.FAILED, ("generation_is_current", "network_refuses"),
-        effects=("note_failure", "disarm")),
-    Row(ReceiverEnded, OPEN, S.CONFLICT, ("generation_is_current", "somebody_else_receives"),
+    # The receiver that was told to end has ended: only now may the next one be opened.
+    Row(ReceiverEnded, CLOSING, S.STARTING, ("generation_is_current", "runs_again"),
+        effects=("open_receiver", "arm_start_deadline")),
+    Row(ReceiverEnded, CLOSING, S.STOPPED, ("generation_is_current", "rests"), effects=("disarm",)),
+    # It ended by itself, or because its start took too long: each class of failure has its own wait.
+    Row(ReceiverEnded, LIVE, S.FAILED, ("generation_is_current", "network_refuses"), effects=("note_failure", "disarm")),
+    Row(ReceiverEnded, LIVE, S.CONFLICT, ("generation_is_current", "somebody_else_receives"),
         effects=("note_conflict", "arm_conflict_wait")),
-    Row(ReceiverEnded, OPEN, S.SUPPRESSED, ("generation_is_current", "intensity_is_spent"),
+    Row(ReceiverEnded, LIVE, S.SUPPRESSED, ("generation_is_current", "intensity_is_spent"),
         effects=("note_failure", "arm_half_open")),
-    Row(ReceiverEnded, OPEN, S.BACKOFF, ("generation_is_current",), effects=("note_failure", "arm_backoff")),
+    Row(ReceiverEnded, LIVE, S.BACKOFF, ("generation_is_current",), effects=("note_failure", "arm_backoff")),
     Row(RetryDue, (S.BACKOFF, S.CONFLICT), S.STARTING, ("timer_is_current",),
         effects=("open_receiver", "arm_start_deadline")),
     Row(RetryDue, S.SUPPRESSED, S.STARTING, ("timer_is_current",),
@@ -275,19 +280,6 @@ TABLE: tuple[Row[ChannelState], ...] = (
     Row(Restart, (*WAITING, S.FAILED), S.STARTING, ("is_enabled", "deserves_attempt"),
         effects=("adopt_run", "forget_failures", "open_receiver", "arm_start_deadline")),
     Row(Restart, WAITING, None, ("is_enabled",), effects=("adopt_run",), outcome=Outcome.DEFERRED),
-
-    # The receiver that was told to end has ended: only now may the next one be opened.
-    Row(ReceiverEnded, CLOSING, S.STARTING, ("generation_is_current", "runs_again"),
-        effects=("open_receiver", "arm_start_deadline")),
-    Row(ReceiverEnded, CLOSING, S.STOPPED, ("generation_is_current", "rests"), effects=("disarm",)),
-    # Told to end because its start took too long: that is a failure, of whatever class it turns out to be.
-    Row(ReceiverEnded, CLOSING, S.FAILED, ("generation_is_current", "network_refuses"),
-        effects=("note_failure", "disarm")),
-    Row(ReceiverEnded, CLOSING, S.CONFLICT, ("generation_is_current", "somebody_else_receives"),
-        effects=("note_conflict", "arm_conflict_wait")),
-    Row(ReceiverEnded, CLOSING, S.SUPPRESSED, ("generation_is_current", "intensity_is_spent"),
-        effects=("note_failure", "arm_half_open")),
-    Row(ReceiverEnded, CLOSING, S.BACKOFF, ("generation_is_current",), effects=("note_failure", "arm_backoff")),
 
     # It did not end in time: cut it off, again and again if need be. Nothing starts before it is cut off or ends late.
     Row(StopOverdue, S.STOPPING, S.STOP_OVERDUE, ("timer_is_current",), effects=("fence_receiver",)),

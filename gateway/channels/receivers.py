@@ -34,9 +34,10 @@ CAUSES: Mapping[type[ChannelError], Cause] = {
     ConflictError: Cause.CONFLICT,
     AccountRefusedError: Cause.REFUSED,
 }
-CONFIRM_TIMEOUT = 2.0
+CONFIRM_TIMEOUT = 1.0
 FENCE_TIMEOUT = 2.0
-DRAIN_TIMEOUT = 5.0
+DRAIN_TIMEOUT = 3.0
+"""Together they stay below an account's usual stop deadline, which would cut the goodbye short."""
 
 
 @dataclass
