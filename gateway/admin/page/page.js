@@ -105,8 +105,7 @@ function ticketNotice({ requester, reason }) {
 }
 
 function degradedNotice(fault) {
-  const why = typeof fault === "string" ? fault : fault.message ?? fault.reason ?? fault.code;
-  return h("p", "notice", h("strong", "", "Degraded"), `: ${words(why)}`);
+  return h("p", "notice", h("strong", "", "Degraded"), `: ${fault.detail}. What helps: ${fault.remedy}.`);
 }
 
 function showNotices(text = interruption) {

@@ -1,0 +1,92 @@
+"""From the address to an answered message, as a person does it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, async_playwright, expect
+
+from tests.debian import find_program
+from tests.real.process import TOKEN, Gateway, config_text
+
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+
+@pytest.fixture
+async def page() -> AsyncIterator[Page]:
+    chromium = find_program("chromium", "chromium")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=QUIET)
+        page = await browser.new_page(viewport={"width": 1280, "height": 800})
+        yield page
+        await browser.close()
+
+
+def watch(page: Page, origin: str) -> list[str]:
+    """What must not happen: errors on the console (a CSP violation is one), and requests to another host."""
+    faults: list[str] = []
+
+    def on_console(message: Any) -> None:
+        if message.type == "error" and "WebSocket" not in message.text:
+            faults.append(message.text)
+
+    def on_request(request: Any) -> None:
+        if not request.url.startswith((origin, "data:")):
+            faults.append(request.url)
+
+    page.on("console", on_console)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("request", on_request)
+    return faults
+
+
+async def sign_in(page: Page, url: str, token: str = TOKEN) -> None:
+    await page.goto(url)
+    await page.get_by_label("Admin token").fill(token)
+    await page.keyboard.press("Enter")
+    if token == TOKEN:
+        await expect(page.locator("#sign-in")).not_to_be_visible()
+
+
+async def test_a_message_typed_on_the_page_is_answered(tmp_path: Path, page: Page) -> None:
+    """Sign in, type, read the echo; nothing on the console, nothing fetched from elsewhere, no token in the address."""
+    async with Gateway(tmp_path, config_text()) as gateway:
+        faults = watch(page, gateway.url)
+        await sign_in(page, gateway.url)
+        await page.get_by_role("textbox", name="message").fill("hello, gateway")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("article.assistant")).to_contain_text("hello, gateway")
+        await expect(page.locator("#lifecycle")).to_have_text("running")
+        assert TOKEN not in page.url
+        assert faults == []
+
+
+async def test_a_wrong_token_is_told_and_can_be_mended(tmp_path: Path, page: Page) -> None:
+    async with Gateway(tmp_path, config_text()) as gateway:
+        await sign_in(page, gateway.url, "not the token")
+        await expect(page.get_by_role("alert")).to_contain_text("token is wrong")
+        await page.get_by_label("Admin token").fill(TOKEN)
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#lifecycle")).to_have_text("running")
+
+
+async def test_the_open_page_survives_a_restart(tmp_path: Path, page: Page) -> None:
+    """The page comes back by itself, with the conversation and the draft, and goes on."""
+    restart = "{delay_ms: 0, cooldown_ms: 0}"
+    async with Gateway(tmp_path, config_text(restart=restart)) as gateway:
+        await sign_in(page, gateway.url)
+        box = page.get_by_role("textbox", name="message")
+        await box.fill("before")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("article.assistant")).to_contain_text("before")
+        await box.fill("half a thought")
+        gateway.signal(signal.SIGUSR1)
+        await gateway.until(lambda status: status["restarts"] == 1 and status["state"] == "running")
+        await expect(box).to_have_value("half a thought")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("article.assistant").last).to_contain_text("half a thought")
+        await expect(page.locator("article.assistant").first).to_contain_text("before")
