@@ -48,7 +48,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Http:
     """Handlers are thin: parse, call the API, answer."""
 
-    def __init__(self, services: Services, api: Api, gatekeeper: Gatekeeper, port: Callable[[], int]) -> None:
+    def __init__(self, services: Services, api: Api, gatekeeper: Gatekeeper, port: int) -> None:
         self._services = services
         self._api = api
         self._gatekeeper = gatekeeper
@@ -81,7 +81,7 @@ class Http:
     async def gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Place first, then token, then the call; every error of ours becomes its answer here."""
         try:
-            check_place(request.headers, self._port(), self._services.ledger.applied.gateway.admin)
+            check_place(request.headers, self._port, self._services.ledger.applied.gateway.admin)
             if request.path not in OPEN_PATHS and not request.path.startswith("/page/"):
                 self._gatekeeper.check(bearer(request.headers), request.remote or "")
             response = await handler(request)

@@ -79,7 +79,8 @@ class AdminServer:
         return drain
 
     async def _serve(self, listener: socket.socket) -> None:
-        http = Http(self._services, self._api, self._gatekeeper, lambda: listener.getsockname()[1])
+        # Asked once: a request on a kept connection may still come when the old listener is closed already.
+        http = Http(self._services, self._api, self._gatekeeper, listener.getsockname()[1])
         self._app = web.Application(middlewares=[http.gate], client_max_size=MAX_BODY)
         self._app.add_routes(http.routes())
         self._app.router.add_get("/ws", self._sockets.handle)
