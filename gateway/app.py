@@ -87,12 +87,19 @@ class App:
         turning = asyncio.get_running_loop().create_task(self._dispatcher.run(), name="dispatcher")
         self._dispatcher.post(LIFECYCLE, Boot(first.id, policy_of(first.config)), "boot")
         try:
-            return await self._exit
+            # The dispatcher turns for ever: if it ends, nothing is decided any more, and only an end is honest.
+            ends: set[asyncio.Future[Any]] = {self._exit, turning}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            return self._exit.result() if self._exit.done() else self._report_standstill(turning)
         finally:
             # From here on a signal ends the process as it would end any other.
             signals.remove()
             turning.cancel()
             await self._tear_down()
+
+    def _report_standstill(self, turning: asyncio.Task[None]) -> int:
+        log.critical("dispatcher_ended", exc_info=turning.exception())
+        return 1
 
     def _load_first(self) -> Revision:
         reader = self._reader()

@@ -134,8 +134,8 @@ class Views:
     def readiness(self, *, channels: bool) -> tuple[bool, dict[str, Any]]:
         """The three stages, and whether what was asked for is ready."""
         serves = is_serving(self._lifecycle)
-        enabled = self._services.ledger.applied.accounts()
-        all_run = all(is_running(machine) for name, machine in self._channels().items() if enabled[name].enabled)
+        enabled = {name for name, account in self._services.ledger.applied.accounts().items() if account.enabled}
+        all_run = all(is_running(machine) for name, machine in self._channels().items() if name in enabled)
         stages = {"live": True, "control": serves, "channels": serves and all_run}
         return stages["channels" if channels else "control"], {"stages": stages, "state": self._lifecycle.state.value}
 

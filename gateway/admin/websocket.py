@@ -130,7 +130,7 @@ class Connection:
 class WebSockets:
     """All connections: opens them, tells them what happens, closes them."""
 
-    def __init__(self, services: Services, context: Callable[[], CallContext], gatekeeper: Gatekeeper) -> None:
+    def __init__(self, services: Services, context: Callable[[web.Application], CallContext], gatekeeper: Gatekeeper) -> None:
         self._services = services
         self._make_context = context
         self._gatekeeper = gatekeeper
@@ -150,7 +150,7 @@ class WebSockets:
         """One connection, from upgrade to close."""
         socket = web.WebSocketResponse(max_msg_size=MAX_AFTER, heartbeat=30.0, timeout=2.0)
         await socket.prepare(request)
-        context = self._make_context()
+        context = self._make_context(request.app)
         context.connection = secrets.token_hex(6)
         context.requester = f"ws {request.remote}"
         context.transport = request.transport

@@ -70,6 +70,7 @@ class Receivers:
         self._clock = clock
         self._offsets = Offsets()
         self._live: dict[str, _Live] = {}
+        self._told_to_end: dict[str, CloseReceiver] = {}
         self._up: dict[str, asyncio.Event] = {}
 
     # Work and commands of the channel machine
@@ -78,6 +79,9 @@ class Receivers:
         """Run a receiver to its end, and say why it ended once its connection is closed."""
         if name in self._live:
             raise RuntimeError(f"{name} has a live receiver of generation {self._live[name].generation}")
+        told = self._told_to_end.get(name)
+        if told is not None and told.generation == effect.generation:
+            return ReceiverEnded(effect.generation, Cause.CLOSED, "", self._clock.monotonic())
         live = self._live[name] = self._begin(name, effect)
         cause, why, retry_after = Cause.CRASHED, "", 0.0
         try:
@@ -87,6 +91,8 @@ class Receivers:
         return ReceiverEnded(effect.generation, cause, why, self._clock.monotonic(), retry_after)
 
     def close(self, name: str, effect: CloseReceiver) -> None:
+        """Tell a receiver to end; one that was told before its work began never begins."""
+        self._told_to_end[name] = effect
         live = self._live.get(name)
         if live is not None and live.generation == effect.generation:
             live.confirm = effect.confirm
@@ -162,7 +168,7 @@ class Receivers:
         """Close the connection: after this the generation is dead."""
         self._up_event(name).clear()
         live.task.cancel()
-        if live.confirm:
+        if live.confirm and not live.fenced.is_set():
             await self._say_goodbye(name, live)
         live.intake.revoke()
         await live.receiver.close()
