@@ -6,13 +6,32 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic import SecretStr
-
 MARK = "__REDACTED__"
 """Stands for a secret in every output. Sent back in a write it means: keep the secret that is there."""
 
 _SHORTEST = 6
 """A shorter value is not searched for in free text: it is no secret worth the name, and would blank out half of a log."""
+
+
+class Secret:
+    """A text that shows itself to nobody but who asks for it by name."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"Secret({MARK!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
 
 
 class Redactor:
@@ -39,7 +58,7 @@ class Redactor:
         """The same data with every text redacted, keys included; what is no text, mapping or list stays as it is."""
         if isinstance(value, str):
             return self.text(value)
-        if isinstance(value, SecretStr):
+        if isinstance(value, Secret):
             return MARK
         if isinstance(value, Mapping):
             return {self.tree(key): self.tree(item) for key, item in value.items()}

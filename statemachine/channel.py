@@ -137,35 +137,30 @@ class ChannelData:
 # Events
 
 
-@dataclass(frozen=True)
-class Start(Event):
+class Start(Event, frozen=True):
     run: Run
     by: By
 
 
-@dataclass(frozen=True)
-class Stop(Event):
+class Stop(Event, frozen=True):
     """`confirm`: tell the network with one last poll what has been accepted; a reload leaves that to the next generation."""
 
     by: By
     confirm: bool = False
 
 
-@dataclass(frozen=True)
-class Restart(Event):
+class Restart(Event, frozen=True):
     run: Run
     by: By
 
 
-@dataclass(frozen=True)
-class ReceiverReady(Event):
+class ReceiverReady(Event, frozen=True):
     """The first receive of this generation is complete."""
 
     generation: int
 
 
-@dataclass(frozen=True)
-class ReceiverEnded(Event):
+class ReceiverEnded(Event, frozen=True):
     """The receiver's task has ended and its connection is closed: the generation is dead."""
 
     generation: int
@@ -175,28 +170,23 @@ class ReceiverEnded(Event):
     retry_after: float = 0.0
 
 
-@dataclass(frozen=True)
-class StartOverdue(Event):
+class StartOverdue(Event, frozen=True):
     token: int
 
 
-@dataclass(frozen=True)
-class StopOverdue(Event):
+class StopOverdue(Event, frozen=True):
     token: int
 
 
-@dataclass(frozen=True)
-class RetryDue(Event):
+class RetryDue(Event, frozen=True):
     token: int
 
 
-@dataclass(frozen=True)
-class FenceDue(Event):
+class FenceDue(Event, frozen=True):
     token: int
 
 
-@dataclass(frozen=True)
-class ReceiverFenced(Event):
+class ReceiverFenced(Event, frozen=True):
     """Transport aborted, generation revoked, session closed: nothing of it can receive or deliver any more."""
 
     generation: int
@@ -205,8 +195,7 @@ class ReceiverFenced(Event):
     why: str = "it did not end and was cut off"
 
 
-@dataclass(frozen=True)
-class FenceFailed(Event):
+class FenceFailed(Event, frozen=True):
     generation: int
     why: str
 
@@ -214,24 +203,21 @@ class FenceFailed(Event):
 # Effects
 
 
-@dataclass(frozen=True)
-class OpenReceiver(Work):
+class OpenReceiver(Work, frozen=True):
     """Open a receiver. It may post ReceiverReady once; it ends in ReceiverEnded."""
 
     generation: int
     run: Run
 
 
-@dataclass(frozen=True)
-class CloseReceiver(Command):
+class CloseReceiver(Command, frozen=True):
     """Tell the receiver to end; its ReceiverEnded is the proof that it has."""
 
     generation: int
     confirm: bool
 
 
-@dataclass(frozen=True)
-class FenceReceiver(Work):
+class FenceReceiver(Work, frozen=True):
     """Cut the receiver off. Ends in ReceiverFenced or FenceFailed."""
 
     generation: int

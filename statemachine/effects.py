@@ -6,13 +6,10 @@ so that a firing which was already on its way when the timer was replaced is ref
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from statemachine._machine import Command, Event
 
 
-@dataclass(frozen=True)
-class ArmTimer(Command):
+class ArmTimer(Command, frozen=True):
     """Post `then` to this machine when it is due, in place of any timer armed before.
 
     Due at the monotonic time `at` (seconds), or `after` seconds from now. With `jitter` the wait is drawn
@@ -27,6 +24,5 @@ class ArmTimer(Command):
     at_least: float = 0.0
 
 
-@dataclass(frozen=True)
-class DisarmTimer(Command):
+class DisarmTimer(Command, frozen=True):
     """Forget this machine's timer."""

@@ -61,16 +61,14 @@ class LifecyclePolicy:
 # Events: requests
 
 
-@dataclass(frozen=True)
-class Boot(Event):
+class Boot(Event, frozen=True):
     """The process begins with this revision accepted."""
 
     revision: str
     policy: LifecyclePolicy
 
 
-@dataclass(frozen=True)
-class ConfigChanged(Event):
+class ConfigChanged(Event, frozen=True):
     """A valid revision was read or written. `base` is the applied identity that its plan was made against.
 
     `overlay` says that a part of it can be applied now although the whole needs a restart: what it changes
@@ -87,52 +85,44 @@ class ConfigChanged(Event):
     ticket: Ticket
 
 
-@dataclass(frozen=True)
-class ConfigRejected(Event):
+class ConfigRejected(Event, frozen=True):
     """What was read cannot be used. `revision` is the hash of its bytes, "missing" when there is no file."""
 
     revision: str
     why: str
 
 
-@dataclass(frozen=True)
-class RestartRequested(Event):
+class RestartRequested(Event, frozen=True):
     ticket: Ticket
 
 
-@dataclass(frozen=True)
-class RestartCancelled(Event):
+class RestartCancelled(Event, frozen=True):
     ticket_id: str
 
 
-@dataclass(frozen=True)
-class StopRequested(Event):
+class StopRequested(Event, frozen=True):
     by: str
 
 
 # Events: completions and timers. `work` and `token` are the numbers that the effect was given.
 
 
-@dataclass(frozen=True)
-class Started(Event):
+class Started(Event, frozen=True):
     work: int
     applied: str
 
 
-@dataclass(frozen=True)
-class StartFailed(Event):
+class StartFailed(Event, frozen=True):
     work: int
     why: str
     exit_code: int
 
 
-@dataclass(frozen=True)
-class StartOverdue(Event):
+class StartOverdue(Event, frozen=True):
     token: int
 
 
-@dataclass(frozen=True)
-class PlanApplied(Event):
+class PlanApplied(Event, frozen=True):
     """The plan was carried out. `complete` says that nothing of its revision still needs a restart."""
 
     work: int
@@ -140,33 +130,28 @@ class PlanApplied(Event):
     complete: bool
 
 
-@dataclass(frozen=True)
-class PlanFailed(Event):
+class PlanFailed(Event, frozen=True):
     """What ran before could not be put back, or the swap itself broke."""
 
     work: int
     why: str
 
 
-@dataclass(frozen=True)
-class ReloadOverdue(Event):
+class ReloadOverdue(Event, frozen=True):
     token: int
 
 
-@dataclass(frozen=True)
-class RestartDue(Event):
+class RestartDue(Event, frozen=True):
     token: int
 
 
-@dataclass(frozen=True)
-class RestartReady(Event):
+class RestartReady(Event, frozen=True):
     """Nothing is in flight, and the config that the next boot will read is valid."""
 
     token: int
 
 
-@dataclass(frozen=True)
-class WorkInFlight(Event):
+class WorkInFlight(Event, frozen=True):
     """`count` messages are being handled; None when the counting failed: unknown is not idle."""
 
     token: int
@@ -174,24 +159,21 @@ class WorkInFlight(Event):
     at: float
 
 
-@dataclass(frozen=True)
-class ConfigUnfit(Event):
+class ConfigUnfit(Event, frozen=True):
     """The file that the next boot will read is invalid: restarting into it is refused."""
 
     token: int
     why: str
 
 
-@dataclass(frozen=True)
-class Restarted(Event):
+class Restarted(Event, frozen=True):
     work: int
     applied: str
     at: float
     policy: LifecyclePolicy
 
 
-@dataclass(frozen=True)
-class RestartFailed(Event):
+class RestartFailed(Event, frozen=True):
     """`recovered` says that what ran before the restart runs again."""
 
     work: int
@@ -200,94 +182,80 @@ class RestartFailed(Event):
     recovered: bool
 
 
-@dataclass(frozen=True)
-class RestartOverdue(Event):
+class RestartOverdue(Event, frozen=True):
     token: int
 
 
-@dataclass(frozen=True)
-class StopFinished(Event):
+class StopFinished(Event, frozen=True):
     work: int
 
 
-@dataclass(frozen=True)
-class StopFailed(Event):
+class StopFailed(Event, frozen=True):
     work: int
     why: str
 
 
-@dataclass(frozen=True)
-class StopOverdue(Event):
+class StopOverdue(Event, frozen=True):
     token: int
 
 
 # Effects
 
 
-@dataclass(frozen=True)
-class OpenGateway(Work):
+class OpenGateway(Work, frozen=True):
     """Bind the listener and start the accounts. Ends in Started or StartFailed."""
 
     work: int
     revision: str
 
 
-@dataclass(frozen=True)
-class ApplyPlan(Work):
+class ApplyPlan(Work, frozen=True):
     """Swap the snapshot and bring the accounts in line. Ends in PlanApplied or PlanFailed."""
 
     work: int
     revision: str
 
 
-@dataclass(frozen=True)
-class CheckReadiness(Work):
+class CheckReadiness(Work, frozen=True):
     """Look for work in flight and at the file. Ends in RestartReady, WorkInFlight or ConfigUnfit."""
 
     token: int
 
 
-@dataclass(frozen=True)
-class RestartGateway(Work):
+class RestartGateway(Work, frozen=True):
     """Ends in Restarted or RestartFailed."""
 
     work: int
     tickets: tuple[Ticket, ...]
 
 
-@dataclass(frozen=True)
-class StopGateway(Work):
+class StopGateway(Work, frozen=True):
     """Ends in StopFinished or StopFailed."""
 
     work: int
 
 
-@dataclass(frozen=True)
-class ReviewConfig(Work):
+class ReviewConfig(Work, frozen=True):
     """Read the file again and plan against what runs now. Ends in ConfigChanged or ConfigRejected."""
 
     revision: str
 
 
-@dataclass(frozen=True)
-class CancelWork(Command):
+class CancelWork(Command, frozen=True):
     """Cancel the work that is under way; its completion still comes, and is stale."""
 
 
-@dataclass(frozen=True)
-class HurryStop(Command):
+class HurryStop(Command, frozen=True):
     """Waiting for clients and replies ends now."""
 
 
-@dataclass(frozen=True)
-class TicketOpened(Command):
+class TicketOpened(Command, frozen=True):
     """A ticket is open from here on, and will be told one outcome."""
 
     ticket: Ticket
 
 
-@dataclass(frozen=True)
-class CloseTicket(Command):
+class CloseTicket(Command, frozen=True):
     """The one outcome of a ticket: done, cancelled, superseded, refused or failed."""
 
     id: str
@@ -295,8 +263,7 @@ class CloseTicket(Command):
     why: str
 
 
-@dataclass(frozen=True)
-class SettleRevision(Command):
+class SettleRevision(Command, frozen=True):
     """What became of a revision: noop, applied, restart_pending, noted, superseded, failed."""
 
     revision: str
@@ -304,8 +271,7 @@ class SettleRevision(Command):
     why: str
 
 
-@dataclass(frozen=True)
-class Exit(Command):
+class Exit(Command, frozen=True):
     """End the process with this code."""
 
     code: int

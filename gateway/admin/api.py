@@ -8,7 +8,7 @@ from typing import Any
 from gateway import __version__
 from gateway.admin import schemas
 from gateway.admin.errors import BadRequestError, NotFoundError, RefusedError, issues_of
-from gateway.admin.schema import config_schema
+from gateway.admin.schema import as_data, config_schema
 from gateway.admin.services import Services
 from gateway.admin.views import Views
 from gateway.config import file
@@ -54,7 +54,7 @@ class Api:
             revision = await services.changes.load()
             text = await asyncio.to_thread(redacted_text, revision.raw, revision.config, services.redactor)
             parsed = file.parse(text.encode())
-            answer |= {"raw": text, "parsed": parsed, "config": revision.config.model_dump(mode="json"), "valid": True}
+            answer |= {"raw": text, "parsed": parsed, "config": as_data(revision.config), "valid": True}
             answer["hash"] = revision.id
         except ConfigError as error:
             answer["issues"] = issues_of(error)

@@ -176,7 +176,7 @@ class Http:
 
     async def _write(self, request: web.Request, edit: Callable[[bytes], bytes]) -> web.Response:
         base = request.headers.get("If-Match", "").removeprefix("W/").strip('"') or None
-        query = schemas.parse_params(schemas.WriteQuery, dict(request.query))
+        query = schemas.parse_params(schemas.WriteQuery, dict(request.query), strict=False)
         requester = f"http {request.remote}"
         receipt = await self._api.config_write(edit, base, requester, query.note, query.restart_delay_ms)
         response = self._json(receipt)
@@ -206,7 +206,9 @@ class Http:
         return self._json(self._api.request(request.match_info["id"]))
 
     async def journal(self, request: web.Request) -> web.Response:
-        return self._json(self._api.journal(schemas.parse_params(schemas.JournalList, dict(request.query))))
+        return self._json(
+            self._api.journal(schemas.parse_params(schemas.JournalList, dict(request.query), strict=False))
+        )
 
     # Machines
 

@@ -73,8 +73,8 @@ def _account_call(verb: str) -> Callable[[Context, schemas.ChannelCall], Awaitab
     return call
 
 
-async def _restart(context: Context, params: schemas.RestartRequest) -> Any:
-    return {"ok": True, **await context.api.restart(params, context.requester)}
+async def _restart(context: Context, params: schemas.RestartFrame) -> Any:
+    return {"ok": True, **await context.api.restart(params.request(), context.requester)}
 
 
 async def _cancel_restart(context: Context, params: schemas.RestartCancel) -> Any:
@@ -117,7 +117,7 @@ METHODS: dict[str, Method] = {
     "channels.start": Method(schemas.ChannelCall, ADMIN, _account_call("start")),
     "channels.stop": Method(schemas.ChannelCall, ADMIN, _account_call("stop")),
     "channels.restart": Method(schemas.ChannelCall, ADMIN, _account_call("restart")),
-    "gateway.restart.request": Method(schemas.RestartRequest, ADMIN, _restart),
+    "gateway.restart.request": Method(schemas.RestartFrame, ADMIN, _restart),
     "lifecycle.get": Method(schemas.NoParams, READ, _lifecycle),
     "lifecycle.cancelRestart": Method(schemas.RestartCancel, ADMIN, _cancel_restart),
     "requests.get": Method(schemas.RequestGet, READ, _request),

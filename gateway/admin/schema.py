@@ -1,4 +1,4 @@
-"""The config's JSON Schema with hints, from the one declaration in `config/model.py`."""
+"""The config's JSON Schema with hints, and a config as data, from the one declaration in `config/model.py`."""
 
 from __future__ import annotations
 
@@ -6,39 +6,53 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel, SecretStr
+import msgspec
 
-from gateway.config.model import Config
+from gateway.config.model import Config, Model
 from gateway.config.plan import reload_class
+from gateway.config.validate import fields_of
+from gateway.redact import MARK, Secret
 
 
 def config_schema(model: type[Config], version: str) -> dict[str, Any]:
     """The answer to config.schema: `uiHints` has, by path, the label, the help, and the reload class as a tag."""
     return {
-        "schema": model.model_json_schema(),
+        "schema": msgspec.json.schema(model, schema_hook=_secret_schema),
         "uiHints": dict(_hints(model, "")),
         "version": version,
         "generatedAt": datetime.now(UTC).isoformat(),
     }
 
 
-def _hints(model: type[BaseModel], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, field in model.model_fields.items():
+def as_data(config: Config) -> Any:
+    """A validated config as JSON data, without its secrets."""
+    return msgspec.to_builtins(config, enc_hook=lambda _: MARK, str_keys=True)
+
+
+def _secret_schema(kind: type) -> dict[str, Any]:
+    if kind is Secret:
+        return {"type": "string", "format": "password", "writeOnly": True}
+    raise NotImplementedError(kind)
+
+
+def _hints(model: type[Model], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, field in fields_of(model).items():
         place = f"{path}.{name}".lstrip(".")
+        kinds = list(_kinds(field.type))
         hint: dict[str, Any] = {"label": name.replace("_", " "), "tags": [f"reload:{reload_class(field).word}"]}
-        if field.description:
-            hint["help"] = field.description
-        kinds = list(_kinds(field.annotation))
-        if SecretStr in kinds:
+        help_text = next((mark.description for mark in field.type.__metadata__ if isinstance(mark, msgspec.Meta)), None)
+        if help_text:
+            hint["help"] = help_text
+        if Secret in kinds:
             hint["sensitive"] = True
         yield place, hint
         for kind in kinds:
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                yield from _hints(kind, f"{place}.*" if _holds_many(field.annotation) else place)
+            if isinstance(kind, type) and issubclass(kind, Model):
+                yield from _hints(kind, f"{place}.*" if _holds_many(get_args(field.type)[0]) else place)
 
 
-def _holds_many(annotation: Any) -> bool:
-    origin = get_origin(annotation)
+def _holds_many(kind: Any) -> bool:
+    origin = get_origin(kind)
     return isinstance(origin, type) and issubclass(origin, (Mapping, tuple))
 
 

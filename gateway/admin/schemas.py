@@ -8,144 +8,146 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
+import msgspec
+from msgspec import Meta, Struct
 
 from gateway.admin.errors import BadRequestError
 
 
-class Params(BaseModel):
+class Params(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """The base: camelCase outside, unknown keys refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True)
 
-
-class NoParams(Params):
+class NoParams(Params, frozen=True, kw_only=True):
     """A call without parameters."""
 
 
-class ClientInfo(Params):
+class ClientInfo(Params, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """Who connects. The published identifiers are not enforced: anyone with the token may."""
 
-    model_config = ConfigDict(extra="allow")
-    id: Annotated[str, Field(min_length=1)]
-    version: Annotated[str, Field(min_length=1)]
-    platform: Annotated[str, Field(min_length=1)]
-    mode: Annotated[str, Field(min_length=1)]
+    id: Annotated[str, Meta(min_length=1)]
+    version: Annotated[str, Meta(min_length=1)]
+    platform: Annotated[str, Meta(min_length=1)]
+    mode: Annotated[str, Meta(min_length=1)]
 
 
-class Auth(Params):
+class Auth(Params, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """The shared secret, under either name."""
 
-    model_config = ConfigDict(extra="allow")
     token: str | None = None
     password: str | None = None
 
 
-class Connect(Params):
+class Connect(Params, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """The first frame."""
 
-    model_config = ConfigDict(extra="allow")
-    min_protocol: Annotated[int, Field(ge=1)]
-    max_protocol: Annotated[int, Field(ge=1)]
+    min_protocol: Annotated[int, Meta(ge=1)]
+    max_protocol: Annotated[int, Meta(ge=1)]
     client: ClientInfo
     role: str = "operator"
     scopes: tuple[str, ...] = ()
     auth: Auth = Auth()
 
 
-class ConfigWrite(Params):
+class ConfigWrite(Params, frozen=True, kw_only=True):
     """config.set, config.apply and config.patch."""
 
-    raw: Annotated[str, Field(min_length=1)]
+    raw: Annotated[str, Meta(min_length=1)]
     base_hash: str | None = None
     session_key: str | None = None
     delivery_context: dict[str, Any] | None = None
-    note: Annotated[str, Field(max_length=1000)] = ""
-    restart_delay_ms: Annotated[int | None, Field(ge=0)] = None
-    replace_paths: Annotated[tuple[str, ...], Field(max_length=256)] = ()
+    note: Annotated[str, Meta(max_length=1000)] = ""
+    restart_delay_ms: Annotated[int, Meta(ge=0)] | None = None
+    replace_paths: Annotated[tuple[str, ...], Meta(max_length=256)] = ()
 
 
-class WriteQuery(Params):
+class WriteQuery(Params, frozen=True, kw_only=True, rename=None):
     """The query of PUT and PATCH /api/v1/config, in the snake_case of HTTP."""
 
-    model_config = ConfigDict(alias_generator=None)
-    note: Annotated[str, Field(max_length=1000)] = ""
-    restart_delay_ms: Annotated[int | None, Field(ge=0)] = None
+    note: Annotated[str, Meta(max_length=1000)] = ""
+    restart_delay_ms: Annotated[int, Meta(ge=0)] | None = None
 
 
-class ChannelsStatus(Params):
+class ChannelsStatus(Params, frozen=True, kw_only=True):
     """channels.status: `probe` and `timeoutMs` are accepted; the machines know without asking the network."""
 
     probe: bool = False
-    timeout_ms: Annotated[int | None, Field(ge=0)] = None
+    timeout_ms: Annotated[int, Meta(ge=0)] | None = None
     channel: str | None = None
 
 
-class ChannelCall(Params):
+class ChannelCall(Params, frozen=True, kw_only=True):
     """channels.start, channels.stop, channels.restart."""
 
-    channel: Annotated[str, Field(min_length=1)]
+    channel: Annotated[str, Meta(min_length=1)]
     account_id: str | None = None
 
 
-class RestartRequest(Params):
-    """gateway.restart.request and POST /api/v1/restart. The delay is clamped to 0..60 s."""
+class RestartRequest(Params, frozen=True, kw_only=True, rename=None):
+    """POST /api/v1/restart. The delay is clamped to 0..60 s."""
 
-    model_config = ConfigDict(extra="ignore", alias_generator=None)
-    delay_ms: Annotated[
-        int | None, Field(ge=0, validation_alias=AliasChoices("delay_ms", "delayMs", "restartDelayMs"))
-    ] = None
-    reason: Annotated[str, Field(max_length=500)] = ""
+    delay_ms: Annotated[int, Meta(ge=0)] | None = None
+    reason: Annotated[str, Meta(max_length=500)] = ""
     force: bool = False
 
 
-class RestartCancel(Params):
+class RestartFrame(Params, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """gateway.restart.request: the same in camelCase; what else the published clients send is passed over."""
+
+    delay_ms: Annotated[int, Meta(ge=0)] | None = None
+    restart_delay_ms: Annotated[int, Meta(ge=0)] | None = None
+    reason: Annotated[str, Meta(max_length=500)] = ""
+    force: bool = False
+
+    def request(self) -> RestartRequest:
+        delay_ms = self.restart_delay_ms if self.delay_ms is None else self.delay_ms
+        return RestartRequest(delay_ms=delay_ms, reason=self.reason, force=self.force)
+
+
+class RestartCancel(Params, frozen=True, kw_only=True):
     """lifecycle.cancelRestart."""
 
-    id: Annotated[str, Field(min_length=1)]
+    id: Annotated[str, Meta(min_length=1)]
 
 
-class RequestGet(Params):
+class RequestGet(Params, frozen=True, kw_only=True):
     """requests.get."""
 
-    id: Annotated[str, Field(min_length=1)]
+    id: Annotated[str, Meta(min_length=1)]
 
 
-class JournalList(Params):
+class JournalList(Params, frozen=True, kw_only=True):
     """journal.list: after a sequence number, or the newest without one."""
 
-    after: Annotated[int | None, Field(ge=0)] = None
-    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    after: Annotated[int, Meta(ge=0)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
     machine: str | None = None
 
 
-class ChatSend(Params):
+class ChatSend(Params, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """chat.send. A session is `webchat:<account>:<conversation>`."""
 
-    model_config = ConfigDict(extra="ignore")
-    session_key: Annotated[str, Field(min_length=1, max_length=512)]
-    message: Annotated[str, Field(max_length=100_000)]
-    idempotency_key: Annotated[str, Field(min_length=1, max_length=256)]
+    session_key: Annotated[str, Meta(min_length=1, max_length=512)]
+    message: Annotated[str, Meta(max_length=100_000)]
+    idempotency_key: Annotated[str, Meta(min_length=1, max_length=256)]
 
 
-class ChatHistory(Params):
+class ChatHistory(Params, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """chat.history."""
 
-    model_config = ConfigDict(extra="ignore")
-    session_key: Annotated[str, Field(min_length=1, max_length=512)]
-    limit: Annotated[int, Field(ge=1, le=1000)] = 200
+    session_key: Annotated[str, Meta(min_length=1, max_length=512)]
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 200
 
 
 P = TypeVar("P", bound=Params)
 
 
-def parse_params(model: type[P], params: Any) -> P:
-    """Raises BadRequestError with every fault and its path."""
+def parse_params(model: type[P], params: Any, *, strict: bool = True) -> P:
+    """Raises BadRequestError that names the path. Not strict: numbers may be texts, as in a query."""
     try:
-        return model.model_validate({} if params is None else params)
-    except ValidationError as error:
-        details = error.errors(include_url=False, include_input=False, include_context=False)
-        issues = [{"path": ".".join(map(str, detail["loc"])), "message": detail["msg"]} for detail in details]
-        listed = "; ".join(f"{issue['path'] or 'params'}: {issue['message']}" for issue in issues)
-        raise BadRequestError(f"invalid parameters: {listed}", {"issues": issues}) from error
+        return msgspec.convert({} if params is None else params, model, strict=strict)
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).replace("`", "").partition(" - at $")
+        path = place.lstrip(".")
+        text = f"invalid parameters: {path + ': ' if path else ''}{message}"
+        raise BadRequestError(text, {"issues": [{"path": path, "message": message}]}) from error

@@ -53,7 +53,7 @@ class AdminServer:
 
     def _token(self) -> str:
         token = self._services.ledger.applied.gateway.admin.token
-        return token.get_secret_value() if token else stored_token(self._services.state_dir)
+        return token.reveal() if token else stored_token(self._services.state_dir)
 
     async def open(self, listener: socket.socket) -> None:
         """Serve on this listening socket."""

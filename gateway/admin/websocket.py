@@ -130,7 +130,9 @@ class Connection:
 class WebSockets:
     """All connections: opens them, tells them what happens, closes them."""
 
-    def __init__(self, services: Services, context: Callable[[web.Application], CallContext], gatekeeper: Gatekeeper) -> None:
+    def __init__(
+        self, services: Services, context: Callable[[web.Application], CallContext], gatekeeper: Gatekeeper
+    ) -> None:
         self._services = services
         self._make_context = context
         self._gatekeeper = gatekeeper

@@ -51,7 +51,7 @@ class TelegramReceiver:
         self._channel, self._account = name.split("/", 1)
         self._settings = settings
         self._intake = intake
-        self._base = f"{settings.api_base.rstrip('/')}/bot{settings.token.get_secret_value()}/"
+        self._base = f"{settings.api_base.rstrip('/')}/bot{settings.token.reveal()}/"
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT))
         self._identity = ""
         self._sends: set[asyncio.Task[None]] = set()

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from io import StringIO
 from typing import Any
 
-from pydantic import SecretStr
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from gateway.config.file import parse, scalars
-from gateway.config.model import Config
+from gateway.config.model import Config, Model
 from gateway.errors import ConfigError, Issue
-from gateway.redact import MARK, Redactor
+from gateway.redact import MARK, Redactor, Secret
 
 Edit = Callable[[bytes], bytes]
 """The file's new bytes out of its present ones. Raises ConfigError."""
@@ -145,14 +144,15 @@ def redacted_text(raw: bytes, config: Config, redactor: Redactor) -> str:
 
 def secret_paths(value: Any, path: str = "") -> list[str]:
     """Where the secrets of a validated config are."""
-    if isinstance(value, SecretStr):
+    if isinstance(value, Secret):
         return [path]
-    if isinstance(value, dict):
+    items: list[tuple[Any, Any]] = []
+    if isinstance(value, Mapping):
         items = list(value.items())
-    elif isinstance(value, (list, tuple)):
+    elif isinstance(value, tuple):
         items = list(enumerate(value))
-    else:
-        items = list(value) if hasattr(type(value), "model_fields") else []
+    elif isinstance(value, Model):
+        items = [(name, getattr(value, name)) for name in value.__struct_fields__]
     return [found for key, item in items for found in secret_paths(item, f"{path}.{key}".lstrip("."))]
 
 

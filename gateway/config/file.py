@@ -7,19 +7,17 @@ import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from gateway.config.model import Config
 from gateway.config.secrets import interpolate
+from gateway.config.validate import Validator
 from gateway.errors import ConfigError, ConfigWriteError, Issue
 from gateway.redact import MARK
 
@@ -73,27 +71,12 @@ class Reader:
     def _validate(self, tree: dict[str, Any]) -> Config:
         issues = [Issue(path, "this is a redaction mark, not a secret") for path in _marks(tree)]
         values = interpolate(tree, self._environ, issues)
-        try:
-            config = self._model.model_validate(values, context={"folder": self._folder})
-        except ValidationError as error:
-            details = error.errors(include_url=False, include_input=False, include_context=True)
-            issues += [self._issue(detail) for detail in details]
-        except RecursionError as error:
-            raise ConfigError([Issue("", "it is nested too deeply")]) from error
-        if issues:
+        validator = Validator(self._folder)
+        config = validator.build(self._model, values)
+        issues += validator.issues
+        if config is None or issues:
             raise ConfigError(issues)
         return config
-
-    def _issue(self, detail: ErrorDetails) -> Issue:
-        path = ".".join(map(str, detail["loc"]))
-        message = detail["msg"].removeprefix("Value error, ")
-        if detail["type"] == "extra_forbidden":
-            message = f"unknown key {detail['loc'][-1]!r}"
-            near = get_close_matches(str(detail["loc"][-1]), _names_at(self._model, detail["loc"][:-1]), 1)
-            message += f"; did you mean {near[0]!r}?" if near else ""
-        elif detail["type"] == "missing":
-            message = "this key is required"
-        return Issue(path, message)
 
 
 def parse(raw: bytes) -> dict[str, Any]:
@@ -106,7 +89,7 @@ def parse(raw: bytes) -> dict[str, Any]:
         mark = error.problem_mark or error.context_mark
         place = (mark.line + 1, mark.column + 1) if mark else (None, None)
         # A duplicate key is reported with both values, and a value may be a secret.
-        problem = str(error.problem or error.context).split('" with value')[0]
+        problem = str(error.problem or error.context).split(" with value")[0]
         raise ConfigError([Issue("", f"not YAML: {problem}", *place)]) from None
     except (YAMLError, ValueError, RecursionError) as error:
         raise ConfigError([Issue("", f"not YAML: {error}")]) from error
@@ -136,22 +119,6 @@ def _marks(tree: Any, path: str = "") -> list[str]:
     if isinstance(tree, list):
         return [found for number, value in enumerate(tree) for found in _marks(value, f"{path}.{number}")]
     return [path] if isinstance(tree, str) and MARK in tree else []
-
-
-def _names_at(model: Any, loc: tuple[int | str, ...]) -> list[str]:
-    """The keys that the model has at a place, for the nearest name."""
-    for step in map(str, loc):
-        field = model.model_fields.get(step) if isinstance(model, type) and issubclass(model, BaseModel) else None
-        inner = field.annotation if field else next(iter(reversed(getattr(model, "__args__", ()))), None)
-        model = _unwrapped(inner)
-    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
-
-
-def _unwrapped(annotation: Any) -> Any:
-    """`Model` out of `Annotated[Model, ...]` and `Model | None`; mappings stay, their values are a step further."""
-    while hasattr(annotation, "__metadata__"):
-        annotation = annotation.__origin__
-    return annotation
 
 
 # Places in the text

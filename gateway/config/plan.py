@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
+from msgspec import structs
 
-from gateway.config.model import Config
+from gateway.config.model import Config, Model
+from gateway.config.validate import fields_of
 from statemachine.lifecycle_events import Impact
 
 Path = tuple[str, ...]
@@ -70,15 +70,15 @@ def make_plan(old: Config, new: Config) -> Plan:
     return Plan(changes, {name: _action(name, before.get(name), after.get(name), changes) for name in names})
 
 
-def _compare(old: BaseModel, new: BaseModel, path: Path = ()) -> Iterator[Change]:
-    for name, field in type(new).model_fields.items():
+def _compare(old: Model, new: Model, path: Path = ()) -> Iterator[Change]:
+    for name, field in fields_of(type(new)).items():
         yield from _differences(getattr(old, name), getattr(new, name), (*path, name), reload_class(field))
 
 
 def _differences(old: Any, new: Any, path: Path, impact: Impact) -> Iterator[Change]:
     if old == new:
         return
-    if isinstance(old, BaseModel) and isinstance(new, BaseModel) and type(old) is type(new):
+    if isinstance(old, Model) and isinstance(new, Model) and type(old) is type(new):
         yield from _compare(old, new, path)
     elif isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in dict.fromkeys((*old, *new)):
@@ -87,9 +87,9 @@ def _differences(old: Any, new: Any, path: Path, impact: Impact) -> Iterator[Cha
         yield Change(path, impact)
 
 
-def reload_class(field: FieldInfo) -> Impact:
+def reload_class(field: structs.FieldInfo) -> Impact:
     """The class that a field declares. Raises TypeError where it declares none."""
-    for mark in field.metadata:
+    for mark in getattr(field.type, "__metadata__", ()):
         if isinstance(mark, Impact):
             return mark
     raise TypeError(f"the field {field!r} declares no reload class")
@@ -114,8 +114,8 @@ def graft(base: Any, source: Any, path: Path) -> Any:
     if not path:
         return source
     step, rest = path[0], path[1:]
-    if isinstance(base, BaseModel):
-        return base.model_copy(update={step: graft(getattr(base, step), getattr(source, step), rest)})
+    if isinstance(base, Model):
+        return structs.replace(base, **{step: graft(getattr(base, step), getattr(source, step), rest)})
     changed = dict(base)
     if step not in source:
         changed.pop(step, None)

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, SecretStr
-
+from gateway.config.model import Model
 from gateway.errors import Issue
+from gateway.redact import Secret
 
 _REFERENCE = re.compile(r"\$?\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -35,16 +35,16 @@ def interpolate(tree: Any, environ: Mapping[str, str], issues: list[Issue], path
     return _REFERENCE.sub(value_of, tree)
 
 
-def secrets_of(model: BaseModel) -> set[str]:
+def secrets_of(model: Model) -> set[str]:
     """Every secret value in a validated config."""
     found: set[str] = set()
     pending: list[Any] = [model]
     while pending:
         value = pending.pop()
-        if isinstance(value, SecretStr):
-            found.add(value.get_secret_value())
-        elif isinstance(value, BaseModel):
-            pending.extend(item for _, item in value)
+        if isinstance(value, Secret):
+            found.add(value.reveal())
+        elif isinstance(value, Model):
+            pending.extend(getattr(value, name) for name in value.__struct_fields__)
         elif isinstance(value, Mapping):
             pending.extend(value.values())
         elif isinstance(value, (list, tuple)):
