@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Mapping
@@ -195,6 +196,8 @@ class App:
         """A boot or a restart is complete."""
         if self._watcher.kind == OFF:
             await self._watcher.start()
+            gc.freeze()
+            gc.enable()
         else:
             self._boot = new_boot(self._clock)
         # The one line of standard output: for supervisors, tests, and whoever waits for it in a script.

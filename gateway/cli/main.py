@@ -29,7 +29,8 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    # Told its name, argparse need not work it out, for which it would import half of shutil on the way to the first poll.
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", prog="gateway")
     helps = {
         "run": "run the gateway (the default)",
         "init": "write a commented starter config",
