@@ -67,7 +67,7 @@ class Client:
         self._reading: asyncio.Task[None] | None = None
 
     @classmethod
-    async def connect(cls, url: str, token: str = TOKEN) -> Self:
+    async def connect(cls, url: str, token: str = TOKEN, scopes: list[str] | None = None) -> Self:
         session = aiohttp.ClientSession()
         client = cls(session, await session.ws_connect(url + "/ws", max_msg_size=0))
         challenge = await client.socket.receive_json()
@@ -80,7 +80,7 @@ class Client:
                 "maxProtocol": 4,
                 "client": {"id": "test", "version": "1", "platform": "linux", "mode": "test"},
                 "role": "operator",
-                "scopes": ["operator.read", "operator.write", "operator.admin"],
+                "scopes": scopes or ["operator.read", "operator.write", "operator.admin"],
                 "auth": {"token": token},
             },
         )
@@ -112,6 +112,11 @@ class Client:
         """config.patch with the hash of the moment."""
         config = await self.request("config.get")
         return await self.request("config.patch", {"raw": patch, "baseHash": config["hash"], **more})
+
+    async def socket_closed(self) -> None:
+        """Wait until the server has closed the connection."""
+        assert self._reading is not None
+        await self._reading
 
     async def close(self) -> None:
         await self.socket.close()
