@@ -388,7 +388,9 @@ class Lifecycle(Machine[LifecycleState, LifecycleData]):
 
     @action
     def note_unchanged(draft: Draft[LifecycleData], event: ConfigChanged) -> None:
+        """What runs is this revision, too: a comment was changed, or an earlier edit taken back."""
         _know(draft, event.revision)
+        draft.set(applied=event.revision)
         draft.emit(SettleRevision(event.revision, "noop", "nothing differs from what runs"))
 
     @action

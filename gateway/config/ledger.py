@@ -73,6 +73,8 @@ class Ledger:
     def note(self, revision: str, outcome: str) -> None:
         """What the lifecycle said of a revision: one that waits for a restart is remembered, with what it wants."""
         proposal = self._proposals.pop(revision, None)
+        if outcome == "noop" and proposal is not None:
+            self.swap(proposal.revision.config, revision)
         if outcome == "restart_pending" and proposal is not None:
             self.waiting = proposal.revision.config
         elif outcome in ("applied", "noop"):
