@@ -90,7 +90,7 @@ class Dispatcher:
         try:
             return machine.fire(posted.event)
         except BrokenActionError:
-            log.exception("broken_action", machine=posted.machine, trigger=posted.event.trigger)
+            log.error("broken_action", machine=posted.machine, trigger=posted.event.trigger, exc_info=True)
             return Refusal(posted.machine, machine.state.value, posted.event, machine.allowed, ("defect",))
 
     # Waiting

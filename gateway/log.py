@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Any
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -42,11 +43,15 @@ def configure(level: str, style: str, redactor: Redactor) -> LevelFilter:
     def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
         return {key: redactor.tree(value) for key, value in event.items()}
 
+    def redact_line(_: WrappedLogger, __: str, line: Any) -> str:
+        """Once more: an object becomes text only when it is rendered."""
+        return redactor.text(line)
+
     first: list[Processor] = [wanted, structlog.processors.add_log_level, structlog.processors.format_exc_info]
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=not console)
     last: Processor = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(default=str)
     structlog.configure(
-        processors=[*first, stamp, redact, last],
+        processors=[*first, stamp, redact, last, redact_line],
         wrapper_class=structlog.BoundLogger,
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,

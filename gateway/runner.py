@@ -42,7 +42,7 @@ class Runner:
         self._random = random
         self._workers: dict[type[Work], _Worker] = {}
         self._commands: dict[type[Command], Callable[[str, Any], None]] = {}
-        self._tasks: dict[str, set[asyncio.Task[None]]] = {}
+        self._tasks: dict[str, set[asyncio.Task[Event]]] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self.command(DisarmTimer, lambda machine, _: self._disarm(machine))
 
@@ -95,26 +95,30 @@ class Runner:
 
     def _start(self, machine: str, effect: Work, cause: str) -> None:
         # A fresh context: nothing of whoever posted the event (a request, its log context) leaks into the work.
+        worker = self._workers[type(effect)]
         task = asyncio.get_running_loop().create_task(
-            self._carry_out(machine, effect, cause),
+            self._carry_out(worker, machine, effect),
             name=f"{machine}:{type(effect).__name__}:{cause}",
             context=contextvars.Context(),
         )
         owned = self._tasks.setdefault(machine, set())
         owned.add(task)
-        task.add_done_callback(owned.discard)
 
-    async def _carry_out(self, machine: str, effect: Work, cause: str) -> None:
-        worker = self._workers[type(effect)]
+        def complete(done: asyncio.Task[Event]) -> None:
+            # Here and not in the task: one that is cancelled before its first step runs no line of its own.
+            owned.discard(done)
+            completion = worker.failed(effect, "it was cancelled") if done.cancelled() else done.result()
+            self._dispatcher.post(machine, completion, cause)
+
+        task.add_done_callback(complete)
+
+    async def _carry_out(self, worker: _Worker, machine: str, effect: Work) -> Event:
         try:
             async with asyncio.timeout(worker.timeout):
-                completion = await worker.perform(machine, effect)
-        except asyncio.CancelledError:
-            completion = worker.failed(effect, "it was cancelled")
+                return await worker.perform(machine, effect)
         except Exception as error:
             log.error("work_failed", machine=machine, effect=type(effect).__name__, exc_info=True)
-            completion = worker.failed(effect, f"{type(error).__name__}: {error}")
-        self._dispatcher.post(machine, completion, cause)
+            return worker.failed(effect, f"{type(error).__name__}: {error}")
 
     # Timers
 

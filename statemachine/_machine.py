@@ -265,6 +265,11 @@ class Machine(Generic[S, D]):
         self.state: S = self.initial  # type: ignore[assignment]
 
     @property
+    def has_failed(self) -> bool:
+        """Whether the present state is one of those that its class calls failed."""
+        return self.state in self.failed
+
+    @property
     def allowed(self) -> tuple[str, ...]:
         """The triggers for which the present state has a row."""
         return self._allowed[self.state]

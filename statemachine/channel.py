@@ -226,7 +226,7 @@ class FenceReceiver(Work, frozen=True):
 TABLE: tuple[Row[ChannelState], ...] = (
     # Start: from stopped, or by a person out of a wait. Anywhere else there is, or may be, a receiver.
     Row(Start, S.STOPPED, S.STARTING, ("is_enabled", "may_start"),
-        effects=("adopt_run", "open_receiver", "arm_start_deadline")),
+        effects=("adopt_run", "forget_failures", "open_receiver", "arm_start_deadline")),
     Row(Start, (*WAITING, S.FAILED), S.STARTING, ("is_enabled", "asked_by_person"),
         effects=("adopt_run", "forget_failures", "open_receiver", "arm_start_deadline")),
     Row(ReceiverReady, S.STARTING, S.RUNNING, ("generation_is_current",), effects=("note_ready", "disarm")),
@@ -251,7 +251,7 @@ TABLE: tuple[Row[ChannelState], ...] = (
 
     # Stop. A person's stop is remembered; the gateway's is not.
     Row(Stop, OPEN, S.STOPPING, effects=("note_stop", "close_receiver", "arm_stop_deadline")),
-    Row(Stop, CLOSING, None, effects=("note_stop",), outcome=Outcome.COALESCED),
+    Row(Stop, CLOSING, None, effects=("note_stop", "close_receiver"), outcome=Outcome.COALESCED),
     Row(Stop, (*WAITING, S.FAILED), S.STOPPED, effects=("note_stop", "disarm")),
     Row(Stop, S.STOPPED, None, effects=("note_stop",), outcome=Outcome.COALESCED),
 
@@ -350,8 +350,9 @@ class Channel(Machine[ChannelState, ChannelData]):
 
     @action
     def adopt_run(draft: Draft[ChannelData], event: Start | Restart) -> None:
-        held = draft.data.held and event.by is not By.PERSON
-        draft.set(run=event.run, held=held)
+        data = draft.data
+        same = event.run.settings == data.run.settings
+        draft.set(run=event.run, held=data.held and event.by is not By.PERSON, half_open=data.half_open and same)
 
     @action
     def open_receiver(draft: Draft[ChannelData], event: Event) -> None:
@@ -377,6 +378,7 @@ class Channel(Machine[ChannelState, ChannelData]):
     @action
     def note_stop(draft: Draft[ChannelData], event: Stop) -> None:
         draft.set(then=Then.REST, held=draft.data.held or event.by is By.PERSON, half_open=False)
+        draft.set(last_cause=Cause.CLOSED)
 
     @action
     def note_ready(draft: Draft[ChannelData], event: ReceiverReady) -> None:

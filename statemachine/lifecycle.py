@@ -302,7 +302,7 @@ class Lifecycle(Machine[LifecycleState, LifecycleData]):
 
     @guard
     def a_ticket_forces(data: LifecycleData, event: WorkInFlight) -> bool:
-        return any(ticket.force for ticket in data.tickets)
+        return any(ticket.force and ticket.due_at <= event.at for ticket in data.tickets)
 
     @guard
     def old_run_is_back(data: LifecycleData, event: RestartFailed) -> bool:
@@ -356,22 +356,24 @@ class Lifecycle(Machine[LifecycleState, LifecycleData]):
     @action
     def answer_known(draft: Draft[LifecycleData], event: ConfigChanged) -> None:
         """A second submitter of a revision gets its outcome: at once, or when the work on it ends."""
-        if event.revision == draft.data.applied:
-            draft.emit(SettleRevision(event.revision, "noop", "this revision is what runs"))
-        elif event.revision not in (draft.data.carried, draft.data.kept):
-            draft.emit(SettleRevision(event.revision, _standing(draft.data), "this revision is known"))
+        data = draft.data
+        if event.revision in (data.carried, data.kept, data.reviewed):
+            return
+        outcome = "noop" if event.revision == data.applied else _standing(data)
+        draft.emit(SettleRevision(event.revision, outcome, "this revision is known"))
 
     @action
     def keep_revision(draft: Draft[LifecycleData], event: ConfigChanged) -> None:
         _know(draft, event.revision)
-        if draft.data.kept is not None:
+        if draft.data.kept not in (None, event.revision):
             draft.emit(SettleRevision(draft.data.kept, "superseded", event.revision))
         draft.set(kept=event.revision)
 
     @action
     def review(draft: Draft[LifecycleData], event: ConfigChanged) -> None:
-        _know(draft, "")
-        draft.set(reviewed=event.revision)
+        _know(draft, event.revision)
+        # It counts as new again: its review is the event that handles it.
+        draft.set(reviewed=event.revision, known="")
         draft.emit(ReviewConfig(event.revision))
 
     @action
@@ -379,7 +381,6 @@ class Lifecycle(Machine[LifecycleState, LifecycleData]):
         """What came while work was under way is read again and planned against what runs now."""
         if draft.data.kept is not None:
             draft.emit(ReviewConfig(draft.data.kept))
-            # It counts as new again: its review is the event that handles it.
             draft.set(kept=None, reviewed=draft.data.kept, known="")
 
     @action
@@ -401,9 +402,12 @@ class Lifecycle(Machine[LifecycleState, LifecycleData]):
 
     @action
     def note_rejected(draft: Draft[LifecycleData], event: ConfigRejected) -> None:
+        """What it rests on (the environment, a secret's file) may have changed since the same bytes were accepted."""
+        kept = draft.data.kept
         _know(draft, event.revision)
-        draft.set(rejected=event.revision)
-        draft.emit(SettleRevision(event.revision, "rejected", event.why))
+        draft.set(rejected=event.revision, kept=None if kept == event.revision else kept)
+        if event.revision != draft.data.carried:
+            draft.emit(SettleRevision(event.revision, "rejected", event.why))
 
     @action
     def promise_restart(draft: Draft[LifecycleData], event: ConfigChanged) -> None:
@@ -479,13 +483,9 @@ class Lifecycle(Machine[LifecycleState, LifecycleData]):
 
     @action
     def begin_restart(draft: Draft[LifecycleData], event: Event) -> None:
-        draft.set(
-            work=draft.data.work + 1,
-            served=draft.data.tickets,
-            tickets=(),
-            waiting=Waiting.NOTHING,
-            deferred_since=None,
-        )
+        """The restart reads the file anew, and may read one of which no event has come yet: nothing counts as known until it has."""
+        draft.set(work=draft.data.work + 1, served=draft.data.tickets, tickets=(), known="", rejected=None)
+        draft.set(waiting=Waiting.NOTHING, deferred_since=None)
         draft.emit(RestartGateway(draft.data.work, draft.data.served))
 
     @action
@@ -493,8 +493,8 @@ class Lifecycle(Machine[LifecycleState, LifecycleData]):
         for ticket in draft.data.served:
             draft.emit(CloseTicket(ticket.id, "done", ""))
         draft.set(
-            policy=event.policy, applied=event.applied, served=(), restarts=draft.data.restarts + 1, rejected=None,
-            drift=False, cooled_at=event.at + event.policy.cooldown,
+            policy=event.policy, applied=event.applied, known=draft.data.known or event.applied, drift=False,
+            served=(), restarts=draft.data.restarts + 1, cooled_at=event.at + event.policy.cooldown,
         )  # fmt: skip
 
     @action
@@ -555,7 +555,7 @@ def _close(draft: Draft[LifecycleData], gone: list[Ticket], outcome: str, why: s
 def _know(draft: Draft[LifecycleData], revision: str) -> None:
     """This revision is the newest. One that was being read again, and turned out to be gone, is superseded by it."""
     reviewed = draft.data.reviewed
-    if reviewed is not None and revision and reviewed != revision:
+    if reviewed not in (None, revision):
         draft.emit(SettleRevision(reviewed, "superseded", revision))
     draft.set(known=revision, rejected=None, drift=False, reviewed=None)
 

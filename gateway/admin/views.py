@@ -79,7 +79,7 @@ class Views:
             detail = "the file differs from what runs"
             reasons.append({"reason": "drift", "detail": detail, "remedy": "restart, or put the file back"})
         for name, machine in self._channels().items():
-            if machine.state in type(machine).failed:
+            if machine.has_failed:
                 detail = f"{name} is {machine.state.value}: {machine.data.last_error or 'it does not end'}"
                 remedy = "mend the account's settings, or start it by hand once the cause is gone"
                 reasons.append({"reason": "channel_failed", "detail": detail, "remedy": remedy})

@@ -91,12 +91,15 @@ class Receivers:
         return ReceiverEnded(effect.generation, cause, why, self._clock.monotonic(), retry_after)
 
     def close(self, name: str, effect: CloseReceiver) -> None:
-        """Tell a receiver to end; one that was told before its work began never begins."""
+        """Tell a receiver to end; one that was told before its work began never begins. Told again, it may owe a goodbye."""
+        told_before = self._told_to_end.get(name)
         self._told_to_end[name] = effect
         live = self._live.get(name)
-        if live is not None and live.generation == effect.generation:
-            live.confirm = effect.confirm
-            self._up_event(name).clear()
+        if live is None or live.generation != effect.generation:
+            return
+        live.confirm = effect.confirm
+        self._up_event(name).clear()
+        if told_before is None or told_before.generation != effect.generation:
             live.task.cancel()
 
     async def fence(self, name: str, effect: FenceReceiver) -> Event:

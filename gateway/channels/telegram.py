@@ -137,9 +137,8 @@ class TelegramReceiver:
     async def _call(self, method: str, params: dict[str, Any], patience: float) -> Any:
         """One call of the Bot API. Raises the ChannelError whose class says what follows; never with the token in it."""
         try:
-            async with asyncio.timeout(patience):
-                async with self._session.post(self._base + method, json=params) as response:
-                    body = await response.json(content_type=None)
+            async with asyncio.timeout(patience), self._request(method, params) as response:
+                body = await response.json(content_type=None)
         except TimeoutError as error:
             raise ConnectionLostError(f"{method}: no answer within {patience:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
@@ -148,6 +147,12 @@ class TelegramReceiver:
         except ValueError as error:
             raise ConnectionLostError(f"{method}: the answer is not JSON (HTTP {response.status})") from error
         return _result(method, response.status, body)
+
+    def _request(self, method: str, params: dict[str, Any]) -> Any:
+        """What only asks is a GET: aiohttp then asks again by itself where the network had closed an idle connection."""
+        if method.startswith("get"):
+            return self._session.get(self._base + method, params=params)
+        return self._session.post(self._base + method, json=params)
 
 
 def _result(method: str, status: int, body: Any) -> Any:

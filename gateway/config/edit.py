@@ -24,6 +24,8 @@ _BLANK = r"(?:[ \t]*(?:#.*)?\n)*"
 _KEY = r"^(?P<key> *)[^\s#-][^\n]*:[ \t]*(?:#.*)?\n"
 _NESTED_MAPPING = re.compile(_KEY + _BLANK + r"(?P<entry> +)[^\s#-]", re.MULTILINE)
 _NESTED_LIST = re.compile(_KEY + _BLANK + r"(?P<entry> *)- ", re.MULTILINE)
+_REFERENCES = re.compile(r"(?:\$\{[A-Za-z_][A-Za-z0-9_]*\})+")
+"""A value that is nothing but references to the environment."""
 
 
 def _round_trip(text: str) -> YAML:
@@ -135,9 +137,10 @@ def redacted_text(raw: bytes, config: Config, redactor: Redactor) -> str:
     """The file's text without its literal secrets; `${NAME}` and `{file: ...}` are no secrets and stay."""
     text = raw.decode("utf-8-sig", "replace")
     places = scalars(raw)
-    spans = [(places[path], path) for path in secret_paths(config) if path in places]
-    for (begin, end, value), _ in sorted(spans, reverse=True):
-        if "${" not in value:
+    # A set: an anchor and its aliases are one place.
+    spans = {places[path] for path in secret_paths(config) if path in places}
+    for begin, end, value in sorted(spans, reverse=True):
+        if not _REFERENCES.fullmatch(value):
             text = text[:begin] + f'"{MARK}"' + text[end:]
     return redactor.text(text)
 

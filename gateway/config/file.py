@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -67,6 +69,8 @@ class Reader:
         except ConfigError as error:
             issues = [_placed(issue, raw) for issue in error.issues]
             raise ConfigError(issues, revision) from error
+        except RecursionError as error:
+            raise ConfigError([Issue("", "it is nested too deeply, or in itself")], revision) from error
 
     def _validate(self, tree: dict[str, Any]) -> Config:
         issues = [Issue(path, "this is a redaction mark, not a secret") for path in _marks(tree)]
@@ -91,7 +95,10 @@ def parse(raw: bytes) -> dict[str, Any]:
         # A duplicate key is reported with both values, and a value may be a secret.
         problem = str(error.problem or error.context).split(" with value")[0]
         raise ConfigError([Issue("", f"not YAML: {problem}", *place)]) from None
-    except (YAMLError, ValueError, RecursionError) as error:
+    except ValueError:
+        # Not the error's text: it has the value, and a value may be a secret.
+        raise ConfigError([Issue("", "not YAML: a value is not the number or date that it claims to be")]) from None
+    except (YAMLError, RecursionError) as error:
         raise ConfigError([Issue("", f"not YAML: {error}")]) from error
     if tree is None:
         raise ConfigError([Issue("", "it is empty; a config that wants nothing says so with {}")])
@@ -122,6 +129,9 @@ def _marks(tree: Any, path: str = "") -> list[str]:
 
 
 # Places in the text
+
+_PROPERTIES = re.compile(r"\A(?:[&!]\S*\s+)*")
+"""The anchor and the tag of a value."""
 
 
 def _placed(issue: Issue, raw: bytes) -> Issue:
@@ -158,11 +168,15 @@ def _entry(node: Node, step: str) -> tuple[Node, Node] | None:
 def scalars(raw: bytes) -> dict[str, tuple[int, int, str]]:
     """Every scalar of the text by path: where it begins and ends (character offsets), and its value."""
     found: dict[str, tuple[int, int, str]] = {}
-    pending: list[tuple[str, Node]] = [("", YAML(typ="safe", pure=True).compose(StringIO(_text(raw))))]
+    text = _text(raw)
+    pending: list[tuple[str, Node]] = [("", YAML(typ="safe", pure=True).compose(StringIO(text)))]
     while pending:
         path, node = pending.pop()
         if isinstance(node, ScalarNode):
-            found[path] = (node.start_mark.index, node.end_mark.index, node.value)
+            source = text[node.start_mark.index : node.end_mark.index].rstrip()  # a block's mark is on the next line
+            value = _PROPERTIES.sub("", source, count=1)
+            end = node.start_mark.index + len(source)
+            found[path] = (end - len(value), end, node.value)
         elif isinstance(node, MappingNode):
             pending += [(f"{path}.{key.value}".lstrip("."), value) for key, value in node.value]
         elif isinstance(node, SequenceNode):
@@ -191,15 +205,17 @@ def write(path: Path, raw: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         Path(name).replace(target)
-        _sync_folder(target.parent)
     except OSError as error:
         Path(name).unlink(missing_ok=True)
         raise ConfigWriteError(f"{path} cannot be written: {error.strerror}") from error
+    _sync_folder(target.parent)
 
 
 def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Where a file system cannot do it the new file is in its place all the same, and "not written" would be untrue."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

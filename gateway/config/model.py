@@ -177,7 +177,7 @@ class Config(Model, frozen=True, kw_only=True):
         for number, route in enumerate(self.routes):
             if route.handler not in self.handlers:
                 known = ", ".join(self.handlers) or "none is defined"
-                raise ValueError(f"routes.{number}: no handler named {route.handler!r} ({known})")
+                raise ValueError(f"routes.{number}.handler", f"no handler named {route.handler!r} ({known})")
 
     def accounts(self) -> dict[str, Account]:
         """Every account by the name of its machine: `telegram/main`."""

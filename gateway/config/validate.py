@@ -57,7 +57,9 @@ class Validator:
         try:
             return model(**values)
         except ValueError as error:
-            return self._fail(path, str(error))
+            # A rule between fields says where it is broken, if that is not the model as a whole.
+            *steps, message = error.args
+            return self._fail(".".join([path, *steps]).lstrip("."), message)
 
     def _value(self, annotation: Any, value: Any, path: str) -> Any:
         kind = _bare(annotation)

@@ -72,13 +72,13 @@ class Stats:
     def poll_arrived(self, at: float, timeout: int, offset: int, *, met_another: bool) -> int:
         """Count a new poll, and return the place of its record in the log.
 
-        `met_another` tells that its request came while another poll was open, be that one in flight
-        still or not.
+        `met_another` tells that its client was there together with another poll's, be that one in
+        flight still or not.
         """
         self.polls += 1
         if met_another:
             self.overlaps += 1
-        elif self._last_end is not None:
+        elif self._last_end is not None and not self.in_flight:
             self.gaps.append(at - self._last_end)
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, 1 + met_another)

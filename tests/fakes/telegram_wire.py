@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import socket
 import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from aiohttp import web
 
@@ -21,18 +22,17 @@ CLOCK_MONOTONIC_COARSE = 6
 """Linux's name for `time.monotonic()` as of the kernel's latest tick."""
 TCP_LAST_DATA_RECV, TCP_LAST_ACK_RECV = 52, 56
 """Where Linux's `struct tcp_info` has the milliseconds since the peer was last heard."""
-NEVER = float("-inf")
 KERNEL_TICK = time.clock_getres(CLOCK_MONOTONIC_COARSE)
 TELLING_DIFFERENCE = 1.5 * KERNEL_TICK
 """By how much two kernel times must differ to tell an order: each can be a tick off."""
 OVERLAP_RESOLUTION = 2.5 * KERNEL_TICK
 """Seconds of overlap that are always seen; two events closer than this may look simultaneous."""
 
-TERMINATED_BY_POLL = "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running"
+ONE_RECEIVER = "make sure that only one bot instance is running"
+TERMINATED_BY_POLL = f"Conflict: terminated by other getUpdates request; {ONE_RECEIVER}"
 TERMINATED_BY_WEBHOOK = "Conflict: terminated by setWebhook request"
-WEBHOOK_ACTIVE = (
-    "Conflict: can't use getUpdates method while webhook is active; use deleteWebhook to delete the webhook first"
-)
+NO_WEBHOOK = "use deleteWebhook to delete the webhook first"
+WEBHOOK_ACTIVE = f"Conflict: can't use getUpdates method while webhook is active; {NO_WEBHOOK}"
 FAULT_TEXTS = {
     401: "Unauthorized",
     409: TERMINATED_BY_POLL,
@@ -114,6 +114,18 @@ def kernel_time() -> float:
     return time.clock_gettime(CLOCK_MONOTONIC_COARSE)
 
 
+class Presence(NamedTuple):
+    """From when to when a client was waiting for its answer, in the kernel's time."""
+
+    came: float
+    left: float
+
+    def met(self, other: Presence) -> bool:
+        """Whether the two were surely there at one moment, in whatever order they were noticed."""
+        together = min(self.left - other.came, other.left - self.came)
+        return together > TELLING_DIFFERENCE
+
+
 class Peer:
     """The client's end of one connection, asked of the kernel and not of aiohttp's memory.
 
@@ -122,9 +134,10 @@ class Peer:
 
     def __init__(self, transport: asyncio.BaseTransport | None) -> None:
         self._transport = transport
-        open_yet = transport is not None and not transport.is_closing()
-        sock = transport.get_extra_info("socket") if transport and open_yet else None
-        self._probe: socket.socket | None = None if sock is None else sock.dup()
+        sock = None if transport is None else transport.get_extra_info("socket")
+        self._probe: socket.socket | None = None
+        if sock is not None and sock.fileno() >= 0:
+            self._probe = sock.dup()
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -143,20 +156,23 @@ class Peer:
         except OSError:
             return True
 
-    def request_came(self) -> float:
-        """The kernel's time, see `kernel_time`, of the latest bytes of the request."""
-        return self._last_heard(TCP_LAST_DATA_RECV)
+    def presence(self) -> Presence:
+        """Since when the request is there, and until when its client was (`inf`: it still is).
 
-    def closing_came(self) -> float:
-        """The kernel's time of the client's close, or an earlier one after a reset."""
-        return self._last_heard(TCP_LAST_ACK_RECV)
+        After a reset the kernel does not know when that came, and the end is too early.
+        """
+        left = self._last_heard(TCP_LAST_ACK_RECV) if self.gone() else math.inf
+        return Presence(self._last_heard(TCP_LAST_DATA_RECV), left)
 
     def _last_heard(self, field: int) -> float:
         if self._probe is None:
-            return NEVER
-        info = self._probe.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+            return -math.inf
+        now, info = -math.inf, b""
+        while now != kernel_time():  # Both must be read within one tick, whoever interrupts.
+            now = kernel_time()
+            info = self._probe.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
         milliseconds: int = struct.unpack_from("I", info, field)[0]
-        return kernel_time() - milliseconds / 1000
+        return now - milliseconds / 1000
 
     def abort(self, *, reset: bool) -> None:
         """End the connection now: with a TCP reset, or as a server does that exits."""
@@ -168,7 +184,7 @@ class Peer:
         self._transport.abort()
 
 
-class CutShort(Exception):
+class CutShortError(Exception):
     """A poll was ended from outside, and `reply` is what its client gets."""
 
     def __init__(self, reply: Reply) -> None:
@@ -200,7 +216,7 @@ class Poll:
         self._news.set()
 
     async def pause(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
-        """Wait for `seconds` or for `until`; raise CutShort when the poll is ended from outside."""
+        """Wait for `seconds` or for `until`; CutShortError when the poll is ended from outside."""
         deadline = time.monotonic() + seconds
         while self._cut is None and not until() and (left := deadline - time.monotonic()) > 0:
             self._news.clear()
@@ -208,7 +224,7 @@ class Poll:
                 async with asyncio.timeout(left):
                     await self._news.wait()
         if self._cut is not None:
-            raise CutShort(self._cut)
+            raise CutShortError(self._cut)
 
 
 class ForeignPoll:

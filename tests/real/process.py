@@ -22,18 +22,25 @@ READY = re.compile(r"gateway ready (http://\S+) pid=(\d+) boot=(\S+)")
 PATIENCE = 20.0
 
 
-def config_text(accounts: str = "", *, restart: str = "{delay_ms: 2000, cooldown_ms: 0}", extra: str = "") -> str:
-    """A config with an echo for everything. `accounts` are lines of YAML, indented by six spaces."""
+def config_text(
+    accounts: str = "",
+    *,
+    restart: str = "{delay_ms: 2000, cooldown_ms: 0}",
+    reload: str = "{mode: hybrid, debounce_ms: 300}",
+    channels: str = "",
+    extra: str = "",
+) -> str:
+    """A config with an echo for everything. `accounts` are lines of YAML, indented by six spaces; `channels` by two."""
     telegram = f"  telegram:\n    accounts:\n{accounts}" if accounts else ""
     return f"""\
 # a comment that must survive
 gateway:
   admin: {{port: 0, token: {TOKEN}, writes_per_minute: 0}}
-  reload: {{mode: hybrid, debounce_ms: 300}}
+  reload: {reload}
   restart: {restart}
 channels:
   webchat: {{accounts: {{default: {{}}}}}}
-{telegram}handlers:
+{telegram}{channels}handlers:
   echo: {{type: echo}}
 routes:
   - {{channel: "*", handler: echo}}
@@ -69,11 +76,23 @@ class Client:
     @classmethod
     async def connect(cls, url: str, token: str = TOKEN, scopes: list[str] | None = None) -> Self:
         session = aiohttp.ClientSession()
-        client = cls(session, await session.ws_connect(url + "/ws", max_msg_size=0))
-        challenge = await client.socket.receive_json()
+        try:
+            client = cls(session, await session.ws_connect(url + "/ws", max_msg_size=0))
+        except BaseException:
+            await session.close()
+            raise
+        try:
+            await client._sign_in(token, scopes)
+        except BaseException:
+            await client.close()
+            raise
+        return client
+
+    async def _sign_in(self, token: str, scopes: list[str] | None) -> None:
+        challenge = await self.socket.receive_json()
         assert challenge["event"] == "connect.challenge"
-        client._reading = asyncio.ensure_future(client._read())
-        client.hello = await client.request(
+        self._reading = asyncio.ensure_future(self._read())
+        self.hello = await self.request(
             "connect",
             {
                 "minProtocol": 4,
@@ -84,7 +103,6 @@ class Client:
                 "auth": {"token": token},
             },
         )
-        return client
 
     async def _read(self) -> None:
         async for message in self.socket:
@@ -98,6 +116,8 @@ class Client:
         self._answers.clear()
 
     async def request(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
+        if self._reading is not None and self._reading.done():
+            raise ConnectionError(f"closed with {self.socket.close_code}")
         self._number += 1
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._answers[str(self._number)] = answer
@@ -142,13 +162,22 @@ class Gateway:
         self.boots: list[str] = []
         self._reading: asyncio.Task[None] | None = None
         self._session: aiohttp.ClientSession | None = None
+        self._clients: list[Client] = []
         self._ready = asyncio.Event()
 
     @property
     def log(self) -> list[dict[str, Any]]:
         """The log so far, a mapping a line; a line that is not JSON is under `raw`."""
-        lines = (self.folder / "log").read_text().splitlines()
-        return [json.loads(line) if line.startswith("{") else {"event": "raw", "raw": line} for line in lines]
+        return [_log_line(line) for line in (self.folder / "log").read_text().splitlines()]
+
+    def moves(self, machine: str) -> list[tuple[str, str]]:
+        """What the log says of a machine's way: (source, dest) of each `transition` line."""
+        lines = [line for line in self.log if line["event"] == "transition" and line["machine"] == machine]
+        return [(line["source"], line["dest"]) for line in lines]
+
+    def starts(self, machine: str) -> int:
+        """How often a machine has begun to start, by the log."""
+        return [dest for _, dest in self.moves(machine)].count("starting")
 
     async def start(self) -> None:
         """Start the process; returns when it is ready."""
@@ -190,6 +219,8 @@ class Gateway:
 
     async def close(self) -> None:
         """End it, whatever it is doing."""
+        for client in self._clients:
+            await client.close()
         if self._session is not None:
             await self._session.close()
         if self.process is not None and self.process.returncode is None:
@@ -224,7 +255,10 @@ class Gateway:
             return response.status, await response.json(content_type=None)
 
     async def client(self) -> Client:
-        return await Client.connect(self.url)
+        """A client that has signed in; it is closed with the gateway."""
+        client = await Client.connect(self.url)
+        self._clients.append(client)
+        return client
 
     async def status(self) -> dict[str, Any]:
         code, body = await self.http("GET", "/api/v1/status")
@@ -257,3 +291,11 @@ class Gateway:
         fresh = self.config.with_name("gateway.yaml.new")
         fresh.write_text(text)
         fresh.replace(self.config)
+
+
+def _log_line(line: str) -> dict[str, Any]:
+    """A line that is being written, and so is not whole yet, is no JSON either."""
+    try:
+        return dict(json.loads(line))
+    except ValueError:
+        return {"event": "raw", "raw": line}

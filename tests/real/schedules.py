@@ -108,10 +108,11 @@ class Schedule:
         """A change of some class: live, of the account, of the gateway, or of nothing."""
         number = next(self.numbers)
         kind = self.random.choice(("live", "channel", "channel", "gateway", "nothing"))
-        account: dict[str, Any] = {
+        accounts: dict[str, dict[str, Any]] = {
             "live": {"allow_from": ["*", str(number)]},
             "channel": {"poll_timeout_s": self.random.choice(POLL_TIMEOUTS)},
-        }.get(kind, {})
+        }
+        account = accounts.get(kind)
         patch: dict[str, Any] = {"channels": {"telegram": {"accounts": {"main": account}}}} if account else {}
         if kind == "gateway":
             patch = {"gateway": {"restart": {"defer_timeout_ms": 1_000 + number}}}
@@ -207,15 +208,18 @@ class Schedule:
         status: dict[str, Any] = {}
         while time.monotonic() < deadline:
             _, status = await self.http("GET", "/api/v1/status")
-            account = next(account for account in status["accounts"] if account["channel"] == "telegram")
-            at_rest = account["state"] in ("running", "stopped")
-            if status["state"] == "running" and at_rest and status["config"]["applied"] == self.on_disk():
+            if self.at_rest(status):
                 await asyncio.sleep(0.7)  # a debounce and more: what was still on its way has arrived
-                _, again = await self.http("GET", "/api/v1/status")
-                if again["state"] == "running" and again["config"]["applied"] == self.on_disk():
+                _, status = await self.http("GET", "/api/v1/status")
+                if self.at_rest(status):
                     return
             await asyncio.sleep(0.1)
         self.verdict.faults.append(f"not at rest after {CALM} s: {json.dumps(status)[:1500]}")
+
+    def at_rest(self, status: dict[str, Any]) -> bool:
+        account = next(account for account in status["accounts"] if account["channel"] == "telegram")
+        applied = status["config"]["applied"] == self.on_disk()
+        return status["state"] == "running" and account["state"] in ("running", "stopped") and applied
 
     def on_disk(self) -> str:
         return hashlib.sha256(self.gateway.config.read_bytes()).hexdigest()

@@ -54,13 +54,18 @@ async def test_hello_lists_exactly_what_exists(tmp_path: Path) -> None:
     async with Gateway(tmp_path, config_text()) as gateway:
         client = await gateway.client()
         for method in client.hello["features"]["methods"]:
-            try:
-                await client.request(method, {})
-            except RpcError as error:
-                assert "unknown method" not in str(error) or method == "connect"
-        with pytest.raises(RpcError, match="unknown method 'no.such'"):
+            assert method == "connect" or "unknown method" not in await _complaint(client, method)
+        with pytest.raises(RpcError, match=r"unknown method 'no\.such'"):
             await client.request("no.such")
         await client.close()
+
+
+async def _complaint(client: Client, method: str) -> str:
+    try:
+        await client.request(method, {})
+    except RpcError as error:
+        return str(error)
+    return ""
 
 
 async def test_the_root_speaks_the_protocol_too(tmp_path: Path) -> None:

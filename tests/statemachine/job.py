@@ -25,33 +25,27 @@ class JobState(Enum):
 S = JobState
 
 
-@dataclass(frozen=True)
-class Begin(Event):
+class Begin(Event, frozen=True):
     pass
 
 
-@dataclass(frozen=True)
-class Done(Event):
+class Done(Event, frozen=True):
     pass
 
 
-@dataclass(frozen=True)
-class Failed(Event):
+class Failed(Event, frozen=True):
     pass
 
 
-@dataclass(frozen=True)
-class TooLate(Event):
+class TooLate(Event, frozen=True):
     pass
 
 
-@dataclass(frozen=True)
-class Retry(Event):
+class Retry(Event, frozen=True):
     pass
 
 
-@dataclass(frozen=True)
-class Stop(Event):
+class Stop(Event, frozen=True):
     pass
 
 

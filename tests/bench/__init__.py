@@ -1,0 +1,1 @@
+"""How long what takes: `python -m tests.bench`."""

@@ -1,0 +1,28 @@
+"""How much is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Repetitions and times of one run."""
+
+    reloads: int
+    """Repetitions of each kind of change, idle and again under traffic."""
+    series: int
+    """Repetitions of the many patches one after another..."""
+    in_series: int
+    """...and how many they are."""
+    idle_s: float
+    settle_s: float
+    """How long a started process is left alone before its idleness is measured."""
+    pairs: int
+    """Cold starts of each of the two programs."""
+    restarts: int
+
+
+FULL = Counts(reloads=40, series=5, in_series=20, idle_s=30.0, settle_s=5.0, pairs=15, restarts=10)
+QUICK = Counts(reloads=20, series=2, in_series=20, idle_s=10.0, settle_s=3.0, pairs=7, restarts=10)
+SMOKE = Counts(reloads=1, series=1, in_series=2, idle_s=0.2, settle_s=0.2, pairs=1, restarts=1)

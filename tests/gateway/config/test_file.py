@@ -1,0 +1,383 @@
+"""Reading: every fault with its place and how to mend it. Writing: whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.config.file import MAX_BYTES, MISSING, read, revision_of, scalars, write
+from gateway.errors import ConfigError, ConfigWriteError, Issue
+from gateway.redact import MARK
+from tests.gateway.configs import HEAD, config, faults, reader, revision, telegram
+
+SECRET, OTHER = "first-secret", "second-secret"
+
+# Reading
+
+
+def test_a_revision_is_the_hash_of_the_bytes() -> None:
+    one, two = revision("gateway: {name: a}\n"), revision("gateway: {name: a} # the same in other words\n")
+    assert one.id == revision_of(b"gateway: {name: a}\n")
+    assert len(one.id) == 64
+    assert one.config == two.config
+    assert one.id != two.id
+
+
+FAULTS: dict[str, tuple[str, str, str, int, int]] = {
+    # what: the text, then of the fault its path, a part of its message, its line and its column
+    "unknown at the top": ("gatway: {}\n", "gatway", "unknown key 'gatway'; did you mean 'gateway'?", 1, 1),
+    "unknown below": (
+        "gateway:\n  admin:\n    prot: 1\n", "gateway.admin.prot", "unknown key 'prot'; did you mean 'port'?", 3, 5,
+    ),
+    "unknown in an account": (
+        telegram(main="token: x, pol_timeout_s: 3"),
+        "channels.telegram.accounts.main.pol_timeout_s", "did you mean 'poll_timeout_s'?", 10, 24,
+    ),
+    "unknown network": ("channels:\n  telegrm: {}\n", "channels.telegrm", "did you mean 'telegram'?", 2, 3),
+    "unknown in a list": (
+        "handlers: {echo: {type: echo}}\nroutes:\n  - {handler: echo, chanel: x}\n",
+        "routes.0.chanel", "unknown key 'chanel'; did you mean 'channel'?", 3, 21,
+    ),
+    "unknown and like nothing": ("gateway: {xyzzy: 1}\n", "gateway.xyzzy", "unknown key 'xyzzy'", 1, 11),
+    "missing": (telegram(main="enabled: true"), "channels.telegram.accounts.main.token", "this key is required", 10, 7),
+    "missing in a list": (HEAD + "  - {channel: x}\n", "routes.1.handler", "this key is required", 7, 5),
+    "a text for a number": ("gateway:\n  admin:\n    port: many\n", "gateway.admin.port", "Expected int", 3, 5),
+    "too large": ("gateway:\n  admin:\n    port: 70000\n", "gateway.admin.port", "<= 65535", 3, 5),
+    "too small": ("store: {keep_days: 0}\n", "store.keep_days", ">= 1", 1, 9),
+    "none of the words": ("gateway: {reload: {mode: fast}}\n", "gateway.reload.mode", "one of hybrid, off", 1, 20),
+    "empty for a mapping": ("gateway:\nstore: {}\n", "gateway", "must be a mapping, and is empty", 1, 1),
+    "a list for a mapping": ("handlers: [a]\n", "handlers", "must be a mapping, and is a list", 1, 1),
+    "a mapping for a list": ("routes: {a: b}\n", "routes", "must be a list, and is a mapping", 1, 1),
+    "a text for a list": (
+        telegram(main="token: x, allow_from: me"), "channels.telegram.accounts.main.allow_from", "got str", 10, 24,
+    ),
+    "a bad name": (telegram(**{"ma/in": "token: x"}), "channels.telegram.accounts.ma/in", "regex", 10, 7),
+    "a number for a name": (
+        "channels:\n  webchat:\n    accounts:\n      1: {}\n", "channels.webchat.accounts.1", "Expected str", 4, 7,
+    ),
+    "no such handler": (
+        HEAD.replace("handler: echo", "handler: eco"), "routes.0.handler", "no handler named 'eco' (echo)", 6, 20,
+    ),
+    "a bad pattern": (
+        HEAD.replace("handler: echo", "handler: echo, match: '('"), "routes.0", "not a regular expression", 6, 5,
+    ),
+    "no such variable": (telegram(main="token: '${NOPE}'"), "channels.telegram.accounts.main.token", "no NOPE", 10, 14),
+    "no such variable in a list": (
+        "gateway:\n  admin:\n    allowed_origins:\n      - http://a\n      - http://${NOPE}\n",
+        "gateway.admin.allowed_origins.1", "no NOPE", 5, 9,
+    ),
+    "a mark": (
+        telegram(main=f"token: {MARK}"), "channels.telegram.accounts.main.token", "a redaction mark, not a secret", 10, 14,
+    ),
+    "a mark within": ("gateway:\n  name: the-__REDACTED__-one\n", "gateway.name", "a redaction mark", 2, 3),
+    "a number for a secret": (telegram(main="token: 5"), "channels.telegram.accounts.main.token", "a secret is", 10, 14),
+    "no such secret file": (
+        telegram(main="token: {file: nope}"), "channels.telegram.accounts.main.token", "cannot be read", 10, 14,
+    ),
+    "not YAML": ("gateway:\n  name: [a\nstore: {}\n", "", "not YAML", 3, 6),
+    "a tab": ("gateway:\n\tname: a\n", "", "cannot start any token", 2, 1),
+    "two documents": ("{}\n---\n{}\n", "", "another document", 2, 1),
+    "no such anchor": ("gateway: {name: *x}\n", "", "undefined alias", 1, 17),
+    "a foreign tag": ("gateway: !!python/object:os.system {a: b}\n", "", "could not determine a constructor", 1, 10),
+    "a key twice": (
+        "gateway:\n  name: a\n  name: b\n", "", 'found duplicate key "name"', 3, 3,
+    ),
+    "carriage returns": ("gateway:\r\n  nme: x\r\n", "gateway.nme", "did you mean 'name'?", 2, 3),
+    "behind a BOM": ("\ufeffgateway: {nme: x}\n", "gateway.nme", "did you mean 'name'?", 1, 11),
+    "behind what is wide": ("gateway: {name: '😀', nme: x}\n", "gateway.nme", "did you mean 'name'?", 1, 22),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "path", "message", "line", "column"), FAULTS.values(), ids=list(FAULTS))
+def test_every_fault_has_its_place_and_says_how_to_mend_it(text: str, path: str, message: str, line: int, column: int) -> None:
+    (fault,) = faults(text)
+    assert (fault.path, fault.line, fault.column) == (path, line, column)
+    assert message in fault.message
+    place = f"{path or 'config'} (line {line}, column {column}): "
+    assert str(fault).startswith(place)
+
+
+WHOLE: dict[str, tuple[str | bytes, str]] = {
+    "nothing": ("", "it is empty; a config that wants nothing says so with {}"),
+    "only a comment": ("# to be done\n", "it is empty"),
+    "a list": ("- a\n", "it must be a mapping, and is a list"),
+    "a text": ("hello\n", "it must be a mapping, and is a str"),
+    "too long": (b"#" + b"x" * MAX_BYTES, f"at most {MAX_BYTES:,}"),
+    "nested too deeply": ("{a: " * 3_000 + "1" + "}" * 3_000, "nested too deeply"),
+    "nested in itself": ("gateway: &a {name: *a}\n", "nested too deeply, or in itself"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), WHOLE.values(), ids=list(WHOLE))
+def test_a_fault_of_the_whole_file(text: str | bytes, message: str) -> None:
+    (fault,) = faults(text)
+    assert message in fault.message
+    assert fault.path == ""
+
+
+@pytest.mark.parametrize(
+    ("raw", "message", "line"),
+    [
+        (b"gateway: {}\nstore: {a: '\xff'}\n", "not UTF-8", 2),
+        ("gateway: {}\n".encode("utf-16"), "not UTF-8", 1),
+        (b"gateway: {}\n\n\0\0\0\0", "NUL byte", 3),
+    ],
+    ids=["latin 1", "UTF-16", "NUL"],
+)
+def test_what_is_no_text_says_where(raw: bytes, message: str, line: int) -> None:
+    (fault,) = faults(raw)
+    assert message in fault.message
+    assert (fault.line, fault.column) == (line, 1)
+
+
+def test_a_file_of_the_greatest_size_is_read() -> None:
+    text = b"gateway: {name: x}\n#"
+    assert revision(text + b"x" * (MAX_BYTES - len(text))).config.gateway.name == "x"
+
+
+def test_all_faults_are_told_at_once_and_the_revision_with_them() -> None:
+    text = "gateway:\n  nme: x\n  admin: {port: -1, token: '${NOPE}'}\nstore: {keep_days: 0}\n"
+    with pytest.raises(ConfigError) as caught:
+        revision(text)
+    places = {(issue.path, issue.line) for issue in caught.value.issues}
+    assert places == {("gateway.nme", 2), ("gateway.admin.port", 3), ("gateway.admin.token", 3), ("store.keep_days", 4)}
+    assert caught.value.revision == revision_of(text.encode())
+    for part in ("gateway.nme (line 2, column 3)", "store.keep_days"):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        telegram(main=f"token: {SECRET}, token: {OTHER}"),
+        f"gateway:\n  admin:\n    token: {SECRET}\n    token: {OTHER}\n",
+        f'gateway:\n  admin:\n    token: |\n      {SECRET}" with value\n    token: {OTHER}\n',
+        f"gateway: {{admin: {{token: !!int {SECRET}}}}}\n",
+        f"gateway: {{admin: {{token: !!float {SECRET}}}}}\n",
+        f"gateway: {{admin: {{port: {SECRET}}}}}\n",
+        f"gateway: {{admin: {{token: [{SECRET}]}}}}\n",
+        f"gateway: {{admin: {{token: {{value: {SECRET}}}}}}}\n",
+        f"gateway: {{reload: {{mode: {SECRET}}}}}\n",
+        f"gateway: {{admin: {{token: {SECRET}, port: [}}}}\n",
+    ],
+)
+def test_no_fault_shows_a_value(text: str) -> None:
+    shown = "".join(map(str, faults(text)))
+    assert SECRET not in shown
+    assert OTHER not in shown
+
+
+def test_values_are_read_as_they_are_written() -> None:
+    found = config("gateway: {name: 'no', admin: {port: '8080'}, reload: {debounce_ms: 0x10}}\n")
+    assert (found.gateway.name, found.gateway.admin.port, found.gateway.reload.debounce_ms) == ("no", 8080, 16)
+    with pytest.raises(ConfigError):
+        config("gateway: {name: 5}\n")
+    with pytest.raises(ConfigError):
+        config(telegram(main="token: x, enabled: 'perhaps'"))
+
+
+def test_json_is_yaml() -> None:
+    assert config('{"gateway": {"name": "home", "admin": {"port": 1}}}').gateway.name == "home"
+
+
+def test_a_bom_is_no_fault() -> None:
+    assert config(b"\xef\xbb\xbfgateway: {name: home}\n").gateway.name == "home"
+
+
+def test_environment_and_secret_files(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("1001:from-a-file\n")
+    text = telegram(main="token: '${TELEGRAM_TOKEN}'", spare="token: {file: token}") + "store: {keep_days: '${PORT}'}\n"
+    found = config(text, tmp_path)
+    tokens = [account.token.reveal() for account in found.accounts().values()]  # type: ignore[attr-defined]
+    assert tokens == ["1001:from-the-environment", "1001:from-a-file"]
+    assert found.store.keep_days == 8080
+
+
+def test_a_dollar_twice_is_a_literal() -> None:
+    assert config("gateway: {name: 'a$${PORT}-${PORT}-$${X}'}\n").gateway.name == "a${PORT}-8080-${X}"
+    assert config("gateway: {name: '$PORT $$ ${} ${1A}'}\n").gateway.name == "$PORT $$ ${} ${1A}"
+
+
+def test_what_came_from_the_environment_is_not_looked_at_again() -> None:
+    environ = {"A": "${B}", "B": "no"}
+    found = reader(environ=environ).load(b"gateway: {name: '${A}'}\n")
+    assert found.config.gateway.name == "${B}"
+
+
+def test_there_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no file") as caught:
+        read(tmp_path / "gateway.yaml")
+    assert caught.value.revision == MISSING
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory") as caught:
+        read(tmp_path)
+    assert caught.value.revision == MISSING
+
+
+def test_scalars_and_where_they_stand() -> None:
+    text = "a: 'x y' # c\nb:\n  - &k one\n  - |-\n    two\nc: *k\n"
+    found = scalars(text.encode())
+    assert {path: value for path, (_, _, value) in found.items()} == {"a": "x y", "b.0": "one", "b.1": "two", "c": "one"}
+    assert {path: text[begin:end] for path, (begin, end, _) in found.items()} == {
+        "a": "'x y'", "b.0": "one", "b.1": "|-\n    two", "c": "one",
+    }  # fmt: skip
+
+
+def test_an_issue_without_a_place() -> None:
+    assert str(Issue("", "it is empty")) == "config: it is empty"
+
+
+# Writing
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A config with a mode of its own, in a folder of its own."""
+    folder = tmp_path / "etc"
+    folder.mkdir()
+    config = folder / "gateway.yaml"
+    config.write_bytes(b"old")
+    config.chmod(0o640)
+    return config
+
+
+def test_a_write_replaces_the_file_and_leaves_nothing_beside_it(path: Path) -> None:
+    inode = path.stat().st_ino
+    write(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_ino != inode, "it was written in place: a reader could have seen the half of it"
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_write_keeps_the_mode(path: Path) -> None:
+    for mode in (0o640, 0o600, 0o644, 0o400):
+        path.chmod(mode)
+        write(path, b"new")
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_a_new_file_is_for_its_owner_alone(path: Path) -> None:
+    path.unlink()
+    write(path, b"new")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_symlink_is_followed(path: Path, tmp_path: Path) -> None:
+    link = tmp_path / "gateway.yaml"
+    link.symlink_to(path)
+    write(link, b"new")
+    assert link.is_symlink()
+    assert path.read_bytes() == b"new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert sorted(os.listdir(tmp_path)) == ["etc", "gateway.yaml"]
+
+
+class Syncs:
+    """Counts fsync calls, and fails those that it is told to."""
+
+    def __init__(self, *fail: int) -> None:
+        self.kinds: list[str] = []
+        self._fail = fail
+
+    def __call__(self, descriptor: int) -> None:
+        self.kinds.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        if len(self.kinds) in self._fail:
+            raise OSError(errno.EIO, "Input/output error")
+
+
+def test_the_file_is_on_the_disk_before_the_rename_and_the_folder_after(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    syncs, order = Syncs(), list[str]()
+    rename = Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        order.append(f"rename after {syncs.kinds}")
+        assert self.read_bytes() == b"new"
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", syncs)
+    monkeypatch.setattr(Path, "replace", replace)
+    write(path, b"new")
+    assert order == ["rename after ['file']"]
+    assert syncs.kinds == ["file", "folder"]
+
+
+def no_space(*_: Any, **__: Any) -> Any:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        lambda patch: patch.setattr(os, "fsync", Syncs(1)),
+        lambda patch: patch.setattr(os, "fchmod", no_space),
+        lambda patch: patch.setattr(tempfile, "mkstemp", no_space),
+        lambda patch: patch.setattr(Path, "replace", no_space),
+    ],
+    ids=["fsync", "fchmod", "mkstemp", "rename"],
+)
+def test_when_a_write_fails_the_old_file_is_whole(
+    path: Path, monkeypatch: pytest.MonkeyPatch, break_it: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    with monkeypatch.context() as patch:
+        break_it(patch)
+        with pytest.raises(ConfigWriteError, match="cannot be written"):
+            write(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_folder_that_cannot_be_synced_does_not_make_a_write_that_happened_a_failure(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some file systems have no fsync for folders; the new file is in its place by then."""
+    monkeypatch.setattr(os, "fsync", Syncs(2))
+    write(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
+@pytest.fixture
+def as_nobody() -> Iterator[None]:
+    """Permissions mean nothing to root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def read_only() -> Iterator[Path]:
+    """A config in a folder that anybody may look into and that nobody may write to."""
+    with tempfile.TemporaryDirectory(prefix="gateway-test-") as name:
+        folder = Path(name)
+        config = folder / "gateway.yaml"
+        config.write_bytes(b"old")
+        config.chmod(0o644)
+        folder.chmod(0o555)
+        yield config
+        folder.chmod(0o755)
+
+
+def test_a_read_only_folder(read_only: Path, as_nobody: None) -> None:
+    with pytest.raises(ConfigWriteError, match="cannot be written: Permission denied"):
+        write(read_only, b"new")
+    assert read_only.read_bytes() == b"old"
+    assert os.listdir(read_only.parent) == ["gateway.yaml"]
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigWriteError, match="No such file or directory"):
+        write(tmp_path / "nowhere" / "gateway.yaml", b"new")

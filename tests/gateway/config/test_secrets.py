@@ -1,0 +1,61 @@
+"""Where secrets come from, and finding them again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.config.secrets import interpolate, secrets_of
+from gateway.errors import Issue
+from tests.gateway.configs import config, telegram
+
+ENVIRON = {"A": "a-value", "B_2": "b-value", "EMPTY": ""}
+
+
+@pytest.mark.parametrize(
+    ("text", "becomes"),
+    [
+        ("${A}", "a-value"),
+        ("<${A}-${B_2}>", "<a-value-b-value>"),
+        ("${EMPTY}", ""),
+        ("$${A}", "${A}"),
+        ("$$${A}", "$${A}"),
+        ("$${NOT_THERE}", "${NOT_THERE}"),
+        ("$A", "$A"),
+        ("$$A", "$$A"),
+        ("${}", "${}"),
+        ("${1}", "${1}"),
+        ("${A", "${A"),
+        ("${A-b}", "${A-b}"),
+        ("nothing", "nothing"),
+    ],
+)
+def test_references(text: str, becomes: str) -> None:
+    issues: list[Issue] = []
+    assert interpolate(text, ENVIRON, issues) == becomes
+    assert issues == []
+
+
+def test_everything_is_looked_through_and_only_texts_are_changed() -> None:
+    tree: dict[str, Any] = {"a": ["${A}", {"b": "${B_2}"}], "n": 1, "t": True, "none": None, "${A}": "key"}
+    assert interpolate(tree, ENVIRON, []) == {
+        "a": ["a-value", {"b": "b-value"}], "n": 1, "t": True, "none": None, "${A}": "key",
+    }  # fmt: skip
+    assert tree["a"][0] == "${A}", "the tree that was given is as it was"
+
+
+def test_a_name_that_is_not_there_is_told_with_its_path() -> None:
+    issues: list[Issue] = []
+    interpolate({"a": {"b": ["${X}", "${A}${Y}"]}}, ENVIRON, issues)
+    assert [(issue.path, issue.message.split(";")[0]) for issue in issues] == [
+        ("a.b.0", "the environment has no X"),
+        ("a.b.1", "the environment has no Y"),
+    ]
+    assert "$${X}" in issues[0].message
+
+
+def test_every_secret_of_a_config() -> None:
+    found = secrets_of(config(telegram(main="token: one-token", other="token: '${TELEGRAM_TOKEN}'")))
+    assert found == {"the-admin-token", "one-token", "1001:from-the-environment"}
+    assert secrets_of(config("{}")) == set()

@@ -1,0 +1,144 @@
+"""Log lines: their form, their level, and that no secret is in any of them."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from gateway.log import LevelFilter, configure
+from gateway.redact import MARK, Redactor, Secret
+
+TOKEN = "1001:AAF-secret"
+URL = f"https://api.telegram.org/bot{TOKEN}/getUpdates"
+
+
+class Log:
+    """The process's log, set up as the gateway does it, and what was written to it."""
+
+    def __init__(self, style: str = "json", level: str = "info") -> None:
+        self.written = io.StringIO()
+        redactor = Redactor()
+        redactor.learn([TOKEN])
+        stderr, sys.stderr = sys.stderr, self.written
+        try:
+            self.filter: LevelFilter = configure(level, style, redactor)
+        finally:
+            sys.stderr = stderr
+        self.logger: Any = structlog.get_logger()
+
+    @property
+    def text(self) -> str:
+        return self.written.getvalue()
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.text.splitlines()]
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    for handler in handlers:
+        root.removeHandler(handler)  # or it would be closed
+    yield
+    structlog.reset_defaults()
+    root.handlers[:], root.level = handlers, level
+
+
+def test_a_line_is_json() -> None:
+    log = Log()
+    log.logger.info("transition", machine="telegram/main", seq=3)
+    (line,) = log.lines
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {"event": "transition", "machine": "telegram/main", "seq": 3, "level": "info"}
+
+
+def test_on_a_terminal_it_is_for_people() -> None:
+    log = Log("console")
+    log.logger.info("transition", machine="telegram/main")
+    assert "transition" in log.text
+    assert "telegram/main" in log.text
+    with pytest.raises(ValueError):
+        assert log.lines
+
+
+def test_auto_is_json_where_there_is_no_terminal() -> None:
+    log = Log("auto")
+    log.logger.info("started")
+    assert log.lines[0]["event"] == "started"
+
+
+def test_the_level_changes_while_it_runs() -> None:
+    log = Log(level="warning")
+    log.logger.info("first")
+    log.logger.warning("second")
+    log.filter.level = "debug"
+    log.logger.debug("third")
+    log.filter.level = "error"
+    log.logger.warning("fourth")
+    log.logger.error("fifth")
+    log.logger.critical("sixth")
+    assert [line["event"] for line in log.lines] == ["second", "third", "fifth", "sixth"]
+
+
+def crash() -> None:
+    token = TOKEN
+    raise ConnectionError(f"cannot connect to {URL}, {token}")
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_no_secret_is_in_any_line(style: str) -> None:
+    log = Log(style)
+    log.logger.info(URL, address=URL)
+    log.logger.info("nested", data={"urls": [URL, {URL: (URL,)}]}, secret=Secret(TOKEN))
+    log.logger.info("objects", path=Path(URL), many={URL}, error=ConnectionError(URL), raw=URL.encode())
+    try:
+        crash()
+    except ConnectionError as error:
+        log.logger.error("crashed", exc_info=True)
+        log.logger.error("crashed", exc_info=error)
+        log.logger.error("crashed", error=error)
+    assert TOKEN not in log.text
+    assert MARK in log.text
+    assert log.text.count("ConnectionError") >= 2, "the tracebacks are there, without the secret"
+    assert "in crash" in log.text
+
+
+def test_a_traceback_is_whole() -> None:
+    log = Log()
+    try:
+        crash()
+    except ConnectionError:
+        log.logger.error("crashed", exc_info=True)
+    (line,) = log.lines
+    assert line["level"] == "error"
+    assert line["exception"].startswith("Traceback")
+    assert f"/bot{MARK}/getUpdates" in line["exception"]
+
+
+def test_what_libraries_log_takes_the_same_road() -> None:
+    log = Log()
+    library = logging.getLogger("aiohttp.access.test")
+    library.info("too low for a library")
+    library.warning("asked for %s", URL)
+    try:
+        crash()
+    except ConnectionError:
+        library.exception("it broke")
+    lines = log.lines
+    assert [(line["event"], line["logger"], line["level"]) for line in lines] == [
+        ("library", "aiohttp.access.test", "warning"),
+        ("library", "aiohttp.access.test", "error"),
+    ]
+    assert lines[0]["message"] == f"asked for https://api.telegram.org/bot{MARK}/getUpdates"
+    assert "in crash" in lines[1]["exception"]
+    assert TOKEN not in log.text
