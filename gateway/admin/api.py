@@ -8,6 +8,7 @@ from typing import Any
 from gateway import __version__
 from gateway.admin import schemas
 from gateway.admin.errors import BadRequestError, NotFoundError, RefusedError, issues_of
+from gateway.admin.limits import WriteLimit
 from gateway.admin.schema import as_data, config_schema
 from gateway.admin.services import Services
 from gateway.admin.views import Views
@@ -29,6 +30,7 @@ class Api:
 
     def __init__(self, services: Services, views: Views) -> None:
         self._services = services
+        self._limit = WriteLimit(lambda: services.ledger.applied.gateway.admin.writes_per_minute, services.clock)
         self.views = views
 
     def now(self) -> int:
@@ -61,20 +63,24 @@ class Api:
         return answer | {"configRevisionHash": answer["hash"], "appliedConfigHash": services.ledger.applied_id}
 
     async def config_write(
-        self, edit: Edit, base: str | None, requester: str, note: str = "", delay_ms: int | None = None
+        self, method: str, edit: Edit, base: str | None, requester: str, note: str = "", delay_ms: int | None = None
     ) -> dict[str, Any]:
         """Write and see it through; the receipt."""
+        self._limit.check(requester, method)
         delay = None if delay_ms is None else min(delay_ms, MAX_DELAY_MS) / 1000
         return await self._services.changes.write(Write(edit, base, requester, note, delay))
 
     async def config_frame(self, params: schemas.ConfigWrite, requester: str, *, patch: bool) -> dict[str, Any]:
         """config.set, config.apply and config.patch in the published shape."""
         edit = merge_patch(parse_patch(params.raw), params.replace_paths) if patch else replacement(params.raw)
-        receipt = await self.config_write(edit, params.base_hash, requester, params.note, params.restart_delay_ms)
+        method = "config.patch" if patch else "config.apply"
+        receipt = await self.config_write(
+            method, edit, params.base_hash, requester, params.note, params.restart_delay_ms
+        )
         config = await self.config_get()
         return {
             # "ok" to a change of an account means that its new receiver has completed a receive.
-            "ok": all(is_up(result) for result in receipt["plan"]["accounts"].values()),
+            "ok": all(is_up(result, receipt["outcome"]) for result in receipt["plan"]["accounts"].values()),
             "path": str(self._services.changes.path),
             "config": config["config"],
             "hash": receipt["hash"],
@@ -199,6 +205,8 @@ class Api:
         return name, conversation
 
 
-def is_up(result: Any) -> bool:
-    """Whether an account of a receipt is where its change was to bring it."""
-    return not isinstance(result, dict) or result["action"] == "stop" or result["state"] == "running"
+def is_up(result: Any, outcome: str) -> bool:
+    """Whether an account of a receipt is where its change was to bring it; one that waits for a restart is not yet."""
+    if not isinstance(result, dict):
+        return outcome != "restart_pending"
+    return result["action"] in ("stop", "live") or result["state"] == "running"

@@ -30,6 +30,14 @@ class BadRequestError(GatewayError):
         self.details = details
 
 
+class RateLimitedError(GatewayError):
+    """Too many writes. `retry_after` in seconds."""
+
+    def __init__(self, limit: int, retry_after: float) -> None:
+        super().__init__(f"more than {limit} config writes in a minute; try again in {retry_after:.0f} s")
+        self.retry_after = retry_after
+
+
 @dataclass(frozen=True)
 class Answer:
     """An error as clients see it: the HTTP status and code, the WebSocket's code, and what helps to mend it."""
@@ -56,6 +64,7 @@ WORDS: Mapping[type[GatewayError], tuple[int, str, str]] = {
     ConfigError: (422, "invalid_config", "INVALID_REQUEST"),
     NotFoundError: (404, "not_found", "INVALID_REQUEST"),
     BadRequestError: (400, "bad_request", "INVALID_REQUEST"),
+    RateLimitedError: (429, "rate_limited", "UNAVAILABLE"),
     UnavailableError: (503, "unavailable", "UNAVAILABLE"),
     ConfigWriteError: (503, "not_written", "UNAVAILABLE"),
 }
@@ -74,7 +83,7 @@ def _details(error: GatewayError) -> Any:
 
 
 def _retry_after(error: GatewayError) -> float | None:
-    if isinstance(error, UnavailableError):
+    if isinstance(error, (UnavailableError, RateLimitedError)):
         return error.retry_after
     return 1.0 if isinstance(error, ConfigWriteError) else None
 

@@ -178,7 +178,9 @@ class Http:
         base = request.headers.get("If-Match", "").removeprefix("W/").strip('"') or None
         query = schemas.parse_params(schemas.WriteQuery, dict(request.query), strict=False)
         requester = f"http {request.remote}"
-        receipt = await self._api.config_write(edit, base, requester, query.note, query.restart_delay_ms)
+        receipt = await self._api.config_write(
+            request.method, edit, base, requester, query.note, query.restart_delay_ms
+        )
         response = self._json(receipt)
         response.headers["ETag"] = f'"{receipt["hash"]}"'
         return response

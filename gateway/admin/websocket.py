@@ -146,7 +146,9 @@ class WebSockets:
         """Tell everyone, from time to time, that we live."""
         while True:
             await asyncio.sleep(TICK)
-            self.broadcast("tick", {"ts": self._services.clock.wall_ms()})
+            now = self._services.clock.wall_ms()
+            self.broadcast("tick", {"ts": now})
+            self.broadcast("health", {"ok": True, "ts": now})
 
     async def handle(self, request: web.Request) -> web.WebSocketResponse:
         """One connection, from upgrade to close."""

@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -88,7 +88,8 @@ def parse(raw: bytes) -> dict[str, Any]:
     if len(raw) > MAX_BYTES:
         raise ConfigError([Issue("", f"it is {len(raw):,} bytes long; a config has at most {MAX_BYTES:,}")])
     try:
-        tree = YAML(typ="safe").load(_text(raw))
+        text = _text(raw)
+        tree = _by_yaml(lambda yaml: yaml.load(text))
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = (mark.line + 1, mark.column + 1) if mark else (None, None)
@@ -105,6 +106,16 @@ def parse(raw: bytes) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise ConfigError([Issue("", f"it must be a mapping, and is a {type(tree).__name__}")])
     return tree
+
+
+def _by_yaml(read_by: Callable[[YAML], Any]) -> Any:
+    """Read with the quick reader, and with the slow one what only that takes: [http://host:80] needs no quotes in YAML 1.2."""
+    try:
+        return read_by(YAML(typ="safe"))
+    except MarkedYAMLError as error:
+        if error.problem != "found unexpected ':'":
+            raise
+        return read_by(YAML(typ="safe", pure=True))
 
 
 def _text(raw: bytes) -> str:
@@ -139,7 +150,8 @@ def _placed(issue: Issue, raw: bytes) -> Issue:
     if issue.line is not None or not issue.path:
         return issue
     try:
-        node = YAML(typ="safe").compose(StringIO(_text(raw)))
+        text = _text(raw)
+        node = _by_yaml(lambda yaml: yaml.compose(StringIO(text)))
     except (YAMLError, RecursionError, ConfigError):
         return issue
     mark = _find(node, issue.path.split(".")).start_mark

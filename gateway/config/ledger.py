@@ -7,7 +7,6 @@ and *applied* moves on commit only.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
 
 from gateway.config.file import Revision, revision_of
 from gateway.config.model import Config
@@ -56,7 +55,10 @@ class Ledger:
         delta = make_plan(waiting, revision.config)
         if delta.impact not in (Impact.LIVE, Impact.CHANNEL):
             return None
-        target = reduce(lambda base, change: graft(base, revision.config, change.path), delta.changes, self.applied)
+        try:
+            target = graft(self.applied, revision.config, [change.path for change in delta.changes])
+        except ValueError:
+            return None  # it leans on what waits, and so it waits with it
         identity = revision_of(f"{self.applied_id}+{revision.id}".encode())
         plan = make_plan(self.applied, target)
         return Proposal(revision, self.applied_id, whole, plan, target, identity, complete=False)

@@ -5,7 +5,7 @@ The planner that shows is the planner that commits. It is pure: two configs in, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -109,18 +109,21 @@ def _action(name: str, old: Any, new: Any, changes: tuple[Change, ...]) -> Accou
     return AccountAction.RESTART if impact >= Impact.CHANNEL else AccountAction.LIVE
 
 
-def graft(base: Any, source: Any, path: Path) -> Any:
-    """`base` with what `source` has at `path`, or without it where `source` has nothing there."""
-    if not path:
+def graft(base: Any, source: Any, paths: Collection[Path]) -> Any:
+    """`base` with what `source` has at the paths, or without it where `source` has nothing there.
+
+    All at once, since a rule between fields holds for the whole. Raises ValueError where it does not.
+    """
+    if () in paths:
         return source
-    step, rest = path[0], path[1:]
+    below: dict[str, list[Path]] = {}
+    for step, *rest in paths:
+        below.setdefault(step, []).append(tuple(rest))
     if isinstance(base, Model):
-        return structs.replace(base, **{step: graft(getattr(base, step), getattr(source, step), rest)})
-    changed = dict(base)
-    if step not in source:
-        changed.pop(step, None)
-    elif step in base:
-        changed[step] = graft(base[step], source[step], rest)
-    else:
-        changed[step] = source[step]
+        parts = {step: graft(getattr(base, step), getattr(source, step), rests) for step, rests in below.items()}
+        return structs.replace(base, **parts)
+    changed = {key: value for key, value in base.items() if key not in below or key in source}
+    for step, rests in below.items():
+        if step in source:
+            changed[step] = graft(base[step], source[step], rests) if step in base else source[step]
     return changed

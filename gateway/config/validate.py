@@ -104,8 +104,9 @@ class Validator:
         if not isinstance(value, dict) or set(value) != {"file"}:
             return self._fail(path, "a secret is a text, ${NAME}, or {file: path}")
         try:
-            return Secret((self._folder / str(value["file"])).expanduser().read_text(encoding="utf-8").strip())
-        except (OSError, UnicodeDecodeError) as error:
+            file = self._folder / Path(str(value["file"])).expanduser()
+            return Secret(file.read_text(encoding="utf-8").strip())
+        except (OSError, RuntimeError, UnicodeDecodeError) as error:
             return self._fail(path, f"the secret's file cannot be read: {error}")
 
 

@@ -42,6 +42,8 @@ class Accounts:
     def __init__(self, dispatcher: Dispatcher, adapters: Mapping[str, Adapter]) -> None:
         self._dispatcher = dispatcher
         self._adapters = adapters
+        self._generations: dict[str, int] = {}
+        """How far accounts had come that were removed: one that comes back goes on from there, so that no number is used twice."""
 
     def run_of(self, name: str, account: Account, revision: str) -> Run:
         """What the account's receiver runs with."""
@@ -125,10 +127,11 @@ class Accounts:
 
     def _ensure(self, name: str) -> None:
         if name not in self._dispatcher.machines():
-            self._dispatcher.add(Channel(name, ChannelData()))
+            self._dispatcher.add(Channel(name, ChannelData(generation=self._generations.get(name, 0))))
 
     def _forget_absent(self, config: Config) -> None:
         """An account that the config does not name does not exist, once its receiver is proven dead."""
         for name in self._channels():
             if name not in config.accounts() and is_stopped(self._dispatcher.machine(name)):
+                self._generations[name] = self._dispatcher.machine(name).data.generation
                 self._dispatcher.remove(name)

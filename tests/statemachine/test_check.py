@@ -65,7 +65,7 @@ def test_the_class_cannot_be_made(row, message):
 
 
 def test_unreachable_state():
-    machine = Channel
+    machine: Any = Channel
     for state in (ChannelState.STARTING, ChannelState.RUNNING, ChannelState.STOPPING, ChannelState.STOP_OVERDUE):
         machine = without(machine, ReceiverEnded, state)
     found = faults(machine)
