@@ -1,0 +1,1 @@
+"""The tests mirror both packages; `fakes` stand in for networks, `real` runs the process, `browser` the page, `bench` measures."""
