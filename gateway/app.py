@@ -41,7 +41,8 @@ from gateway.requests import Requests, new_id
 from gateway.runner import Runner
 from statemachine import Event
 from statemachine.channel import Cause, CloseReceiver, FenceFailed, FenceReceiver, OpenReceiver, ReceiverEnded
-from statemachine.lifecycle import Lifecycle, LifecycleData
+from statemachine.lifecycle import Lifecycle
+from statemachine.lifecycle_data import LifecycleData
 from statemachine.lifecycle_events import (
     Boot,
     CloseTicket,

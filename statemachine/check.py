@@ -14,7 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from statemachine._machine import Event, Exits, Machine, Row, action, guard
+from statemachine._machine import Event, Exits, Row, action, guard
 from statemachine.describe import MachineClass, docstrings
 from statemachine.diagram import mermaid, stamp
 
@@ -166,8 +166,7 @@ def _unhandled_events(machine: MachineClass) -> Iterator[str]:
 
 def _unused_names(machine: MachineClass) -> Iterator[str]:
     named = {name for row in machine.table for name in _names(row)}
-    classes = [base for base in machine.__mro__ if issubclass(base, Machine)]
-    for base in classes:
+    for base in machine.__mro__:
         for name, thing in vars(base).items():
             if isinstance(thing, guard | action) and name not in named:
                 yield f"{type(thing).__name__} {name} is named by no row; name it in one, or remove it"

@@ -22,7 +22,7 @@ from gateway.admin.errors import Answer, BadRequestError, answer_for
 from gateway.admin.methods import EVENTS, METHODS, Method
 from gateway.admin.methods import Context as CallContext
 from gateway.admin.services import Services
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, UnavailableError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -33,6 +33,8 @@ MAX_AFTER = 1024 * 1024
 QUEUE = 2_000
 """Frames that may wait for a reader; one more and the reader is dropped."""
 TICK = 15.0
+ANSWERS_DEADLINE = 0.5
+"""Seconds that requests which are under way get to be answered when their connection closes."""
 AT_ONCE = 32
 """Requests of one connection that may be under way at once."""
 
@@ -47,6 +49,7 @@ class Connection:
         self._outbox: asyncio.Queue[str] = asyncio.Queue(QUEUE)
         self._seq = 0
         self._calls: set[asyncio.Task[None]] = set()
+        self._closing = False
         self.scopes: frozenset[str] = frozenset()
 
     # Sending
@@ -78,6 +81,10 @@ class Connection:
             await self._socket.send_str(self._outbox.get_nowait())
 
     async def close(self, code: int, reason: str) -> None:
+        """Answer what was asked before, and nothing that is asked from now on; then close."""
+        self._closing = True
+        if self._calls:
+            await asyncio.wait(set(self._calls), timeout=ANSWERS_DEADLINE)
         await self.flush()
         await self._socket.close(code=code, message=reason.encode()[:120])
 
@@ -118,6 +125,10 @@ class Connection:
                 continue
             while len(self._calls) >= AT_ONCE:
                 await asyncio.wait(self._calls, return_when=asyncio.FIRST_COMPLETED)
+            if self._closing:
+                error = shape(answer_for(UnavailableError("this connection is being closed; nothing was done")))
+                self.send({"type": "res", "id": frame["id"], "ok": False, "error": error})
+                continue
             task = asyncio.get_running_loop().create_task(self.call(frame))
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)

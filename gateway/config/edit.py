@@ -48,14 +48,14 @@ def replacement(text: str) -> Edit:
     """The whole text anew, YAML or JSON (JSON5 as people write it by hand is taken, and written as JSON)."""
 
     def edit(current: bytes) -> bytes:
-        raw = text.encode()
+        raw = _encoded(text)
         try:
             parse(raw)
         except ConfigError:
             loose = _json5(text)
             if loose is None:
                 raise
-            raw = (json.dumps(loose, indent=2, ensure_ascii=False) + "\n").encode()
+            raw = _encoded(json.dumps(loose, indent=2, ensure_ascii=False) + "\n")
         return _with_kept_secrets(raw, current)
 
     return edit
@@ -71,6 +71,8 @@ def merge_patch(patch: Any, replace_paths: Collection[str] | None = None) -> Edi
             source = current.decode("utf-8-sig")
             yaml = _round_trip(source)
             tree = yaml.load(source) or {}
+            if not isinstance(tree, dict):
+                raise YAMLError("it is no mapping")
         except (YAMLError, UnicodeDecodeError, RecursionError) as error:
             raise ConfigError([Issue("", "the file on disk is not valid; mend or replace it first")]) from error
         issues: list[Issue] = []
@@ -79,7 +81,7 @@ def merge_patch(patch: Any, replace_paths: Collection[str] | None = None) -> Edi
             raise ConfigError(issues)
         text = StringIO()
         yaml.dump(tree, text)
-        return _with_kept_secrets(text.getvalue().encode(), current)
+        return _with_kept_secrets(_encoded(text.getvalue()), current)
 
     return edit
 
@@ -87,12 +89,19 @@ def merge_patch(patch: Any, replace_paths: Collection[str] | None = None) -> Edi
 def parse_patch(text: str) -> Any:
     """A patch as people send it: YAML, JSON or JSON5. Raises ConfigError."""
     try:
-        return parse(text.encode())
+        return parse(_encoded(text))
     except ConfigError:
         loose = _json5(text)
         if loose is None:
             raise
         return loose
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError([Issue("", "it holds half of a character, and is no text")]) from error
 
 
 def _json5(text: str) -> Any:
@@ -120,9 +129,13 @@ def _merge(
             _merge(tree[key], value, place, replace_paths, issues)
         elif _loses_entries(tree.get(key), value) and replace_paths is not None and place not in replace_paths:
             issues.append(Issue(place, "the patch takes entries out of this list; name its path in replacePaths"))
+        elif tree.get(key) == value:
+            continue
         elif isinstance(tree.get(key), list) and isinstance(value, list):
-            tree[key][:] = value  # in place: the list keeps its style and its comments
-        elif tree.get(key) != value:
+            # In place, and with the entries that stay: they and the list keep their style and their comments.
+            old = list(tree[key])
+            tree[key][:] = [next((have for have in old if have == entry), entry) for entry in value]
+        else:
             tree[key] = value
 
 
@@ -169,7 +182,8 @@ def _with_kept_secrets(raw: bytes, current: bytes) -> bytes:
     except (YAMLError, AttributeError, RecursionError):
         return raw
     old_text = current.decode("utf-8-sig")
-    for path, (begin, end, value) in sorted(new.items(), key=lambda item: -item[1][0]):
-        if value == MARK and path in old:
-            text = text[:begin] + old_text[old[path][0] : old[path][1]] + text[end:]
+    # By place: an anchor and its aliases are one.
+    marks = {(begin, end): path for path, (begin, end, value) in new.items() if value == MARK and path in old}
+    for (begin, end), path in sorted(marks.items(), reverse=True):
+        text = text[:begin] + old_text[old[path][0] : old[path][1]] + text[end:]
     return text.encode()

@@ -25,6 +25,7 @@ from gateway.errors import ConfigError, StaleHashError, UnavailableError
 from gateway.redact import Redactor
 from gateway.requests import Requests, new_id
 from statemachine import Refusal
+from statemachine.lifecycle import is_restarting
 from statemachine.lifecycle_events import ConfigChanged, ConfigRejected, Origin, SettleRevision, Ticket
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -185,7 +186,16 @@ class Changes:
             answer = await self._dispatcher.post(LIFECYCLE, event, request)
         if isinstance(answer, Refusal):
             raise UnavailableError(f"written, and not applied: {answer.why}")
-        return self._receipt(request, proposal, await settled)
+        return self._receipt(request, proposal, await self._outcome(settled))
+
+    async def _outcome(self, settled: asyncio.Future[Settled]) -> Settled:
+        """What became of it. If a restart begins first, then that: its caller is told now, since its connection ends with it."""
+        restarting = asyncio.ensure_future(self._dispatcher.until(LIFECYCLE, is_restarting))
+        try:
+            await asyncio.wait((settled, restarting), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            restarting.cancel()
+        return settled.result() if settled.done() else Settled("", "restart_pending", "a restart has begun", {})
 
     async def _write_file(self, write: Write) -> Proposal:
         current = await asyncio.to_thread(self._current)
@@ -230,11 +240,12 @@ class Changes:
         }
 
     def pending_restart(self) -> dict[str, Any] | None:
-        """The ticket that is due first, and when; None when there is none."""
+        """The ticket that is due first, or is being served, and when; None when there is none."""
         data = self._dispatcher.machine(LIFECYCLE).data
-        if not data.tickets:
+        tickets = data.served or data.tickets
+        if not tickets:
             return None
-        first = min(data.tickets, key=lambda ticket: ticket.due_at)
+        first = min(tickets, key=lambda ticket: ticket.due_at)
         due = max(first.due_at, data.cooled_at) - self._clock.monotonic()
         return {"id": first.id, "due_in_ms": max(0, round(due * 1000))}
 

@@ -13,7 +13,7 @@ from gateway.clock import Clock
 from gateway.journal import Entry, Journal, log_entry
 from statemachine import Channel, Event, Lifecycle, Refusal, Step
 from statemachine.channel import By, Cause, ChannelData, ReceiverEnded, Run, Start
-from statemachine.lifecycle import LifecycleData
+from statemachine.lifecycle_data import LifecycleData
 from statemachine.lifecycle_events import Boot, ConfigRejected, LifecyclePolicy, Started, StartFailed
 from tests.gateway.toy import Burnt, Lamp, LampData, SwitchOff, SwitchOn
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,7 @@ async def test_the_starter_config_polls_with_the_token_of_the_environment(tmp_pa
     """TELEGRAM_TOKEN and TELEGRAM_API_BASE set: `init`, `run`, and a message is answered. The token is not in the file."""
     async with FakeTelegram() as telegram:
         bot = telegram.add_bot(TOKEN, username="starter_bot")
-        environ = {"TELEGRAM_TOKEN": TOKEN, "TELEGRAM_API_BASE": telegram.url}
+        environ: Any = {"TELEGRAM_TOKEN": TOKEN, "TELEGRAM_API_BASE": telegram.url}
         assert gateway("init", folder=tmp_path, **environ).returncode == 0
         config = tmp_path / "gateway.yaml"
         config.write_text(config.read_text().replace("port: 18790", "port: 0"))
@@ -76,7 +77,7 @@ async def test_the_starter_config_polls_with_the_token_of_the_environment(tmp_pa
 async def test_the_environment_names_config_and_state_folder(tmp_path: Path) -> None:
     """GATEWAY_CONFIG and GATEWAY_STATE_DIR serve where the flags are absent."""
     (tmp_path / "elsewhere.yaml").write_text("gateway: {admin: {port: 0}}\n")
-    environ = {"GATEWAY_CONFIG": "elsewhere.yaml", "GATEWAY_STATE_DIR": "state"}
+    environ: Any = {"GATEWAY_CONFIG": "elsewhere.yaml", "GATEWAY_STATE_DIR": "state"}
     async with Gateway(tmp_path, None, **environ) as running:
         assert running.url
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700

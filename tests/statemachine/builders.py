@@ -22,7 +22,7 @@ from statemachine import (
 from statemachine._machine import Row, guard
 from statemachine.channel import By, Cause, ChannelData, ChannelPolicy, ReceiverEnded, Restart, Run, Start
 from statemachine.effects import ArmTimer, DisarmTimer
-from statemachine.lifecycle import LifecycleData
+from statemachine.lifecycle_data import LifecycleData
 from statemachine.lifecycle_events import ConfigChanged, Impact, LifecyclePolicy, Origin, Ticket
 
 AnyMachine = Machine[Any, Any]

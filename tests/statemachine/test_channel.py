@@ -598,6 +598,7 @@ def test_only_a_crash_of_the_adapter_is_a_broken_account(cause):
     story = Story(channel(S.STARTING))
     story.machine.fire(ended(cause))
     assert is_broken(story.machine) == (cause is Cause.CRASHED)
+    assert not is_broken(channel(S.RUNNING, d(last_cause=cause)))
     if cause is Cause.CRASHED:
         story.fire(RetryDue(story.token), S.STARTING)
         story.fire(ReceiverReady(story.generation), S.RUNNING)

@@ -16,7 +16,8 @@ import pytest
 from statemachine import Effect, Event, Lifecycle, LifecycleState, Outcome, Refusal, Step
 from statemachine._machine import cells
 from statemachine.effects import ArmTimer, DisarmTimer
-from statemachine.lifecycle import ALIVE, BUSY, SERVING, TABLE, LifecycleData, Waiting, is_serving
+from statemachine.lifecycle import ALIVE, BUSY, SERVING, TABLE, is_serving
+from statemachine.lifecycle_data import LifecycleData, Waiting
 from statemachine.lifecycle_events import (
     ApplyPlan,
     Boot,
@@ -440,7 +441,7 @@ ROWS: tuple[tuple[Case, ...], ...] = (
     ),
     (
         Case(
-            "a request for a restart", (S.RUNNING,), d(cooled_at=99.0), RestartRequested(P1), S.RESTART_PENDING,
+            "a request for a restart", (S.RUNNING,), d(cooled_at=100.0), RestartRequested(P1), S.RESTART_PENDING,
             (TicketOpened(P1), armed(RestartDue(8), due=100.0)),
             {"tickets": (P1,), "timer": 8, "waiting": Waiting.DELAY},
         ),
@@ -833,7 +834,11 @@ GUARDS: dict[str, tuple[list[tuple[LifecycleData, Event]], list[tuple[LifecycleD
     ),
     "pulls_in": (
         [(d(tickets=(P2,)), RestartRequested(P1)), (d(tickets=(ticket("x", 900.0), P2)), RestartRequested(FOR_G))],
-        [(d(tickets=(P1,)), RestartRequested(P2)), (d(tickets=(P1,)), RestartRequested(FORCED))],
+        [
+            (d(tickets=(P1,)), RestartRequested(P2)),
+            (d(tickets=(P1,)), RestartRequested(FORCED)),
+            (d(tickets=(ticket("x", 900.0), P1)), RestartRequested(P2)),
+        ],
     ),
     "ticket_is_known": (
         [(d(tickets=(P1, P2)), RestartCancelled("p2"))],

@@ -370,6 +370,15 @@ def test_a_machine_begins_in_its_initial_state():
     assert [machine("m", None).state for machine in MACHINES] == [machine.initial for machine in MACHINES]
 
 
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.kind)
+def test_a_machine_has_failed_in_the_states_that_its_class_calls_failed(machine):
+    assert machine.failed
+    for state in machine.states:
+        made = machine("m", None)
+        made.state = state
+        assert made.has_failed == (state in machine.failed)
+
+
 def test_cells_are_every_pair_of_state_and_event_with_their_rows():
     found = {(state, event): rows for state, event, rows in cells(Lamp)}
     assert len(found) == 9
