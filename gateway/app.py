@@ -56,6 +56,8 @@ from statemachine.lifecycle_events import (
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
+TEAR_DOWN_TIMEOUT = 2.0
+
 
 @dataclass(frozen=True)
 class Options:
@@ -98,7 +100,10 @@ class App:
             # From here on a signal ends the process as it would end any other.
             signals.remove()
             turning.cancel()
-            await self._tear_down()
+            # Not longer than this, whatever does not let itself be cancelled: a stop has a budget.
+            torn, _ = await asyncio.wait({asyncio.ensure_future(self._tear_down())}, timeout=TEAR_DOWN_TIMEOUT)
+            for done in torn:
+                done.result()
 
     def _report_standstill(self, turning: asyncio.Task[None]) -> int:
         log.critical("dispatcher_ended", exc_info=turning.exception())

@@ -4,7 +4,7 @@ This is the only module that knows the `transitions` library.
 A machine class is checked and built once, when Python makes the class: a misspelt guard, effect or state stops the import, not the tenth hour of a night.
 An instance holds a state and its data; `fire()` is pure but for replacing those two, and replaces both or neither.
 
-The library is used for what it is good at (choosing the row) and kept from what it is not (FACTS of version 0.9.3):
+The library is used for what it is good at (choosing the row) and kept from what it is not (measured with version 0.9.3):
 its return value cannot tell a refused guard from an ignored trigger, so the chosen row and every guard that said no are recorded here;
 it moves before `after` callbacks run, so effects are collected in `before`, and nothing is committed unless all of them were.
 """

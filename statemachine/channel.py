@@ -257,7 +257,7 @@ TABLE: tuple[Row[ChannelState], ...] = (
 
     # Restart: of a stopped account it is a start.
     Row(Restart, S.STOPPED, S.STARTING, ("is_enabled", "may_start"),
-        effects=("adopt_run", "open_receiver", "arm_start_deadline")),
+        effects=("adopt_run", "forget_failures", "open_receiver", "arm_start_deadline")),
     # Otherwise the old receiver ends first. In a wait only new settings are a reason to try at once.
     Row(Restart, OPEN, S.STOPPING, ("is_enabled",),
         effects=("adopt_run", "run_again", "close_receiver", "arm_stop_deadline")),

@@ -52,7 +52,8 @@ class Api:
         answer |= {"config": None, "hash": None, "issues": []}
         try:
             raw = await asyncio.to_thread(file.read, path)
-            answer |= {"hash": file.revision_of(raw), "raw": services.redactor.text(raw.decode("utf-8", "replace"))}
+            # What cannot be read as a config is not shown: nobody can tell what in it is a secret.
+            answer["hash"] = file.revision_of(raw)
             revision = await services.changes.load()
             text = await asyncio.to_thread(redacted_text, revision.raw, revision.config, services.redactor)
             parsed = file.parse(text.encode())

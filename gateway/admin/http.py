@@ -1,4 +1,4 @@
-"""The HTTP side of CONTRACT.md section 4: routes, one way in, and errors as `{"error": {code, message, details}}`."""
+"""The HTTP side: routes, one way in, and errors as `{"error": {code, message, details}}`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The WebSocket side of CONTRACT.md section 5: frames of OpenClaw's gateway protocol, wire version 4.
+"""The WebSocket side: frames of OpenClaw's gateway protocol, wire version 4.
 
 A connection's life: challenge, `connect` as the first frame within 10 s and 64 KiB, then requests, each answered once,
 and events as they happen. A client that does not read is dropped, not waited for.

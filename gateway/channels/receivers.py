@@ -110,6 +110,7 @@ class Receivers:
             await live.receiver.fence()
             live.fenced.set()
             if self._live.get(name) is live:
+                self._up_event(name).clear()
                 del self._live[name]
         return ReceiverFenced(effect.generation, self._clock.monotonic())
 
@@ -169,12 +170,17 @@ class Receivers:
 
     async def _end(self, name: str, live: _Live) -> None:
         """Close the connection: after this the generation is dead."""
-        self._up_event(name).clear()
+        if self._live.get(name) is live:  # and not one that was cut off, whose successor may be up already
+            self._up_event(name).clear()
         live.task.cancel()
         if live.confirm and not live.fenced.is_set():
             await self._say_goodbye(name, live)
         live.intake.revoke()
-        await live.receiver.close()
+        try:
+            await live.receiver.close()
+        except Exception:
+            log.error("close_failed", machine=name, generation=live.generation, exc_info=True)
+            await live.receiver.fence()
         if self._live.get(name) is live:
             del self._live[name]
 

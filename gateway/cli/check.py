@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gateway.channels.telegram import TelegramAdapter
 from gateway.channels.webchat import WebchatAdapter
-from gateway.cli.main import EXIT_CONFIG, EXIT_OK, complain
+from gateway.cli.exits import EXIT_CONFIG, EXIT_OK, complain
 from gateway.config.file import Reader, read
 from gateway.config.model import build_config_model
 from gateway.errors import ConfigError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from gateway.cli.main import EXIT_FAILED, EXIT_OK, complain
+from gateway.cli.exits import EXIT_FAILED, EXIT_OK, complain
 
 HEAD = """\
 # The gateway's config. It may change while the gateway runs: save it, and what changed is applied.

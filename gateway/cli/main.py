@@ -1,13 +1,10 @@
-"""What `python -m gateway` understands, and the exit codes of CONTRACT.md section 2."""
+"""What `python -m gateway` understands, and its help."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
-
-EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_HELD, EXIT_CONFIG = 0, 1, 2, 76, 78
 
 EPILOG = """exit codes:
   0   stopped as asked
@@ -70,7 +67,3 @@ def main(argv: list[str] | None = None) -> int:
     from gateway.cli.run import run  # noqa: PLC0415
 
     return run(config.absolute(), state_dir.absolute())
-
-
-def complain(message: str) -> None:
-    sys.stderr.write(f"gateway: {message}\n")

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+import structlog
+
 from gateway.app import App, Options
 from gateway.channels.base import Adapter
-from gateway.cli.main import EXIT_CONFIG, EXIT_HELD, complain
+from gateway.cli.exits import EXIT_CONFIG, EXIT_HELD, complain
 from gateway.errors import ConfigError, LockedError
 from gateway.process.lock import StateLock
+
+LAST_MOMENTS = 1.0
+"""Seconds that tasks and threads get to end when everything has been decided."""
 
 
 def run(config: Path, state_dir: Path, extra_adapters: Mapping[str, Adapter] | None = None) -> int:
@@ -19,7 +26,7 @@ def run(config: Path, state_dir: Path, extra_adapters: Mapping[str, Adapter] | N
     lock = StateLock(state_dir)
     try:
         lock.acquire()
-        return asyncio.run(App(Options(config, state_dir), extra_adapters).run())
+        return _run_to_the_end(App(Options(config, state_dir), extra_adapters))
     except LockedError as error:
         complain(f"{error}; stop it, or use another --state-dir")
         return EXIT_HELD
@@ -31,3 +38,19 @@ def run(config: Path, state_dir: Path, extra_adapters: Mapping[str, Adapter] | N
         return EXIT_CONFIG
     finally:
         lock.release()
+
+
+def _run_to_the_end(app: App) -> int:
+    """Run it and be gone soon after: a task that will not be cancelled, or a thread, must not keep the process."""
+    with asyncio.Runner() as runner:
+        code = runner.run(app.run())
+        last_resort = threading.Timer(LAST_MOMENTS, _give_up, (code,))
+        last_resort.daemon = True
+        last_resort.start()
+    last_resort.cancel()
+    return code
+
+
+def _give_up(code: int) -> None:
+    structlog.get_logger().error("did_not_end", why="something still ran when everything else had ended")
+    os._exit(code)

@@ -68,12 +68,11 @@ def merge_patch(patch: Any, replace_paths: Collection[str] | None = None) -> Edi
 
     def edit(current: bytes) -> bytes:
         try:
+            parse(current)  # an empty file is no empty config: a patch of it would be all that is left
             source = current.decode("utf-8-sig")
             yaml = _round_trip(source)
-            tree = yaml.load(source) or {}
-            if not isinstance(tree, dict):
-                raise YAMLError("it is no mapping")
-        except (YAMLError, UnicodeDecodeError, RecursionError) as error:
+            tree = yaml.load(source)
+        except (ConfigError, YAMLError, RecursionError) as error:
             raise ConfigError([Issue("", "the file on disk is not valid; mend or replace it first")]) from error
         issues: list[Issue] = []
         _merge(tree, patch, "", replace_paths, issues)

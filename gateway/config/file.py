@@ -15,6 +15,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from gateway.config.model import Config
@@ -24,6 +25,10 @@ from gateway.errors import ConfigError, ConfigWriteError, Issue
 from gateway.redact import MARK
 
 MAX_BYTES = 1024 * 1024
+DEEPEST = 100
+SURELY_SHALLOW = 2_000
+MAX_SLOWLY = 100_000
+"""The longest text for the slow reader, which takes microseconds a character."""
 MISSING = "missing"
 """Stands where a revision would, when there is no file."""
 
@@ -89,7 +94,8 @@ def parse(raw: bytes) -> dict[str, Any]:
         raise ConfigError([Issue("", f"it is {len(raw):,} bytes long; a config has at most {MAX_BYTES:,}")])
     try:
         text = _text(raw)
-        tree = _by_yaml(lambda yaml: yaml.load(text))
+        _check_depth(text)
+        tree = _by_yaml(lambda yaml: yaml.load(text), text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = (mark.line + 1, mark.column + 1) if mark else (None, None)
@@ -108,12 +114,27 @@ def parse(raw: bytes) -> dict[str, Any]:
     return tree
 
 
-def _by_yaml(read_by: Callable[[YAML], Any]) -> Any:
+def _check_depth(text: str) -> None:
+    """Raises ConfigError for what is nested so deeply that the quick reader, which recurses in C, would end the process."""
+    longest_line = max(map(len, text.splitlines()), default=0)
+    # A level takes a bracket, or a column of its line: with that few the exact count can be spared.
+    if text.count("[") + text.count("{") + longest_line <= SURELY_SHALLOW:
+        return
+    depth = 0
+    with contextlib.suppress(YAMLError):  # where it ends, the reading ends too
+        for event in YAML(typ="safe").parse(text):
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+            if depth > DEEPEST:
+                place = event.start_mark.line + 1, event.start_mark.column + 1
+                raise ConfigError([Issue("", f"it is nested too deeply: more than {DEEPEST} levels", *place)])
+
+
+def _by_yaml(read_by: Callable[[YAML], Any], text: str) -> Any:
     """Read with the quick reader, and with the slow one what only that takes: [http://host:80] needs no quotes in YAML 1.2."""
     try:
         return read_by(YAML(typ="safe"))
     except MarkedYAMLError as error:
-        if error.problem != "found unexpected ':'":
+        if error.problem != "found unexpected ':'" or len(text) > MAX_SLOWLY:
             raise
         return read_by(YAML(typ="safe", pure=True))
 
@@ -151,7 +172,7 @@ def _placed(issue: Issue, raw: bytes) -> Issue:
         return issue
     try:
         text = _text(raw)
-        node = _by_yaml(lambda yaml: yaml.compose(StringIO(text)))
+        node = _by_yaml(lambda yaml: yaml.compose(StringIO(text)), text)
     except (YAMLError, RecursionError, ConfigError):
         return issue
     mark = _find(node, issue.path.split(".")).start_mark

@@ -76,8 +76,9 @@ class Pipeline:
     async def _handle(self, name: str, message: Message) -> str | None:
         config = self._config()
         account = config.accounts().get(name)
-        if account is not None and not is_allowed(account, message):
-            log.info("message_refused", account=name, message=message.id, why="sender is not in allow_from")
+        if account is None or not is_allowed(account, message):
+            why = "the account is gone" if account is None else "the sender is not in allow_from"
+            log.info("message_refused", account=name, message=message.id, why=why)
             return None
         handler = find_handler(config, message)
         if handler is None:

@@ -60,6 +60,7 @@ class Accounts:
     async def carry_out(self, plan: Plan, config: Config, revision: str, cause: str) -> dict[str, Any]:
         """Do what the plan says to each account, side by side. Raises ReloadFailedError after all of them were tried."""
         touched = {name: action for name, action in plan.accounts.items() if action is not AccountAction.NOTHING}
+        touched |= dict.fromkeys(self._left_behind(config), AccountAction.STOP)
         for name in config.accounts():
             self._ensure(name)
         steps = [self._bring(name, action, config, revision, cause) for name, action in touched.items()]
@@ -128,6 +129,11 @@ class Accounts:
     def _ensure(self, name: str) -> None:
         if name not in self._dispatcher.machines():
             self._dispatcher.add(Channel(name, ChannelData(generation=self._generations.get(name, 0))))
+
+    def _left_behind(self, config: Config) -> list[str]:
+        """Accounts that a reload started and could not finish, and that no config names: no plan knows of them."""
+        live = [name for name in self._channels() if not is_stopped(self._dispatcher.machine(name))]
+        return [name for name in live if name not in config.accounts()]
 
     def _forget_absent(self, config: Config) -> None:
         """An account that the config does not name does not exist, once its receiver is proven dead."""

@@ -154,7 +154,7 @@ class Changes:
     # Writing
 
     async def write(self, write: Write) -> dict[str, Any]:
-        """Change the file and see it through; the receipt of CONTRACT.md section 4.
+        """Change the file and see it through; the receipt that its caller is sent.
 
         Raises StaleHashError, ConfigError, ConfigWriteError or UnavailableError: nothing was changed then.
         """

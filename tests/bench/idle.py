@@ -10,18 +10,9 @@ import psutil
 
 from tests.bench.bot_api import BotApi
 from tests.bench.counts import Counts
-from tests.bench.programs import BARE, GATEWAY, Program
+from tests.bench.programs import BARE, GATEWAY, Program, cpu_seconds
 
 MB = 1024 * 1024
-
-
-def cpu_seconds(process: psutil.Process) -> float:
-    """User and system time together, of all threads, to the nanosecond where the kernel tells it, else in ticks."""
-    schedstats = list(Path(f"/proc/{process.pid}/task").glob("*/schedstat"))
-    if schedstats:
-        return sum(int(each.read_text().split()[0]) for each in schedstats) / 1e9
-    times = process.cpu_times()
-    return float(times.user + times.system)
 
 
 async def one(name: str, api: BotApi, folder: Path, counts: Counts) -> dict[str, Any]:

@@ -10,11 +10,15 @@ import time
 from pathlib import Path
 from typing import Self
 
+import psutil
+
 from tests.bench.bot_api import TOKEN, BotApi
 from tests.real.process import ROOT, config_text, telegram_account
 
 GATEWAY, BARE = "gateway", "bare poll loop"
 READY = re.compile(rb"gateway ready (\S+)")
+UNWANTED = frozenset({"PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"})
+"""Where these are set, the run that should leave the compiled files leaves none, and every start compiles."""
 
 
 class Program:
@@ -31,7 +35,7 @@ class Program:
             self.began = time.monotonic()
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", *self._arguments(),
-                cwd=self._folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
+                cwd=self._folder, env=environment(),
                 stdout=asyncio.subprocess.PIPE, stderr=log,
             )  # fmt: skip
         return self
@@ -49,6 +53,10 @@ class Program:
         arrival: float = (await self._api.call("arrival", number=self._earlier))["at"]
         return (arrival - self.began) * 1000
 
+    def cpu(self) -> float:
+        """Milliseconds of CPU time so far, of all its threads."""
+        return cpu_seconds(psutil.Process(self.process.pid)) * 1000
+
     async def ready(self) -> float | None:
         """Milliseconds from the spawn to the line `gateway ready`; the bare loop says nothing."""
         if self.name == BARE:
@@ -58,6 +66,20 @@ class Program:
             if self.process.stdout.at_eof():
                 raise RuntimeError(f"the gateway did not start: see {self._folder / 'log'}")
         return (time.monotonic() - self.began) * 1000
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """User and system time together, of all threads, to the nanosecond where the kernel tells it, else in ticks."""
+    schedstats = list(Path(f"/proc/{process.pid}/task").glob("*/schedstat"))
+    if schedstats:
+        return sum(int(each.read_text().split()[0]) for each in schedstats) / 1e9
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in UNWANTED}
+    return {**kept, "PYTHONPATH": str(ROOT)}
 
 
 def prepare(folder: Path, api: BotApi) -> Path:

@@ -27,6 +27,8 @@ PUSH_EVERY = 0.05
 AFTERWARDS = 0.15
 """Seconds after the answer that still belong to the window in which polls are looked for."""
 LOOK_EVERY = 0.005
+LOOK_AFTER = 0.28
+"""Seconds after an edit in which nothing is looked at: it cannot be done yet, and looking costs the gateway time."""
 SEED = 1
 
 
@@ -82,6 +84,8 @@ class Patch(Change):
     """config.patch of a setting that the account is restarted for."""
 
     name = PATCH
+    replaced: tuple[str, ...] = ()
+    """The lists that the patch takes entries out of."""
 
     async def prepare(self) -> None:
         self.hash = (await self.rig.client.request("config.get"))["hash"]
@@ -91,13 +95,16 @@ class Patch(Change):
 
     async def make(self) -> None:
         raw = json.dumps({"channels": {"telegram": {"accounts": {"main": self.patch()}}}})
-        await self.rig.client.request("config.patch", {"raw": raw, "baseHash": self.hash})
+        await self.rig.client.request(
+            "config.patch", {"raw": raw, "baseHash": self.hash, "replacePaths": self.replaced}
+        )
 
 
 class LivePatch(Patch):
     """config.patch of a setting that the next message reads."""
 
     name = LIVE
+    replaced = ("channels.telegram.accounts.main.allow_from",)
 
     def patch(self) -> dict[str, Any]:
         self.rig.number += 1
@@ -131,6 +138,7 @@ class Edit(Change):
 
     async def make(self) -> None:
         self.fresh.replace(self.rig.gateway.config)
+        await asyncio.sleep(LOOK_AFTER)
         while not self._done(await self.rig.gateway.status()):
             await asyncio.sleep(LOOK_EVERY)
 

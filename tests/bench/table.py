@@ -105,12 +105,19 @@ def idles(rows: list[dict[str, Any]]) -> str:
 
 
 def start(found: dict[str, Any]) -> str:
-    names = {"gateway_ms": "gateway", "bare_ms": "bare poll loop", "gateway_ready_ms": "`gateway ready`"}
+    names = {
+        "gateway_ms": "gateway",
+        "bare_ms": "bare poll loop",
+        "gateway_ready_ms": "gateway, to `gateway ready`",
+        "gateway_cpu_ms": "gateway, CPU time",
+        "bare_cpu_ms": "bare poll loop, CPU time",
+    }
     head = ("COLD START to the first getUpdates, ms", "median", "p95", "least", "most")
     rows = [[name, *(ms(found[key][part]) for part in head[1:])] for key, name in names.items()]
     pairs = found["ratio_of_pairs"]
-    ratio = f"ratio {found['ratio']:.2f} (of pairs: {pairs['least']:.2f} to {pairs['most']:.2f}); target {START_RATIO}"
-    return f"{table(head, rows)}\n{ratio}, {found['pairs']} pairs in turn"
+    ratios = f"ratio {found['ratio']:.2f} (of pairs: {pairs['least']:.2f} to {pairs['most']:.2f})"
+    last = f"{ratios}, of CPU time {found['cpu_ratio']:.2f}; target {START_RATIO}; {found['pairs']} pairs in turn"
+    return f"{table(head, rows)}\n{last}"
 
 
 def restart(found: dict[str, Any]) -> str:

@@ -470,6 +470,17 @@ def test_gap_since_covers_edges_overlaps_and_open_polls() -> None:
     assert (stats.gaps, stats.overlaps, stats.in_flight) == ([1], 1, 0)
 
 
+def test_a_poll_noticed_late_leaves_no_gap_beside_the_one_in_flight() -> None:
+    stats = Stats()
+    first = stats.poll_arrived(2, timeout=1, offset=0, met_another=False)
+    stats.poll_ended(first, 4, "empty")
+    stats.poll_arrived(5, timeout=1, offset=0, met_another=False)
+    late = stats.poll_arrived(6, timeout=1, offset=0, met_another=False)
+    stats.poll_ended(late, 6, "gone")
+    assert (stats.gaps, stats.overlaps, stats.in_flight, stats.max_in_flight) == ([1], 0, 1, 1)
+    assert stats.gap_since(3, now=10) == Gap(1, 1)
+
+
 # Faults and a bad network.
 
 

@@ -58,18 +58,16 @@ def imports_of(file: Path) -> Iterator[str]:
             assert node.level == 0, f"{name_of(file)}:{node.lineno}: a relative import"
             assert node.module is not None
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Call) and "import_module" in ast.unparse(node.func):
-            yield from (argument.value for argument in _texts(node.args))
-        elif isinstance(node, ast.Call) and any(_is_import_module(argument) for argument in node.args):
-            yield from (argument.value for argument in _texts(node.args))
+        elif isinstance(node, ast.Call):
+            yield from _by_name(node)
 
 
-def _is_import_module(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name) and node.id == "import_module"
-
-
-def _texts(arguments: list[ast.expr]) -> Iterator[ast.Constant]:
-    return (node for node in arguments if isinstance(node, ast.Constant) and isinstance(node.value, str))
+def _by_name(call: ast.Call) -> Iterator[str]:
+    """`import_module("x")`, and what runs it elsewhere: `to_thread(import_module, "x")`."""
+    if any("import_module" in ast.unparse(part) for part in (call.func, *call.args) if isinstance(part, (ast.Name, ast.Attribute))):
+        for argument in call.args:
+            if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                yield argument.value
 
 
 def house_imports(file: Path) -> Iterator[str]:

@@ -159,6 +159,7 @@ class Gateway:
         self._environ = environ
         self.process: asyncio.subprocess.Process | None = None
         self.url = ""
+        self.token = TOKEN
         self.boots: list[str] = []
         self._reading: asyncio.Task[None] | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -201,6 +202,11 @@ class Gateway:
                 self.url = found[1]
                 self.boots.append(found[3])
                 self._ready.set()
+
+    async def ready(self, boots: int) -> None:
+        """Wait until it has said that often that it is ready: once, and once more for each restart."""
+        while len(self.boots) < boots:
+            await asyncio.sleep(0.02)
 
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None
@@ -246,8 +252,9 @@ class Gateway:
 
     # Asking it
 
-    async def http(self, method: str, path: str, *, token: str | None = TOKEN, **more: Any) -> tuple[int, Any]:
-        """Status and JSON body."""
+    async def http(self, method: str, path: str, *, token: str | None = "", **more: Any) -> tuple[int, Any]:
+        """Status and JSON body. Without a `token` said it is the right one; None sends none."""
+        token = self.token if token == "" else token
         if self._session is None:
             self._session = aiohttp.ClientSession()
         headers = ({"Authorization": f"Bearer {token}"} if token else {}) | more.pop("headers", {})
@@ -256,7 +263,7 @@ class Gateway:
 
     async def client(self) -> Client:
         """A client that has signed in; it is closed with the gateway."""
-        client = await Client.connect(self.url)
+        client = await Client.connect(self.url, self.token)
         self._clients.append(client)
         return client
 

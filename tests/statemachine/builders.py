@@ -147,7 +147,8 @@ def holds(machine: type[AnyMachine], name: str, data: Any, event: Event) -> bool
 
 
 def guards_of(machine: type[AnyMachine]) -> set[str]:
-    return {name for name, thing in vars(machine).items() if isinstance(thing, guard)}
+    """Its own and those of its bases."""
+    return {name for base in machine.__mro__ for name, thing in vars(base).items() if isinstance(thing, guard)}
 
 
 def guarded_by(machine: type[AnyMachine], name: str, state: Enum, event: Event) -> type[AnyMachine]:

@@ -235,7 +235,8 @@ ROWS: tuple[tuple[Case, ...], ...] = (
     (
         Case(
             "a person stops what is ending already", CLOSING, d(then=Then.RUN, half_open=True), Stop(By.PERSON), None,
-            (CloseReceiver(4, confirm=False),), {"then": Then.REST, "held": True, "half_open": False}, Outcome.COALESCED,
+            (CloseReceiver(4, confirm=False),), {"then": Then.REST, "held": True, "half_open": False},
+            Outcome.COALESCED,
         ),
         Case(
             "the gateway stops what is ending already", CLOSING, d(then=Then.RETRY), Stop(By.GATEWAY), None,
@@ -1059,9 +1060,13 @@ def test_new_settings_during_the_single_attempt_are_no_single_attempt():
     assert not story.data.half_open
 
 
-def test_a_persons_stop_and_start_is_as_good_as_a_start():
-    """A start out of `suppressed` forgets the failures; a stop before it must not bring them back."""
+@pytest.mark.parametrize("event", [start(By.PERSON), restart(By.PERSON)], ids=["start", "restart"])
+def test_a_persons_stop_and_start_is_as_good_as_a_start(event):
+    """A start out of `suppressed` forgets the failures; a stop before it must not bring them back.
+
+    A restart of what is stopped is a start.
+    """
     story = suppressed()
     story.fire(Stop(By.PERSON), S.STOPPED)
-    story.fire(start(By.PERSON), S.STARTING)
+    story.fire(event, S.STARTING)
     assert (story.data.failures, story.data.attempts) == ((), 0)

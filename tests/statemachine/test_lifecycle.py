@@ -1050,14 +1050,43 @@ def test_a_second_writer_of_a_revision_that_is_being_applied_is_answered_with_it
     assert settled(story, "b") == ["applied"]
 
 
-@by_every_road
-def test_the_file_event_of_a_known_revision_is_absorbed(road):
-    """In every living state: nothing is opened, kept, planned or restarted because of it."""
-    story = road()
-    state, data = story.machine.state, story.data
+@pytest.mark.parametrize(
+    "state", [state for state in ALIVE if state is not S.RESTARTING], ids=lambda state: state.value
+)
+def test_the_file_event_of_a_known_revision_is_absorbed(state):
+    """In every living state but one: nothing is opened, kept, planned or restarted because of it."""
+    story = ROADS[state]()
+    data = story.data
+    assert data.known in ("a", "b", "g")
     effects = story.fire(changed(data.known, origin=Origin.FILE), state, Outcome.COALESCED)
     assert story.data is data
     assert all(isinstance(effect, SettleRevision) for effect in effects)
+
+
+def test_the_file_event_of_the_revision_that_a_restart_reads_comes_to_nothing():
+    """Nobody knows yet which file the restart has read: the event is kept, and reviewed when that is known."""
+    story = restarting()
+    story.fire(changed("g", Impact.GATEWAY, origin=Origin.FILE), S.RESTARTING, Outcome.DEFERRED)
+    effects = story.fire(Restarted(story.work, "g", 1000.0, POLICY), S.RUNNING)
+    assert only(effects, ReviewConfig) == ReviewConfig("g")
+    story.fire(changed("g", Impact.NONE, base="g", origin=Origin.FILE), S.RUNNING)
+    assert settled(story, "g") == ["restart_pending", "noop"]
+    assert len(story.said(TicketOpened)) == 1
+    assert outcomes(story) == {"for g": "done"}
+
+
+def test_after_a_restart_the_file_that_it_read_is_known():
+    story = restarting()
+    story.fire(Restarted(story.work, "h", 1000.0, POLICY), S.RUNNING)
+    assert story.data.known == "h"
+    story.fire(changed("h", Impact.NONE, base="h", origin=Origin.FILE), S.RUNNING, Outcome.COALESCED)
+
+
+def test_after_a_restart_that_failed_the_revision_may_be_tried_anew():
+    story = restarting()
+    story.fire(RestartFailed(story.work, "boom", 1000.0, recovered=True), S.RUNNING)
+    story.fire(changed("g", Impact.GATEWAY, origin=Origin.FILE, ticket_id="again"), S.RESTART_PENDING)
+    assert story.data.waiting is Waiting.COOLDOWN
 
 
 @by_every_road

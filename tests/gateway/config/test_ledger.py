@@ -114,6 +114,22 @@ def test_the_same_that_waits_in_other_words_is_no_overlay(ledger: Ledger) -> Non
     assert proposal.plan.impact is Impact.GATEWAY
 
 
+def test_an_overlay_of_routes_and_their_handlers_is_made_as_a_whole(ledger: Ledger) -> None:
+    wait(ledger, PORT)
+    other = PORT.replace("echo: {type", "second: {type").replace("handler: echo", "handler: second")
+    proposal = propose(ledger, other)
+    assert not proposal.complete
+    assert proposal.target == config(other.replace("port: 1", "port: 0"))
+
+
+def test_an_edit_that_leans_on_what_waits_waits_too(ledger: Ledger) -> None:
+    handlers = PORT.replace("echo: {type: echo}", "echo: {type: echo}\n  second: {type: echo}")
+    wait(ledger, handlers)
+    proposal = propose(ledger, handlers.replace("handler: echo", "handler: second"))
+    assert proposal.complete
+    assert proposal.plan.impact is Impact.GATEWAY
+
+
 def test_case_21_a_revert_differs_in_nothing(ledger: Ledger) -> None:
     wait(ledger, PORT)
     proposal = propose(ledger, FIRST)

@@ -132,10 +132,7 @@ def test_a_name_with_a_dot_is_one_step_of_a_path() -> None:
 
 
 def grafted(base: str, source: str, *paths: tuple[str, ...]) -> object:
-    found = config(base)
-    for path in paths:
-        found = graft(found, config(source), path)
-    return found
+    return graft(config(base), config(source), paths)
 
 
 def test_a_graft_takes_what_is_at_the_path_and_no_more() -> None:
@@ -167,3 +164,9 @@ def test_a_graft_adds_and_removes_entries() -> None:
 )
 def test_grafting_every_change_of_a_plan_gives_the_other_config(base: str, source: str) -> None:
     assert grafted(base, source, *[change.path for change in plan(base, source).changes]) == config(source)
+
+
+def test_a_graft_that_breaks_a_rule_between_fields_is_none() -> None:
+    other = HEAD.replace("echo:", "second:").replace("handler: echo", "handler: second")
+    with pytest.raises(ValueError, match="no handler named 'second'"):
+        grafted(HEAD, other, ("routes",))

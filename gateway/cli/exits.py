@@ -1,0 +1,11 @@
+"""How a command ends: its exit code, and what it says of a failure."""
+
+from __future__ import annotations
+
+import sys
+
+EXIT_OK, EXIT_FAILED, EXIT_HELD, EXIT_CONFIG = 0, 1, 76, 78
+
+
+def complain(message: str) -> None:
+    sys.stderr.write(f"gateway: {message}\n")

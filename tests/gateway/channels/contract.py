@@ -1,0 +1,315 @@
+"""What every adapter promises, whatever its network. A network's own test module runs these against it.
+
+Time is real here: the networks are. A hundred milliseconds are long on a loopback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+import pytest
+
+from gateway.channels.base import Adapter, Intake, Message, Offsets, Receiver
+from gateway.errors import GenerationRevokedError
+from statemachine.channel import ChannelPolicy
+
+PATIENCE = 5.0
+
+
+class Network(Protocol):
+    """The other side, as a test sees and moves it."""
+
+    name: str
+    identity: str
+    adapter: Adapter
+    settings: Any
+
+    def say(self, text: str) -> None:
+        """A person says something to the account."""
+
+    def answers(self) -> list[str]:
+        """What that person was answered."""
+
+    def receives(self) -> bool:
+        """Whether the network sees somebody receive now."""
+
+
+class Line:
+    """One generation of a receiver and everything that came out of it."""
+
+    def __init__(self, network: Network, offsets: Offsets) -> None:
+        self.delivered: list[Message] = []
+        self.announced = 0
+        self.broken: Exception | None = None
+        self.deliver_hangs = asyncio.Event()
+        self.deliver_hangs.set()
+        self.intake = Intake(offsets, self._deliver, self._ready, lambda: 1)
+        self.receiver: Receiver = network.adapter.open(network.name, network.settings, self.intake)
+        self.task: asyncio.Task[None] | None = None
+
+    async def _deliver(self, messages: list[Message]) -> None:
+        await self.deliver_hangs.wait()
+        if self.broken is not None:
+            raise self.broken
+        self.delivered += messages
+
+    def _ready(self) -> None:
+        self.announced += 1
+
+    def begin(self) -> asyncio.Task[None]:
+        self.task = asyncio.ensure_future(self.receiver.run())
+        return self.task
+
+    async def runs(self) -> None:
+        """Begin, and return with the first receive."""
+        self.begin()
+        await self.until(lambda: self.announced > 0)
+
+    async def until(self, holds: Any) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not holds():
+                assert self.task is None or not self.task.done() or holds(), self.task
+                await asyncio.sleep(0.005)
+
+    async def end(self) -> None:
+        """A clean stop without a goodbye."""
+        assert self.task is not None
+        self.task.cancel()
+        await asyncio.wait({self.task}, timeout=PATIENCE)
+        assert self.task.cancelled(), self.task
+        self.intake.revoke()
+        await self.receiver.close()
+
+    @property
+    def texts(self) -> list[str]:
+        return [message.text for message in self.delivered]
+
+
+class Lines:
+    """Generations of one account, one after the other; what is left open at the end of a test is closed."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.offsets = Offsets()
+        self.all: list[Line] = []
+
+    def open(self) -> Line:
+        line = Line(self.network, self.offsets)
+        self.all.append(line)
+        return line
+
+    async def running(self) -> Line:
+        line = self.open()
+        await line.runs()
+        return line
+
+    async def close(self) -> None:
+        for line in self.all:
+            if line.task is not None:
+                line.task.cancel()
+                await asyncio.wait({line.task}, timeout=PATIENCE)
+                if not line.task.cancelled():
+                    line.task.exception()
+            with contextlib.suppress(Exception):
+                await line.receiver.close()
+
+
+class AdapterContract:
+    """Subclass it as `Test...` with a fixture `network`."""
+
+    @pytest.fixture
+    async def lines(self, network: Network) -> AsyncIterator[Lines]:
+        lines = Lines(network)
+        yield lines
+        await lines.close()
+
+    async def test_nothing_is_received_before_it_runs(self, network: Network, lines: Lines) -> None:
+        line = lines.open()
+        network.say("early")
+        await asyncio.sleep(0.1)
+        assert (line.announced, line.delivered) == (0, [])
+        assert not network.receives()
+        await line.receiver.close()
+
+    async def test_the_first_receive_is_short_and_announced_once(self, network: Network, lines: Lines) -> None:
+        line = lines.open()
+        async with asyncio.timeout(0.9):  # the shortest long poll is a second
+            await line.runs()
+        for text in ("one", "two", "three"):
+            network.say(text)
+            await line.until(lambda text=text: text in line.texts)
+        assert line.announced == 1
+        assert line.intake.last_receive is not None
+
+    async def test_messages_come_in_their_order_and_with_all_that_is_known_of_them(
+        self, network: Network, lines: Lines
+    ) -> None:
+        line = await lines.running()
+        texts = ["a\nb", "  spaces  ", "😀 ünï ´'\"\\", "x" * 4000, "/start"]
+        for text in texts:
+            network.say(text)
+        await line.until(lambda: len(line.delivered) == len(texts))
+        assert line.texts == texts
+        assert len({message.id for message in line.delivered}) == len(texts)
+        channel, account = network.name.split("/", 1)
+        for message in line.delivered:
+            assert (message.channel, message.account, message.kind) == (channel, account, "text")
+            assert message.conversation
+            assert message.sender_id
+            assert message.received_at > 10**12, "milliseconds of the wall clock"
+        assert len({(message.conversation, message.sender_id) for message in line.delivered}) == 1
+
+    async def test_what_was_said_while_nobody_received_is_not_lost(self, network: Network, lines: Lines) -> None:
+        network.say("before")
+        line = await lines.running()
+        await line.until(lambda: line.texts == ["before"])
+
+    async def test_cancelling_ends_it_at_once(self, network: Network, lines: Lines) -> None:
+        line = await lines.running()
+        await line.until(network.receives)
+        async with asyncio.timeout(0.5):
+            await line.end()
+        assert not network.receives()
+
+    async def test_cancelling_before_the_first_receive_ends_it_too(self, network: Network, lines: Lines) -> None:
+        for turns in range(12):
+            line = lines.open()
+            line.begin()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await line.end()
+        await asyncio.sleep(0.05)
+        assert not network.receives()
+
+    async def test_after_close_nothing_is_received(self, network: Network, lines: Lines) -> None:
+        line = await lines.running()
+        await line.until(network.receives)
+        await line.end()
+        assert not network.receives(), "the network sees somebody receive although close() has returned"
+        network.say("too late")
+        await asyncio.sleep(0.1)
+        assert line.delivered == []
+
+    async def test_closing_twice_is_closing_once(self, lines: Lines) -> None:
+        line = await lines.running()
+        await line.end()
+        await line.receiver.close()
+        await line.receiver.fence()
+
+    async def test_the_next_generation_goes_on_where_the_last_one_was(self, network: Network, lines: Lines) -> None:
+        for number in range(4):
+            line = await lines.running()
+            network.say(f"message {number}")
+            await line.until(lambda line=line: len(line.delivered) > 0)
+            await line.end()
+        assert [text for line in lines.all for text in line.texts] == [f"message {number}" for number in range(4)]
+
+    async def test_cut_off_it_can_deliver_nothing(self, network: Network, lines: Lines) -> None:
+        """The receiver hangs in handing over; the owner revokes its intake and cuts it off."""
+        line = await lines.running()
+        line.deliver_hangs.clear()
+        network.say("hangs")
+        await asyncio.sleep(0.1)
+        line.intake.revoke()
+        async with asyncio.timeout(0.5):
+            await line.receiver.fence()
+        assert not network.receives()
+        network.say("after")
+        line.deliver_hangs.set()
+        assert line.task is not None
+        await asyncio.wait({line.task}, timeout=PATIENCE)
+        assert line.task.done()
+        assert not line.task.cancelled()
+        assert line.task.exception() is not None, "it found out that it had been cut off"
+        assert "after" not in line.texts
+        assert not network.receives()
+
+    async def test_a_poll_that_is_cut_off_ends(self, network: Network, lines: Lines) -> None:
+        line = await lines.running()
+        await line.until(network.receives)
+        line.intake.revoke()
+        await line.receiver.fence()
+        network.say("after")
+        await asyncio.sleep(0.1)
+        assert line.delivered == []
+        again = await lines.running()
+        await again.until(lambda: again.texts == ["after"])
+
+    async def test_a_revoked_intake_takes_nothing_and_what_was_said_is_the_next_ones(
+        self, network: Network, lines: Lines
+    ) -> None:
+        line = await lines.running()
+        line.intake.revoke()
+        network.say("for the next one")
+        assert line.task is not None
+        await asyncio.wait({line.task}, timeout=PATIENCE)
+        assert isinstance(line.task.exception(), GenerationRevokedError)
+        assert (line.delivered, lines.offsets.get(network.identity)) == ([], None)
+        await line.receiver.close()
+        again = await lines.running()
+        await again.until(lambda: again.texts == ["for the next one"])
+
+    async def test_what_could_not_be_taken_over_is_received_again(self, network: Network, lines: Lines) -> None:
+        line = await lines.running()
+        line.broken = RuntimeError("the store is full")
+        network.say("first")
+        network.say("second")
+        assert line.task is not None
+        await asyncio.wait({line.task}, timeout=PATIENCE)
+        assert line.task.exception() is line.broken
+        await line.receiver.close()
+        again = await lines.running()
+        await again.until(lambda: again.texts == ["first", "second"])
+
+    async def test_what_is_sent_arrives(self, network: Network, lines: Lines) -> None:
+        line = await lines.running()
+        network.say("hello")
+        await line.until(lambda: bool(line.delivered))
+        conversation = line.delivered[0].conversation
+        for text in ("an answer", "😀\nand more"):
+            await line.receiver.send(conversation, text)
+        assert network.answers() == ["an answer", "😀\nand more"]
+
+    async def test_sending_disturbs_no_receiving(self, network: Network, lines: Lines) -> None:
+        line = await lines.running()
+        network.say("hello")
+        await line.until(lambda: bool(line.delivered))
+        conversation = line.delivered[0].conversation
+        await asyncio.gather(*(line.receiver.send(conversation, str(number)) for number in range(20)))
+        network.say("again")
+        await line.until(lambda: line.texts == ["hello", "again"])
+        assert sorted(network.answers(), key=int) == [str(number) for number in range(20)]
+
+    async def test_confirming_after_a_clean_stop(self, network: Network, lines: Lines) -> None:
+        """Even one that knows no offset any more gets nothing twice."""
+        line = await lines.running()
+        network.say("hello")
+        await line.until(lambda: bool(line.delivered))
+        assert line.task is not None
+        line.task.cancel()
+        await asyncio.wait({line.task}, timeout=PATIENCE)
+        await line.receiver.confirm()
+        await line.receiver.close()
+        assert not network.receives()
+        lines.offsets = Offsets()
+        again = await lines.running()
+        network.say("next")
+        await again.until(lambda: bool(again.delivered))
+        assert again.texts == ["next"]
+
+    async def test_confirming_when_nothing_was_received(self, lines: Lines) -> None:
+        line = await lines.running()
+        assert line.task is not None
+        line.task.cancel()
+        await asyncio.wait({line.task}, timeout=PATIENCE)
+        await line.receiver.confirm()
+        await line.receiver.close()
+
+    async def test_how_patient_to_be(self, network: Network) -> None:
+        policy = network.adapter.policy(network.settings)
+        assert isinstance(policy, ChannelPolicy)
+        assert policy.stop_timeout == network.settings.stop_timeout_ms / 1000
+        assert issubclass(type(network.settings), network.adapter.account_model)

@@ -1,0 +1,527 @@
+"""The owner of live receivers: one an account, each proven dead before it is called so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from gateway.channels import receivers as receivers_module
+from gateway.channels.base import Message
+from gateway.channels.receivers import Receivers
+from gateway.errors import AccountRefusedError, ConflictError, ConnectionLostError, GenerationRevokedError, SendError
+from statemachine import Event
+from statemachine.channel import (
+    Cause,
+    CloseReceiver,
+    FenceReceiver,
+    OpenReceiver,
+    ReceiverEnded,
+    ReceiverFenced,
+    ReceiverReady,
+    Run,
+)
+from tests.gateway.configs import config, telegram
+from tests.gateway.fakes import NEVER, FakeNetwork, FakeReceiver, Script
+from tests.virtual import VirtualClock, run_virtual
+
+NAME = "telegram/main"
+SETTINGS = config(telegram(main="token: a-token")).accounts()[NAME]
+
+
+class Bench:
+    """Receivers over a fake network, with everything that they said and delivered."""
+
+    def __init__(self) -> None:
+        self.network = FakeNetwork()
+        self.said: list[Event] = []
+        self.delivered: list[Message] = []
+        self.drained: list[str] = []
+        self.drain_takes = 0.0
+        adapters = {"telegram": self.network.adapter}
+        self.receivers = Receivers(adapters, self._deliver, self._drain, self._post, VirtualClock())
+
+    async def _deliver(self, messages: list[Message]) -> None:
+        self.delivered += messages
+
+    async def _drain(self, name: str) -> None:
+        await asyncio.sleep(self.drain_takes)
+        self.drained.append(name)
+
+    def _post(self, name: str, event: Event) -> None:
+        assert name == NAME
+        self.said.append(event)
+
+    def open(self, generation: int = 1) -> asyncio.Task[Event]:
+        return asyncio.ensure_future(self.receivers.open(NAME, OpenReceiver(generation, Run("a", SETTINGS))))
+
+    async def opened(self, generation: int = 1) -> tuple[asyncio.Task[Event], FakeReceiver]:
+        """One that has completed its first receive."""
+        task = self.open(generation)
+        await asyncio.sleep(1)
+        assert self.said[-1] == ReceiverReady(generation)
+        return task, self.network.receivers[-1]
+
+    def close(self, generation: int = 1, *, confirm: bool = False) -> None:
+        self.receivers.close(NAME, CloseReceiver(generation, confirm))
+
+    async def fence(self, generation: int = 1) -> Event:
+        return await self.receivers.fence(NAME, FenceReceiver(generation))
+
+    async def send(self, wait: float = 10.0) -> None:
+        await self.receivers.send(NAME, "conversation", "hello", wait)
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    run_virtual(main)
+
+
+async def ended(task: asyncio.Task[Event]) -> ReceiverEnded:
+    event = await asyncio.wait_for(task, 100)
+    assert isinstance(event, ReceiverEnded)
+    return event
+
+
+# One at a time
+
+
+def test_a_second_open_is_refused_whatever_the_tables_say() -> None:
+    async def main() -> None:
+        bench = Bench()
+        task, _ = await bench.opened()
+        for generation in (1, 2):
+            with pytest.raises(RuntimeError, match="telegram/main has a live receiver of generation 1"):
+                await bench.open(generation)
+        assert len(bench.network.receivers) == 1
+        bench.close()
+        await ended(task)
+        again, _ = await bench.opened(2)
+        bench.close(2)
+        await ended(again)
+
+    run(main())
+
+
+def test_a_second_open_is_refused_while_the_first_is_still_closing() -> None:
+    async def main() -> None:
+        bench = Bench()
+        bench.network.script(NAME, Script(closes_in=5))
+        task, _ = await bench.opened()
+        bench.close()
+        await asyncio.sleep(1)
+        with pytest.raises(RuntimeError):
+            await bench.open(2)
+        await ended(task)
+        assert bench.network.violations == []
+
+    run(main())
+
+
+# The end of one
+
+
+def test_ended_is_said_when_the_task_has_ended_and_the_connection_is_closed() -> None:
+    async def main() -> None:
+        bench = Bench()
+        bench.network.script(NAME, Script(lingers=2, closes_in=3))
+        task, receiver = await bench.opened()
+        before = VirtualClock().monotonic()
+        bench.close()
+        event = await ended(task)
+        assert event == ReceiverEnded(1, Cause.CLOSED, "", before + 5)
+        assert receiver.closed
+        assert bench.network.all_live() == []
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "why", "retry_after"),
+    [
+        (ConnectionLostError("no network"), Cause.LOST, "no network", 0.0),
+        (ConnectionLostError("too many requests", retry_after=7), Cause.LOST, "too many requests", 7.0),
+        (ConflictError("somebody else"), Cause.CONFLICT, "somebody else", 0.0),
+        (AccountRefusedError("revoked"), Cause.REFUSED, "revoked", 0.0),
+        (RuntimeError("a defect"), Cause.CRASHED, "RuntimeError: a defect", 0.0),
+        (GenerationRevokedError("cut off"), Cause.CRASHED, "GenerationRevokedError: cut off", 0.0),
+        (None, Cause.CLOSED, "the receiver returned by itself", 0.0),
+    ],
+)
+def test_the_class_of_an_error_says_why_it_ended(
+    error: Exception | None, cause: Cause, why: str, retry_after: float
+) -> None:
+    async def main() -> None:
+        bench = Bench()
+        with capture_logs() as lines:
+            task, receiver = await bench.opened()
+            receiver.fail(error)
+            event = await ended(task)
+        assert (event.generation, event.cause, event.why, event.retry_after) == (1, cause, why, retry_after)
+        assert receiver.closed
+        crashed = [line for line in lines if line["event"] == "receiver_crashed"]
+        assert bool(crashed) == (cause is Cause.CRASHED), "a defect is logged, with its traceback"
+        assert all(line["exc_info"] is error for line in crashed)
+
+    run(main())
+
+
+def test_an_adapter_that_cannot_even_open_bars_nobody() -> None:
+    async def main() -> None:
+        bench = Bench()
+        make, bench.network.adapter.open = bench.network.adapter.open, _no_open  # type: ignore[method-assign]
+        with pytest.raises(RuntimeError, match="no session"):
+            await bench.open()
+        bench.network.adapter.open = make  # type: ignore[method-assign]
+        task, _ = await bench.opened(2)
+        bench.close(2)
+        await ended(task)
+
+    run(main())
+
+
+def _no_open(*_: Any) -> Any:
+    raise RuntimeError("no session")
+
+
+def test_one_whose_close_breaks_is_cut_off_instead() -> None:
+    async def main() -> None:
+        bench = Bench()
+        bench.network.script(NAME, Script(close_error=OSError("it is broken")))
+        with capture_logs() as lines:
+            task, _ = await bench.opened()
+            bench.close()
+            assert (await ended(task)).cause is Cause.CLOSED
+        assert "close_failed" in [line["event"] for line in lines]
+        assert bench.network.all_live() == []
+        again, _ = await bench.opened(2)
+        bench.close(2)
+        await ended(again)
+
+    run(main())
+
+
+def test_one_that_can_neither_be_closed_nor_cut_off_is_not_called_dead() -> None:
+    async def main() -> None:
+        bench = Bench()
+        bench.network.script(NAME, Script(close_error=OSError("it is broken"), fence_fails=1))
+        with capture_logs():
+            task, _ = await bench.opened()
+            bench.close()
+            with pytest.raises(OSError, match="cannot be aborted"):
+                await ended(task)
+            with pytest.raises(RuntimeError, match="has a live receiver"):
+                await bench.open(2)
+
+    run(main())
+
+
+def test_the_goodbye_of_a_clean_stop_comes_after_the_replies_and_before_the_close() -> None:
+    async def main() -> None:
+        bench = Bench()
+        bench.drain_takes = 2.0
+        task, receiver = await bench.opened()
+        bench.close(confirm=True)
+        await asyncio.sleep(1)
+        assert (bench.drained, receiver.confirmed, receiver.closed) == ([], 0, False)
+        await ended(task)
+        assert (bench.drained, receiver.confirmed, receiver.closed) == ([NAME], 1, True)
+
+    run(main())
+
+
+def test_a_reload_says_no_goodbye() -> None:
+    async def main() -> None:
+        bench = Bench()
+        task, receiver = await bench.opened()
+        bench.close(confirm=False)
+        await ended(task)
+        assert (bench.drained, receiver.confirmed) == ([], 0)
+
+    run(main())
+
+
+@pytest.mark.parametrize("error", [ConnectionLostError("no network"), ConflictError("somebody else")])
+def test_a_goodbye_that_is_not_heard_is_no_failure(error: Exception) -> None:
+    async def main() -> None:
+        bench = Bench()
+        bench.network.script(NAME, Script(confirm_error=error))
+        with capture_logs() as lines:
+            task, receiver = await bench.opened()
+            bench.close(confirm=True)
+            assert (await ended(task)).cause is Cause.CLOSED
+        assert receiver.closed
+        assert [line["event"] for line in lines] == ["not_confirmed"]
+
+    run(main())
+
+
+def test_replies_that_do_not_end_hold_up_the_goodbye_for_a_while_only() -> None:
+    async def main() -> None:
+        bench = Bench()
+        bench.drain_takes = 1_000.0
+        with capture_logs():
+            task, receiver = await bench.opened()
+            before = VirtualClock().monotonic()
+            bench.close(confirm=True)
+            await ended(task)
+        assert VirtualClock().monotonic() - before == pytest.approx(receivers_module.DRAIN_TIMEOUT)
+        assert receiver.confirmed == 0
+
+    run(main())
+
+
+def test_the_goodbye_fits_into_an_accounts_usual_deadline() -> None:
+    assert receivers_module.DRAIN_TIMEOUT + receivers_module.CONFIRM_TIMEOUT < SETTINGS.stop_timeout_ms / 1000
+
+
+# Words about another generation
+
+
+def test_close_and_fence_of_another_generation_touch_nothing() -> None:
+    async def main() -> None:
+        bench = Bench()
+        first, _ = await bench.opened(1)
+        bench.close(1)
+        await ended(first)
+        second, receiver = await bench.opened(2)
+        for generation in (1, 3):
+            bench.close(generation, confirm=True)
+            fenced = await bench.fence(generation)
+            assert isinstance(fenced, ReceiverFenced)
+            assert fenced.generation == generation
+        await asyncio.sleep(60)
+        assert not second.done()
+        assert bench.network.live(NAME) == [receiver]
+        bench.network.push(NAME, "still here")
+        await bench.send()
+        await asyncio.sleep(1)
+        assert [message.text for message in bench.delivered] == ["still here"]
+        assert receiver.sent == [("conversation", "hello")]
+        bench.close(2)
+        assert (await ended(second)).generation == 2
+        assert receiver.confirmed == 0
+
+    run(main())
+
+
+def test_one_that_is_told_to_end_before_its_work_began_never_begins() -> None:
+    async def main() -> None:
+        bench = Bench()
+        task = bench.open()
+        bench.close()
+        assert (await ended(task)).cause is Cause.CLOSED
+        assert bench.network.receivers == []
+        again, _ = await bench.opened(2)
+        bench.close(2)
+        await ended(again)
+
+    run(main())
+
+
+def test_one_that_is_told_to_end_in_the_turn_it_begins_ends() -> None:
+    async def main() -> None:
+        bench = Bench()
+        task = bench.open()
+        await asyncio.sleep(0)
+        bench.close()
+        assert (await ended(task)).cause is Cause.CLOSED
+        assert bench.network.all_live() == []
+        assert bench.said == []
+
+    run(main())
+
+
+# Cutting off
+
+
+def test_one_that_does_not_end_is_cut_off_and_can_deliver_nothing_more() -> None:
+    async def main() -> None:
+        bench = Bench()
+        bench.network.script(NAME, Script(lingers=NEVER))
+        task, receiver = await bench.opened()
+        bench.close()
+        await asyncio.sleep(60)
+        assert not task.done()
+        before = VirtualClock().monotonic()
+        assert await bench.fence() == ReceiverFenced(1, before)
+        assert bench.network.all_live() == []
+        # From now on the next one may begin, whatever is left of this one.
+        again, _ = await bench.opened(2)
+        assert bench.network.refused_late == 1
+        with pytest.raises(GenerationRevokedError):
+            receiver.intake.received()
+        assert bench.delivered == []
+        assert (await ended(task)).why in ("fenced", "")
+        bench.close(2)
+        await ended(again)
+        assert bench.network.violations == []
+
+    run(main())
+
+
+def test_while_it_cannot_be_cut_off_it_counts_as_alive() -> None:
+    async def main() -> None:
+        bench = Bench()
+        bench.network.script(NAME, Script(lingers=NEVER, fence_fails=1))
+        task, receiver = await bench.opened()
+        bench.close()
+        with pytest.raises(OSError, match="cannot be aborted"):
+            await bench.fence()
+        with pytest.raises(RuntimeError, match="has a live receiver"):
+            await bench.open(2)
+        with pytest.raises(GenerationRevokedError):
+            receiver.intake.received()
+        assert isinstance(await bench.fence(), ReceiverFenced)
+        await ended(task)
+
+    run(main())
+
+
+def test_one_that_was_cut_off_says_no_goodbye() -> None:
+    async def main() -> None:
+        bench = Bench()
+        bench.network.script(NAME, Script(lingers=NEVER))
+        task, receiver = await bench.opened()
+        bench.close(confirm=True)
+        await bench.fence()
+        await ended(task)
+        assert receiver.confirmed == 0
+
+    run(main())
+
+
+def test_cutting_off_what_is_not_there_is_done_at_once() -> None:
+    async def main() -> None:
+        assert isinstance(await Bench().fence(7), ReceiverFenced)
+
+    run(main())
+
+
+# Sending
+
+
+def test_a_reply_goes_through_the_receiver_that_runs() -> None:
+    async def main() -> None:
+        bench = Bench()
+        task, receiver = await bench.opened()
+        await bench.send()
+        assert receiver.sent == [("conversation", "hello")]
+        bench.close()
+        await ended(task)
+
+    run(main())
+
+
+def test_case_2_a_reply_waits_for_the_next_generation_and_goes_through_that() -> None:
+    async def main() -> None:
+        bench = Bench()
+        first, old = await bench.opened()
+        bench.close()
+        sending = asyncio.ensure_future(bench.send(wait=100))
+        await ended(first)
+        await asyncio.sleep(30)
+        assert not sending.done()
+        second, new = await bench.opened(2)
+        await asyncio.wait_for(sending, 1)
+        assert (old.sent, new.sent) == ([], [("conversation", "hello")])
+        bench.close(2)
+        await ended(second)
+
+    run(main())
+
+
+def test_a_reply_does_not_go_through_one_that_has_not_received_yet() -> None:
+    async def main() -> None:
+        bench = Bench()
+        bench.network.script(NAME, Script(ready_after=5))
+        before = VirtualClock().monotonic()
+        task = bench.open()
+        await bench.send()
+        assert VirtualClock().monotonic() - before == pytest.approx(5)
+        bench.close()
+        await ended(task)
+
+    run(main())
+
+
+def test_a_reply_does_not_wait_for_ever() -> None:
+    async def main() -> None:
+        bench = Bench()
+        with pytest.raises(SendError, match="telegram/main was not running for 7 s") as caught:
+            await bench.send(wait=7)
+        assert not caught.value.retryable
+
+    run(main())
+
+
+def test_the_successor_of_one_that_was_cut_off_can_be_sent_through_at_once() -> None:
+    """What the old one does at its late end must not put the new one out of use."""
+
+    async def main() -> None:
+        for delay in range(8):
+            bench = Bench()
+            bench.network.script(NAME, Script(lingers=NEVER), Script(ready_after=0))
+            first, _ = await bench.opened()
+            bench.close()
+            await bench.fence()
+            for _ in range(delay):
+                await asyncio.sleep(0)
+            second = bench.open(2)
+            await ended(first)
+            await bench.send(wait=1)
+            assert len(bench.network.receivers[-1].sent) == 1
+            bench.close(2)
+            await ended(second)
+
+    run(main())
+
+
+# Looking, and the end of the process
+
+
+def test_the_last_receive_is_that_of_this_generation() -> None:
+    async def main() -> None:
+        bench = Bench()
+        assert bench.receivers.last_receive(NAME) is None
+        task, _ = await bench.opened()
+        first = bench.receivers.last_receive(NAME)
+        assert first is not None
+        await asyncio.sleep(10)
+        bench.network.push(NAME, "hello")
+        await asyncio.sleep(0.01)
+        assert bench.receivers.last_receive(NAME) == pytest.approx(first + 10_990, abs=20)
+        bench.close()
+        await ended(task)
+        assert bench.receivers.last_receive(NAME) is None
+
+    run(main())
+
+
+def test_ready_is_said_once_a_generation() -> None:
+    async def main() -> None:
+        bench = Bench()
+        task, _ = await bench.opened()
+        for _ in range(5):
+            bench.network.push(NAME, "hello")
+        await asyncio.sleep(1)
+        assert bench.said == [ReceiverReady(1)]
+        bench.close()
+        await ended(task)
+
+    run(main())
+
+
+def test_at_the_end_of_the_process_everything_is_closed_even_what_breaks() -> None:
+    async def main() -> None:
+        bench = Bench()
+        bench.network.script(NAME, Script(close_error=OSError("it is broken")))
+        with capture_logs():
+            task, _ = await bench.opened()
+            await bench.receivers.aclose()
+            await ended(task)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run(main())
