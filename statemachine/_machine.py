@@ -143,8 +143,7 @@ class Refusal:
 class Draft(Generic[D]):
     """What an action may write to: the data to be, and the effects to come."""
 
-    def __init__(self, machine: str, data: D) -> None:
-        self.machine = machine
+    def __init__(self, data: D) -> None:
         self.data = data
         self.effects: list[Effect] = []
 
@@ -173,7 +172,7 @@ class _Cursor:
 
     def __init__(self) -> None:
         self.state: Any = None
-        self.draft: Draft[Any] = Draft("", None)
+        self.draft: Draft[Any] = Draft(None)
         self.event: Event = Event()
         self.row: int | None = None
         self.denied: list[str] = []
@@ -213,11 +212,13 @@ class Machine(Generic[S, D]):
 
     _cursor: ClassVar[_Cursor]
     _allowed: ClassVar[dict[Enum, tuple[str, ...]]]
+    _alphabet: ClassVar[frozenset[type[Event]]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._cursor = _Cursor()
         cls._build()
+        cls._alphabet = frozenset(row.on for row in cls.table)
         cls._allowed = {
             state: tuple(sorted({row.on.trigger for row in cls.table if state in row.sources})) for state in cls.states
         }
@@ -276,11 +277,14 @@ class Machine(Generic[S, D]):
 
     def fire(self, event: Event) -> Step | Refusal:
         """Take the first row that fits, or refuse. Raises BrokenActionError, unmoved, on a defect of ours."""
-        before, cursor, draft = self.state, self._cursor, Draft(self.name, self.data)
+        before, cursor, draft = self.state, self._cursor, Draft(self.data)
+        if type(event) not in self._alphabet:  # another machine's event may have the same name
+            return Refusal(self.name, before.value, event, self.allowed, ())
         cursor.aim(before, draft, event)
         try:
             cursor.trigger(event.trigger)
-        except (transitions.MachineError, AttributeError) as error:
+        except transitions.MachineError as error:
+            # Raised by the library where the state has no row for it: nothing was chosen, and nobody said no.
             if event.trigger in self.allowed:
                 raise BrokenActionError(self.name, event.trigger, error) from error
         except Exception as error:

@@ -154,6 +154,12 @@ class Restart(Event, frozen=True):
     by: By
 
 
+class Adjust(Event, frozen=True):
+    """Settings of the account that its receiver does not run with have changed."""
+
+    run: Run
+
+
 class ReceiverReady(Event, frozen=True):
     """The first receive of this generation is complete."""
 
@@ -267,6 +273,9 @@ TABLE: tuple[Row[ChannelState], ...] = (
         effects=("adopt_run", "forget_failures", "open_receiver", "arm_start_deadline")),
     Row(Restart, WAITING, None, ("is_enabled",), effects=("adopt_run",), outcome=Outcome.DEFERRED),
 
+    # What is read at its next use is changed in passing, whatever the account is doing.
+    Row(Adjust, tuple(S), None, effects=("adjust",)),
+
     # It did not end in time: cut it off, again and again if need be. Nothing starts before it is cut off or ends late.
     Row(StopOverdue, S.STOPPING, S.STOP_OVERDUE, ("timer_is_current",), effects=("fence_receiver",)),
     Row(ReceiverFenced, S.STOP_OVERDUE, S.STARTING, ("generation_is_current", "runs_again"),
@@ -353,6 +362,10 @@ class Channel(Machine[ChannelState, ChannelData]):
         data = draft.data
         same = event.run.settings == data.run.settings
         draft.set(run=event.run, held=data.held and event.by is not By.PERSON, half_open=data.half_open and same)
+
+    @action
+    def adjust(draft: Draft[ChannelData], event: Adjust) -> None:
+        draft.set(run=event.run)
 
     @action
     def open_receiver(draft: Draft[ChannelData], event: Event) -> None:

@@ -8,6 +8,7 @@ from statemachine._machine import Draft, Event, action
 from statemachine.effects import ArmTimer, DisarmTimer
 from statemachine.lifecycle_data import LifecycleData, Waiting
 from statemachine.lifecycle_events import (
+    AbandonPlan,
     ApplyPlan,
     Boot,
     CancelWork,
@@ -50,7 +51,7 @@ class LifecycleActions:
 
     @action
     def open_gateway(draft: Draft[LifecycleData], event: Boot) -> None:
-        draft.set(policy=event.policy, known=event.revision, work=draft.data.work + 1)
+        draft.set(policy=event.policy, known=event.revision, applied=event.revision, work=draft.data.work + 1)
         draft.emit(OpenGateway(draft.data.work, event.revision))
 
     @action
@@ -145,7 +146,8 @@ class LifecycleActions:
 
     @action
     def promise_restart(draft: Draft[LifecycleData], event: ConfigChanged) -> None:
-        draft.emit(SettleRevision(event.revision, "restart_pending", draft.data.tickets[0].id))
+        first = min(draft.data.tickets, key=lambda ticket: ticket.due_at)
+        draft.emit(SettleRevision(event.revision, "restart_pending", first.id))
 
     @action
     def apply_plan(draft: Draft[LifecycleData], event: ConfigChanged) -> None:
@@ -170,7 +172,9 @@ class LifecycleActions:
     def give_up_plan(draft: Draft[LifecycleData], event: PlanFailed | ReloadOverdue) -> None:
         why = event.why if isinstance(event, PlanFailed) else "the reload did not end in time"
         outcome = "restart_pending" if draft.data.tickets else "failed"
-        draft.emit(SettleRevision(draft.data.carried or "", outcome, why))
+        carried = draft.data.carried or ""
+        draft.emit(AbandonPlan(carried))
+        draft.emit(SettleRevision(carried, outcome, why))
         draft.set(carried=None)
 
     # Actions: tickets and restarts
@@ -252,7 +256,7 @@ class LifecycleActions:
 
     @action
     def arm_reload_deadline(draft: Draft[LifecycleData], event: Event) -> None:
-        draft.set(waiting=Waiting.NOTHING, deferred_since=None)
+        draft.set(waiting=Waiting.NOTHING)
         _arm(draft, lambda token: ArmTimer(ReloadOverdue(token), after=draft.data.policy.reload_timeout))
 
     @action

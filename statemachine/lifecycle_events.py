@@ -245,6 +245,12 @@ class CancelWork(Command, frozen=True):
     """Cancel the work that is under way; its completion still comes, and is stale."""
 
 
+class AbandonPlan(Command, frozen=True):
+    """The revision was not applied, whatever its work still says: what ran before counts as what runs."""
+
+    revision: str
+
+
 class HurryStop(Command, frozen=True):
     """Waiting for clients and replies ends now."""
 

@@ -97,7 +97,7 @@ class Receivers:
         live = self._live.get(name)
         if live is None or live.generation != effect.generation:
             return
-        live.confirm = effect.confirm
+        live.confirm = live.confirm or effect.confirm
         self._up_event(name).clear()
         if told_before is None or told_before.generation != effect.generation:
             live.task.cancel()
@@ -170,8 +170,7 @@ class Receivers:
 
     async def _end(self, name: str, live: _Live) -> None:
         """Close the connection: after this the generation is dead."""
-        if self._live.get(name) is live:  # and not one that was cut off, whose successor may be up already
-            self._up_event(name).clear()
+        self._take_down(name, live)
         live.task.cancel()
         if live.confirm and not live.fenced.is_set():
             await self._say_goodbye(name, live)
@@ -186,6 +185,8 @@ class Receivers:
 
     async def _say_goodbye(self, name: str, live: _Live) -> None:
         """On a clean stop: replies first, while the connection still is, then the last poll that confirms."""
+        if live.intake.last_receive is not None:
+            self._up_event(name).set()  # or the replies would wait for a successor
         try:
             async with asyncio.timeout(DRAIN_TIMEOUT):
                 await self._drain(name)
@@ -194,6 +195,13 @@ class Receivers:
         except (TimeoutError, ChannelError) as error:
             # Unconfirmed messages are sent again by the network: that is the safe side.
             log.warning("not_confirmed", machine=name, generation=live.generation, why=str(error) or "it took too long")
+        finally:
+            self._take_down(name, live)
+
+    def _take_down(self, name: str, live: _Live) -> None:
+        """Nothing is sent through it any more. One that was cut off may have a successor, which is up already."""
+        if self._live.get(name) is live:
+            self._up_event(name).clear()
 
     async def aclose(self) -> None:
         """At the very end of the process: nothing may outlive it."""

@@ -54,6 +54,13 @@ class WebchatHub:
         """What was said to an account and not received yet. It outlives the account's receivers."""
         return self._queues.setdefault(name, asyncio.Queue())
 
+    def put_back(self, name: str, conversation: str, line: Line) -> None:
+        """It was taken, and could not be taken over: it is the next one again."""
+        queue = self.queue(name)
+        later = [queue.get_nowait() for _ in range(queue.qsize())]
+        for item in ((conversation, line), *later):
+            queue.put_nowait(item)
+
     def say(self, name: str, conversation: str, text: str, run: str) -> Line:
         """A person says something. Saying it again with the same `run` says nothing new."""
         known = next((line for line in self.history(name, conversation) if line.run == run), None)
@@ -114,7 +121,11 @@ class WebchatReceiver:
             message = Message(
                 line.id, self._channel, self._account, conversation, conversation, "you", line.text, line.ts
             )
-            await self._intake.accept(f"webchat:{self._name}", int(line.id), [message])
+            try:
+                await self._intake.accept(f"webchat:{self._name}", int(line.id), [message])
+            except BaseException:
+                self._hub.put_back(self._name, conversation, line)
+                raise
             self._intake.received()
 
     async def send(self, conversation: str, text: str) -> None:

@@ -39,6 +39,8 @@ class Ledger:
         self.applied_id = first.id
         self.waiting: Config | None = None
         self._proposals: dict[str, Proposal] = {}
+        self._before: tuple[str, Config, str] | None = None
+        """What ran before the revision that is, or was last, carried out."""
 
     def propose(self, revision: Revision) -> Proposal:
         """Plan a revision against what runs now."""
@@ -66,11 +68,21 @@ class Ledger:
     def proposal(self, revision: str) -> Proposal:
         return self._proposals[revision]
 
-    def swap(self, config: Config, identity: str) -> tuple[Config, str]:
-        """Let this run from now on; returns what ran, to put it back with another swap."""
-        before = self.applied, self.applied_id
+    def swap(self, config: Config, identity: str) -> None:
+        """Let this run from now on."""
         self.applied, self.applied_id = config, identity
-        return before
+
+    def carry_out(self, proposal: Proposal) -> None:
+        """Let the proposal's target run, as far as it goes well."""
+        self._before = proposal.revision.id, self.applied, self.applied_id
+        self.swap(proposal.target, proposal.identity)
+
+    def put_back(self, revision: str) -> None:
+        """It did not go well with this revision: what ran before it runs again. Once is enough, twice does no harm."""
+        if self._before is not None and self._before[0] == revision:
+            _, config, identity = self._before
+            self._before = None
+            self.swap(config, identity)
 
     def note(self, revision: str, outcome: str) -> None:
         """What the lifecycle said of a revision: one that waits for a restart is remembered, with what it wants."""

@@ -13,6 +13,7 @@ from gateway.dispatcher import Dispatcher
 from gateway.errors import GatewayError
 from statemachine import Event, Refusal
 from statemachine.channel import (
+    Adjust,
     By,
     Channel,
     ChannelData,
@@ -94,11 +95,8 @@ class Accounts:
 
     async def _bring(self, name: str, action: AccountAction, config: Config, revision: str, cause: str) -> str:
         """Bring one account in line and wait until it has settled; the fault, if it is one of the reload's."""
-        event = self._event(name, action, config, revision)
-        if event is None:
-            return ""
-        answer = await self._dispatcher.post(name, event, cause)
-        if isinstance(answer, Refusal):
+        answer = await self._dispatcher.post(name, self._event(name, action, config, revision), cause)
+        if isinstance(answer, Refusal) or action is AccountAction.LIVE:
             return ""
         machine = self._dispatcher.machine(name)
         try:
@@ -110,12 +108,12 @@ class Accounts:
             return f"{name} did not settle: it is {machine.state.value}"
         return f"{name}: {machine.data.last_error}" if is_broken(machine) else ""
 
-    def _event(self, name: str, action: AccountAction, config: Config, revision: str) -> Event | None:
+    def _event(self, name: str, action: AccountAction, config: Config, revision: str) -> Event:
         if action is AccountAction.STOP:
             return Stop(By.GATEWAY)
-        if action is AccountAction.LIVE:
-            return None
         run = self.run_of(name, config.accounts()[name], revision)
+        if action is AccountAction.LIVE:
+            return Adjust(run)
         return Start(run, By.GATEWAY) if action is AccountAction.START else Restart(run, By.GATEWAY)
 
     def _describe(self, name: str, action: AccountAction) -> dict[str, Any]:

@@ -206,7 +206,7 @@ class Changes:
         revision = await asyncio.to_thread(self._reader.load, new)
         self._redactor.learn(secrets_of(revision.config))
         if new != current:
-            await asyncio.to_thread(self._replace, current, new)
+            await asyncio.to_thread(self._replace, current, new, write.base)
             log.info("config_written", revision=revision.id[:12], requester=write.requester, note=write.note)
         return self._ledger.propose(revision)
 
@@ -218,9 +218,13 @@ class Changes:
                 raise
             return None
 
-    def _replace(self, current: bytes | None, new: bytes) -> None:
+    def _replace(self, current: bytes | None, new: bytes, base: str | None) -> None:
         if current is not None:
             self._history.keep(current)
+        # Once more, at the last moment: an editor asks for no lock, and may have saved meanwhile.
+        here = self._current()
+        if here != current:
+            raise StaleHashError(MISSING if here is None else file.revision_of(here), base)
         file.write(self.path, new)
 
     def _receipt(self, request: str, proposal: Proposal, settled: Settled) -> dict[str, Any]:

@@ -109,6 +109,7 @@ class Operations:
         )
         runner.command(events.CancelWork, lambda machine, _: runner.cancel(machine))
         runner.command(events.SettleRevision, self._changes.settle)
+        runner.command(events.AbandonPlan, lambda _, effect: self._ledger.put_back(effect.revision))
         runner.command(events.HurryStop, lambda *_: self._hurry.set())
 
     async def open(self, _: str, effect: events.OpenGateway) -> Event:
@@ -130,11 +131,11 @@ class Operations:
     async def apply(self, _: str, effect: events.ApplyPlan) -> Event:
         """Swap the snapshot, then bring the accounts in line. On any fault the old snapshot is put back."""
         proposal = self._ledger.proposal(effect.revision)
-        before = self._ledger.swap(proposal.target, proposal.identity)
+        self._ledger.carry_out(proposal)
         try:
             results = await self._accounts.carry_out(proposal.plan, proposal.target, proposal.identity, effect.revision)
         except BaseException:
-            self._ledger.swap(*before)
+            self._ledger.put_back(effect.revision)
             raise
         self._changes.report(effect.revision, results)
         self._reports.applied(proposal.target)

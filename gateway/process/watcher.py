@@ -60,7 +60,8 @@ class Watcher:
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         await asyncio.to_thread(self._observe)
-        self._reconciling = self._loop.create_task(self._reconcile())
+        if self._reconciling is None:
+            self._reconciling = self._loop.create_task(self._reconcile())
 
     def stop(self) -> None:
         for pending in (self._handle, self._reconciling, self._reading):

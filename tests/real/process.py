@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -53,12 +53,38 @@ def telegram_account(name: str, token: str, api_base: str, **more: object) -> st
     return f"      {name}: {{{', '.join(f'{key}: {json.dumps(value)}' for key, value in keys.items())}}}\n"
 
 
+async def side_by_side(scenarios: Mapping[str, Coroutine[Any, Any, None]], at_once: int = 8) -> None:
+    """Run each, that many at a time, to its end; those that failed are raised together, each with its name."""
+    room = asyncio.Semaphore(at_once)
+
+    async def run(scenario: Coroutine[Any, Any, None]) -> None:
+        async with room:
+            await scenario
+
+    results = await asyncio.gather(*map(run, scenarios.values()), return_exceptions=True)
+    failures = []
+    for name, result in zip(scenarios, results, strict=True):
+        if isinstance(result, BaseException):
+            result.add_note(f"in the scenario: {name}")
+            failures.append(result)
+    if failures:
+        raise BaseExceptionGroup(f"{len(failures)} of {len(scenarios)} scenarios failed", failures)
+
+
 class RpcError(Exception):
     """A response frame with ok: false."""
 
     def __init__(self, error: dict[str, Any]) -> None:
         super().__init__(f"{error['code']}: {error['message']}")
         self.error = error
+
+
+async def attempt(call: Awaitable[dict[str, Any]]) -> dict[str, Any] | RpcError:
+    """The answer to a request, or its refusal."""
+    try:
+        return await call
+    except RpcError as error:
+        return error
 
 
 class Client:

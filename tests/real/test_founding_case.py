@@ -19,7 +19,7 @@ import aiohttp
 import pytest
 
 from tests.fakes.telegram import Bot, FakeTelegram
-from tests.real.process import Client, Gateway, RpcError, config_text, telegram_account
+from tests.real.process import Client, Gateway, RpcError, attempt, config_text, side_by_side, telegram_account
 
 TOKEN = "1001:a-bots-secret-0001"
 MAIN = "telegram/main"
@@ -58,15 +58,12 @@ def state_of(status: dict[str, Any], name: str = MAIN) -> dict[str, Any]:
 def runs(status: dict[str, Any], generation: int | None = None, name: str = MAIN) -> bool:
     """The gateway is at rest and the account runs, in this generation if one is given."""
     account = state_of(status, name)
-    return (
-        status["state"] == "running"
-        and account.get("state") == "running"
-        and generation in (None, account["generation"])
-    )
+    at_rest = status["state"] == "running" and account.get("state") == "running"
+    return at_rest and generation in (None, account["generation"])
 
 
 def applied(status: dict[str, Any], text: str) -> bool:
-    return status["state"] == "running" and status["config"]["applied"] == revision_of(text)
+    return bool(status["state"] == "running" and status["config"]["applied"] == revision_of(text))
 
 
 async def answers(bot: Bot, text: str = "are you there?") -> None:
@@ -190,7 +187,7 @@ async def test_case_1_a_call_that_changes_one_account_restarts_it_once(tmp_path:
 
     async with FakeTelegram() as telegram:
         calls = ("config.apply", "config.patch", "PUT", "PATCH")
-        await asyncio.gather(*(scenario(number, call, telegram) for number, call in enumerate(calls)))
+        await side_by_side({call: scenario(number, call, telegram) for number, call in enumerate(calls)})
 
 
 async def test_case_1_the_watcher_is_first(tmp_path: Path) -> None:
@@ -210,14 +207,10 @@ async def test_case_1_the_watcher_is_first(tmp_path: Path) -> None:
         assert answer["noop"] is True
 
     async def race(gateway: Gateway, client: Client, text: str, base: str) -> None:
-        async def call() -> None:
-            try:
-                await client.request("config.apply", {"raw": text, "baseHash": base})
-            except RpcError as error:
-                # By hand was first: then the base is not what is on disk any more.
-                assert error.error["details"] == {"currentHash": revision_of(text)}
-
-        await asyncio.gather(call(), gateway.edit(lambda _: text))
+        applying = attempt(client.request("config.apply", {"raw": text, "baseHash": base}))
+        answer, _ = await asyncio.gather(applying, gateway.edit(lambda _: text))
+        # Where by hand was first, the base is not what is on disk any more.
+        assert isinstance(answer, dict) or answer.error["details"] == {"currentHash": revision_of(text)}
 
     async def scenario(number: int, debounce: int, meet: Any, telegram: FakeTelegram) -> None:
         token = f"{3000 + number}:a-bots-secret-{number:04}"
@@ -241,18 +234,16 @@ async def test_case_1_the_watcher_is_first(tmp_path: Path) -> None:
             one_receiver(bot)
 
     async with FakeTelegram() as telegram:
-        ways = [
-            (debounce, meet)
-            for debounce in (0, 300)
-            for meet in (by_hand_then_apply, applied_by_hand_then_apply, race)
-        ]
-        await asyncio.gather(*(scenario(number, *way, telegram) for number, way in enumerate(ways)))
+        meetings = (by_hand_then_apply, applied_by_hand_then_apply, race)
+        ways = [(debounce, meet) for debounce in (0, 300) for meet in meetings]
+        await side_by_side(
+            {f"{way[1].__name__}, {way[0]} ms": scenario(n, *way, telegram) for n, way in enumerate(ways)}
+        )
 
 
 async def test_case_1_a_signal_at_any_time_after_a_patch(tmp_path: Path) -> None:
     """SIGUSR1 0, 50, 100 ... 3000 ms after a patch, in a gateway of its own each: the patch is applied, the gateway
     restarts exactly once, every request ends in one outcome, and never are there two receivers. (cases 1, 2, 3)"""
-    room = asyncio.Semaphore(8)
 
     async def scenario(number: int, offset_ms: int, telegram: FakeTelegram) -> None:
         token = f"{4000 + number}:a-bots-secret-{number:04}"
@@ -262,41 +253,40 @@ async def test_case_1_a_signal_at_any_time_after_a_patch(tmp_path: Path) -> None
             telegram_account("main", token, telegram.url, poll_timeout_s=20),
             restart="{delay_ms: 600, cooldown_ms: 0}",
         )
-        async with room:
-            bot = telegram.add_bot(token, f"bot{number}")
-            async with Gateway(folder, text) as gateway:
-                client = await gateway.client()
-                await gateway.until(lambda s: runs(s, 1))
-                base = (await client.request("config.get"))["hash"]
-                patching = asyncio.ensure_future(
-                    client.request("config.patch", {"raw": poll_timeout(21), "baseHash": base})
-                )
-                await asyncio.sleep(offset_ms / 1000)
-                gateway.signal(signal.SIGUSR1)
-                answer = await patching
-                assert answer["ok"] is True
-                assert answer["receipt"]["outcome"] == "applied"
-                await gateway.until(lambda s: s["restarts"] == 1 and runs(s, 3))
-                await asyncio.wait_for(client.socket_closed(), 10)
-                assert client.socket.close_code == 1012
-                await asyncio.sleep(0.8)  # longer than the delay: a second restart would have come by now
-                status = await at_rest(gateway, client)
-                assert status["restarts"] == 1
-                assert len(gateway.boots) == 2
-                assert status["config"]["applied"] == status["config"]["on_disk"] == answer["hash"]
-                assert runs(status, 3)
-                assert gateway.starts(MAIN) == 3  # boot, patch, restart
-                assert [dest for _, dest in gateway.moves("gateway")].count("restarting") == 1
-                outcomes = await outcomes_of(gateway, {answer["receipt"]["request"], *tickets_seen(client)})
-                # The patch's own request and the signal's ticket; the patch's ticket, where it was seen, was not needed.
-                assert outcomes.count("done") == 2, outcomes
-                assert set(outcomes) <= {"done", "superseded"}, outcomes
-                assert bot.stats.poll_log[-1].timeout_param == 21
-                one_receiver(bot)
+        bot = telegram.add_bot(token, f"bot{number}")
+        async with Gateway(folder, text) as gateway:
+            client = await gateway.client()
+            await gateway.until(lambda s: runs(s, 1))
+            base = (await client.request("config.get"))["hash"]
+            patching = asyncio.ensure_future(
+                client.request("config.patch", {"raw": poll_timeout(21), "baseHash": base})
+            )
+            await asyncio.sleep(offset_ms / 1000)
+            gateway.signal(signal.SIGUSR1)
+            answer = await patching
+            assert answer["ok"] is True
+            assert answer["receipt"]["outcome"] == "applied"
+            await gateway.until(lambda s: s["restarts"] == 1 and runs(s, 3))
+            await asyncio.wait_for(client.socket_closed(), 10)
+            assert client.socket.close_code == 1012
+            await asyncio.sleep(0.8)  # longer than the delay: a second restart would have come by now
+            status = await at_rest(gateway, client)
+            assert status["restarts"] == 1
+            assert len(gateway.boots) == 2
+            assert status["config"]["applied"] == status["config"]["on_disk"] == answer["hash"]
+            assert runs(status, 3)
+            assert gateway.starts(MAIN) == 3  # boot, patch, restart
+            assert [dest for _, dest in gateway.moves("gateway")].count("restarting") == 1
+            outcomes = await outcomes_of(gateway, {answer["receipt"]["request"], *tickets_seen(client)})
+            # The patch's own request and the signal's ticket; the patch's ticket, where it was seen, was not needed.
+            assert outcomes.count("done") == 2, outcomes
+            assert set(outcomes) <= {"done", "superseded"}, outcomes
+            assert bot.stats.poll_log[-1].timeout_param == 21
+            one_receiver(bot)
 
     async with FakeTelegram() as telegram:
         offsets = range(0, 3001, 50)
-        await asyncio.gather(*(scenario(number, offset, telegram) for number, offset in enumerate(offsets)))
+        await side_by_side({f"{offset} ms": scenario(n, offset, telegram) for n, offset in enumerate(offsets)})
 
 
 async def test_case_1_a_file_edit_a_patch_and_a_signal_within_one_second(tmp_path: Path) -> None:
@@ -505,16 +495,18 @@ async def test_case_54_twenty_patches_in_a_burst_end_with_the_last(tmp_path: Pat
             written: list[dict[str, Any]] = []
 
             async def write(number: int) -> None:
-                patch = {"channels": {"telegram": {"accounts": {"main": {"poll_timeout_s": 21 + number}}}}}
+                patch: dict[str, Any] = {
+                    "channels": {"telegram": {"accounts": {"main": {"poll_timeout_s": 21 + number}}}}
+                }
                 patch |= {"gateway": {"admin": {"allowed_origins": [f"http://writer:{number}"]}}}
+                patching = {"raw": json.dumps(patch), "replacePaths": ["gateway.admin.allowed_origins"]}
                 while True:
-                    try:
-                        answer = await client.patch(json.dumps(patch), replacePaths=["gateway.admin.allowed_origins"])
+                    base = (await client.request("config.get"))["hash"]
+                    answer = await attempt(client.request("config.patch", {**patching, "baseHash": base}))
+                    if isinstance(answer, dict):
                         written.append(answer["receipt"])
-                    except RpcError as error:
-                        assert "currentHash" in error.error["details"], error.error
-                    else:
                         return
+                    assert "currentHash" in answer.error["details"], answer.error
 
             await asyncio.gather(*map(write, range(20)))
             assert len({receipt["revision"] for receipt in written}) == 20
@@ -726,11 +718,11 @@ async def test_case_21_a_hot_edit_while_a_restart_is_pending_is_applied_and_the_
     restart follows. For a ticket of a signal, and for one of a config change that needs a restart."""
     async with FakeTelegram() as telegram:
         bot = telegram.add_bot(TOKEN, "main_bot")
-        text = one_account(telegram, restart="{delay_ms: 2500, cooldown_ms: 0}", reload=FAST)
+        text = one_account(telegram, restart="{delay_ms: 1500, cooldown_ms: 0}", reload=FAST)
         async with Gateway(tmp_path, text) as gateway:
             client = await gateway.client()
             await gateway.until(runs)
-            asked = await restart(gateway, delay_ms=2500)
+            asked = await restart(gateway, delay_ms=2000)
             answer = await client.patch(poll_timeout(21))
             assert answer["receipt"]["outcome"] == "applied"
             await gateway.edit(lambda now: now.replace("poll_timeout_s: 21", "poll_timeout_s: 22"))
@@ -751,7 +743,7 @@ async def test_case_21_a_hot_edit_while_a_restart_is_pending_is_applied_and_the_
             assert status["state"] == "restart_pending"
             assert pending["restart"]["id"] in [ticket["id"] for ticket in status["tickets"]]
             await gateway.until(lambda s: s["restarts"] == 2 and runs(s, 6))
-            await asyncio.sleep(3)
+            await asyncio.sleep(2)
             status = await at_rest(gateway, client)
             assert status["restarts"] == 2
             assert status["config"]["applied"] == status["config"]["on_disk"] == receipt["hash"]
@@ -815,10 +807,10 @@ async def test_case_63_no_answer_is_lost_to_a_restart(tmp_path: Path) -> None:
             async def by_ws(name: str, base: str) -> str:
                 raw = json.dumps({"gateway": {"name": name}})
                 while True:
-                    try:
-                        return str((await client.request("config.patch", {"raw": raw, "baseHash": base}))["hash"])
-                    except RpcError as error:
-                        assert error.error.get("retryable"), error.error
+                    answer = await attempt(client.request("config.patch", {"raw": raw, "baseHash": base}))
+                    if isinstance(answer, dict):
+                        return str(answer["hash"])
+                    assert answer.error.get("retryable"), answer.error
 
             async def by_http(name: str, base: str) -> str:
                 headers = {"If-Match": f'"{base}"', "Content-Type": "application/json"}
@@ -839,14 +831,7 @@ async def test_case_63_no_answer_is_lost_to_a_restart(tmp_path: Path) -> None:
             assert moved["running"] - moved["restarting"] < 4000, "the restart waited for a writer"
             assert unanswered is None or f"name: {unanswered}\n" not in text, "written, and its writer was not told"
 
-    room = asyncio.Semaphore(4)
-
-    async def one(number: int) -> None:
-        async with room:
-            await scenario(number, over_ws=number < 6)
-
-    results = await asyncio.gather(*map(one, range(12)), return_exceptions=True)
-    assert [repr(result)[:300] for result in results if result is not None] == []
+    await side_by_side({str(number): scenario(number, over_ws=number < 6) for number in range(12)}, at_once=4)
 
 
 # Accounts
@@ -958,7 +943,9 @@ async def test_case_62_accounts_are_added_removed_disabled_and_enabled_by_edit(t
                 assert ("starting", "backoff") not in gateway.moves(MAIN)
                 await answers(bot)
                 await by_file(gateway, config_text(stays + disabled, reload=FAST))
-                status = await gateway.until(lambda s: state_of(s).get("state") == "stopped" and s["state"] == "running")
+                status = await gateway.until(
+                    lambda s: state_of(s).get("state") == "stopped" and s["state"] == "running"
+                )
                 assert state_of(status)["enabled"] is False
                 polls = bot.stats.polls
                 code, body = await call(gateway, "start")

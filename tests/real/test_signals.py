@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 
 from tests.fakes.telegram import FakeTelegram
-from tests.real.process import Gateway, config_text, telegram_account
+from tests.real.process import Gateway, config_text, side_by_side, telegram_account
 
 BOT = "1001:a-bots-secret-0001"
 STUBBORN = [sys.executable, "-m", "tests.real.stubborn_gateway"]
@@ -101,59 +101,55 @@ async def test_sighup_reads_the_config_now(tmp_path: Path) -> None:
 
 async def test_case_24_sigterm_at_any_moment_of_the_start_ends_it_cleanly(tmp_path: Path) -> None:
     """SIGTERM 0 to 300 ms after the program's first line: it ends with 0, and no poll is left over."""
-    room = asyncio.Semaphore(3)
 
     async def scenario(offset_ms: int, telegram: FakeTelegram) -> None:
         folder = tmp_path / str(offset_ms)
         folder.mkdir()
         bot = telegram.add_bot(f"{2000 + offset_ms}:a-bots-secret", f"bot{offset_ms}")
-        async with room:
-            gateway = Gateway(folder, config_text(telegram_account("main", bot.token, telegram.url)))
-            try:
-                await gateway.spawn()
-                await first_line(gateway)
-                await asyncio.sleep(offset_ms / 1000)
-                gateway.signal(signal.SIGTERM)
-                assert await gateway.wait() == 0, f"{offset_ms} ms"
-                assert errors(gateway) == [], f"{offset_ms} ms"
-                assert bot.stats.overlaps == 0
-                await asyncio.sleep(0.05)
-                assert bot.stats.in_flight == 0
-            finally:
-                await gateway.close()
+        gateway = Gateway(folder, config_text(telegram_account("main", bot.token, telegram.url)))
+        try:
+            await gateway.spawn()
+            await first_line(gateway)
+            await asyncio.sleep(offset_ms / 1000)
+            gateway.signal(signal.SIGTERM)
+            assert await gateway.wait() == 0, f"{offset_ms} ms"
+            assert errors(gateway) == [], f"{offset_ms} ms"
+            assert bot.stats.overlaps == 0
+            await asyncio.sleep(0.05)
+            assert bot.stats.in_flight == 0
+        finally:
+            await gateway.close()
 
     async with FakeTelegram() as telegram:
-        await asyncio.gather(*(scenario(offset, telegram) for offset in OFFSETS_MS))
+        await side_by_side({f"{offset} ms": scenario(offset, telegram) for offset in OFFSETS_MS}, at_once=3)
 
 
 async def test_case_24_sigusr1_at_any_moment_of_the_start_is_served(tmp_path: Path) -> None:
     """SIGUSR1 0 to 300 ms after the program's first line never kills it, and is served once it runs: one restart."""
-    room = asyncio.Semaphore(3)
 
     async def scenario(offset_ms: int, telegram: FakeTelegram) -> None:
         folder = tmp_path / str(offset_ms)
         folder.mkdir()
         bot = telegram.add_bot(f"{2000 + offset_ms}:a-bots-secret", f"bot{offset_ms}")
         account = telegram_account("main", bot.token, telegram.url)
-        async with room:
-            gateway = Gateway(folder, config_text(account, restart="{delay_ms: 100, cooldown_ms: 0}"))
-            await gateway.spawn()
-            try:
-                await first_line(gateway)
-                await asyncio.sleep(offset_ms / 1000)
-                gateway.signal(signal.SIGUSR1)
-                await asyncio.wait_for(gateway.ready(2), 20)
-                status = await gateway.until(
-                    lambda s: s["state"] == "running" and {a["state"] for a in s["accounts"]} == {"running"}
-                )
-                assert (status["restarts"], len(gateway.boots)) == (1, 2), f"{offset_ms} ms"
-                assert bot.stats.overlaps == bot.stats.conflicts_self == 0
-                assert await gateway.stop() == 0
-            finally:
-                await gateway.close()
+        gateway = Gateway(folder, config_text(account, restart="{delay_ms: 100, cooldown_ms: 0}"))
+        await gateway.spawn()
+        try:
+            await first_line(gateway)
+            await asyncio.sleep(offset_ms / 1000)
+            gateway.signal(signal.SIGUSR1)
+            await asyncio.wait_for(gateway.ready(2), 20)
+            status = await gateway.until(
+                lambda s: s["state"] == "running" and {a["state"] for a in s["accounts"]} == {"running"}
+            )
+            assert (status["restarts"], len(gateway.boots)) == (1, 2), f"{offset_ms} ms"
+            assert bot.stats.overlaps == bot.stats.conflicts_self == 0
+            assert await gateway.stop() == 0
+        finally:
+            await gateway.close()
 
     async with FakeTelegram() as telegram:
-        await asyncio.gather(*(scenario(offset, telegram) for offset in OFFSETS_MS))
+        await side_by_side({f"{offset} ms": scenario(offset, telegram) for offset in OFFSETS_MS}, at_once=3)
 
 
 async def test_case_24_sigterm_overrides_a_restart_that_is_queued(tmp_path: Path) -> None:
@@ -244,7 +240,7 @@ async def test_case_65_one_sigterm_is_enough_within_the_drain_budget(tmp_path: P
             assert time.monotonic() - began < 10, mode
             assert gateway.moves("gateway")[-1] == ("stopping", "stopped")
 
-    await asyncio.gather(*map(scenario, ("deaf", "fenceable", "clinging")))
+    await side_by_side({mode: scenario(mode) for mode in ("deaf", "fenceable", "clinging")})
 
 
 # Exit codes
@@ -270,19 +266,19 @@ async def test_exit_76_a_second_process_names_the_first(tmp_path: Path) -> None:
         async with Gateway(tmp_path, text) as gateway:
             assert gateway.process is not None
             await running(gateway)
-            state = {"GATEWAY_STATE_DIR": str(tmp_path / ".gateway")}
-            code, said = await end_of(Gateway(second, text, **state))
+            state = str(tmp_path / ".gateway")
+            code, said = await end_of(Gateway(second, text, GATEWAY_STATE_DIR=state))
             assert code == 76
             assert f"PID {gateway.process.pid}" in said
             await running(gateway)
             assert bot.stats.overlaps == bot.stats.conflicts_self == 0
         # The lock does not outlive its holder, whatever kind of death that was.
-        killed = Gateway(second, text, **state)
+        killed = Gateway(second, text, GATEWAY_STATE_DIR=state)
         await killed.start()
         assert killed.process is not None
         killed.process.kill()
         await killed.close()
-        async with Gateway(second, text, **state) as gateway:
+        async with Gateway(second, text, GATEWAY_STATE_DIR=state) as gateway:
             await running(gateway)
 
 

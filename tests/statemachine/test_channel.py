@@ -14,6 +14,7 @@ import pytest
 from statemachine import Channel, ChannelState, Event, Outcome, Refusal, Step
 from statemachine._machine import cells
 from statemachine.channel import (
+    Adjust,
     CLOSING,
     LIVE,
     OPEN,
@@ -308,15 +309,21 @@ ROWS: tuple[tuple[Case, ...], ...] = (
             {"run": NEW, "generation": 5, "timer": 8, "failures": (), "attempts": 0, "half_open": False},
         ),
         Case(
-            "so is a person", ENDED, d(failures=(1.0,), attempts=4), restart(By.PERSON, OLD), S.STARTING,
-            (OpenReceiver(5, OLD), armed(StartOverdue(8), 31.0)),
-            {"generation": 5, "timer": 8, "failures": (), "attempts": 0},
+            "so is a person", ENDED, d(failures=(1.0,), attempts=4, half_open=True), restart(By.PERSON, OLD),
+            S.STARTING, (OpenReceiver(5, OLD), armed(StartOverdue(8), 31.0)),
+            {"generation": 5, "timer": 8, "failures": (), "attempts": 0, "half_open": False},
         ),
     ),
     (
         Case(
             "the same settings wait on", WAITING, d(failures=(1.0,), attempts=4),
             restart(run=replace(OLD, revision="b")), None, (), {"run": replace(OLD, revision="b")}, Outcome.DEFERRED,
+        ),
+    ),
+    (
+        Case(
+            "what is read at its next use is changed in passing", tuple(S), d(then=Then.RUN), Adjust(NEW), None, (),
+            {"run": NEW},
         ),
     ),
     (
@@ -406,15 +413,15 @@ def test_there_are_no_cases_of_rows_that_are_not():
 # Cells: every state with every event
 
 ALLOWED = {
-    S.STOPPED: {"start", "stop", "restart"},
-    S.STARTING: {"receiver_ready", "receiver_ended", "start_overdue", "stop", "restart"},
-    S.RUNNING: {"receiver_ended", "stop", "restart"},
-    S.STOPPING: {"receiver_ended", "stop_overdue", "stop", "restart"},
-    S.STOP_OVERDUE: {"receiver_ended", "receiver_fenced", "fence_failed", "fence_due", "stop", "restart"},
-    S.BACKOFF: {"start", "stop", "restart", "retry_due"},
-    S.CONFLICT: {"start", "stop", "restart", "retry_due"},
-    S.SUPPRESSED: {"start", "stop", "restart", "retry_due"},
-    S.FAILED: {"start", "stop", "restart"},
+    S.STOPPED: {"adjust", "start", "stop", "restart"},
+    S.STARTING: {"adjust", "receiver_ready", "receiver_ended", "start_overdue", "stop", "restart"},
+    S.RUNNING: {"adjust", "receiver_ended", "stop", "restart"},
+    S.STOPPING: {"adjust", "receiver_ended", "stop_overdue", "stop", "restart"},
+    S.STOP_OVERDUE: {"adjust", "receiver_ended", "receiver_fenced", "fence_failed", "fence_due", "stop", "restart"},
+    S.BACKOFF: {"adjust", "start", "stop", "restart", "retry_due"},
+    S.CONFLICT: {"adjust", "start", "stop", "restart", "retry_due"},
+    S.SUPPRESSED: {"adjust", "start", "stop", "restart", "retry_due"},
+    S.FAILED: {"adjust", "start", "stop", "restart"},
 }
 CELLS = [(state, event) for state, event, _ in cells(Channel)]
 
@@ -432,7 +439,7 @@ def variants(event: type[Event]) -> Iterator[tuple[ChannelData, Event]]:
 
 
 def test_there_is_a_cell_for_every_state_and_event():
-    assert len(CELLS) == 9 * 11
+    assert len(CELLS) == 9 * 12
 
 
 @pytest.mark.parametrize(("state", "event"), CELLS, ids=lambda part: getattr(part, "trigger", None) or part.value)

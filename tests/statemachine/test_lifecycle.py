@@ -16,9 +16,10 @@ import pytest
 from statemachine import Effect, Event, Lifecycle, LifecycleState, Outcome, Refusal, Step
 from statemachine._machine import cells
 from statemachine.effects import ArmTimer, DisarmTimer
-from statemachine.lifecycle import ALIVE, BUSY, SERVING, TABLE, is_serving
+from statemachine.lifecycle import ALIVE, BUSY, SERVING, TABLE, is_restarting, is_serving
 from statemachine.lifecycle_data import LifecycleData, Waiting
 from statemachine.lifecycle_events import (
+    AbandonPlan,
     ApplyPlan,
     Boot,
     CancelWork,
@@ -102,7 +103,7 @@ ROWS: tuple[tuple[Case, ...], ...] = (
             "boot opens the gateway", (S.STOPPED,), d(policy=LifecyclePolicy(), known=""), Boot("b", POLICY),
             S.STARTING,
             (OpenGateway(4, "b"), armed(StartOverdue(8), 61.0)),
-            {"policy": POLICY, "known": "b", "work": 4, "timer": 8},
+            {"policy": POLICY, "known": "b", "applied": "b", "work": 4, "timer": 8},
         ),
     ),
     (
@@ -269,7 +270,7 @@ ROWS: tuple[tuple[Case, ...], ...] = (
             (TicketOpened(FOR_B), ApplyPlan(4, "b"), armed(ReloadOverdue(8), 62.0)),
             {
                 "known": "b", "tickets": (P1, FOR_B), "work": 4, "carried": "b", "timer": 8,
-                "waiting": Waiting.NOTHING, "deferred_since": None,
+                "waiting": Waiting.NOTHING,
             },
         ),
         Case(
@@ -322,7 +323,7 @@ ROWS: tuple[tuple[Case, ...], ...] = (
         Case(
             "and pulls it in if it is due earlier", (S.RESTART_PENDING,), d(tickets=(FOR_G,)),
             changed("b", Impact.GATEWAY), None,
-            (TicketOpened(FOR_B), armed(RestartDue(8), due=100.0), SettleRevision("b", "restart_pending", "for g")),
+            (TicketOpened(FOR_B), armed(RestartDue(8), due=100.0), SettleRevision("b", "restart_pending", "for b")),
             {"known": "b", "tickets": (FOR_G, FOR_B), "timer": 8, "waiting": Waiting.DELAY}, Outcome.COALESCED,
         ),
     ),
@@ -398,7 +399,7 @@ ROWS: tuple[tuple[Case, ...], ...] = (
         Case(
             "not applied: the ticket that stood by stands", (S.HOT_RELOADING,),
             d(carried="b", known="c", kept="c", tickets=(FOR_B,)), PlanFailed(3, "boom"), S.RESTART_PENDING,
-            (SettleRevision("b", "restart_pending", "boom"), armed(RestartDue(8), due=100.0), ReviewConfig("c")),
+            (AbandonPlan("b"), SettleRevision("b", "restart_pending", "boom"), armed(RestartDue(8), due=100.0), ReviewConfig("c")),
             {
                 "carried": None, "timer": 8, "waiting": Waiting.DELAY,
                 "kept": None, "reviewed": "c", "known": "",
@@ -408,12 +409,12 @@ ROWS: tuple[tuple[Case, ...], ...] = (
     (
         Case(
             "not applied, and the ticket was cancelled", (S.HOT_RELOADING,), d(carried="b"), PlanFailed(3, "boom"),
-            S.RUNNING, (SettleRevision("b", "failed", "boom"), DisarmTimer()), {"carried": None, "timer": 8},
+            S.RUNNING, (AbandonPlan("b"), SettleRevision("b", "failed", "boom"), DisarmTimer()), {"carried": None, "timer": 8},
         ),
         Case(
             "not applied, and another was kept", (S.HOT_RELOADING,), d(carried="b", known="c", kept="c"),
             PlanFailed(3, "boom"), S.RUNNING,
-            (SettleRevision("b", "failed", "boom"), DisarmTimer(), ReviewConfig("c")),
+            (AbandonPlan("b"), SettleRevision("b", "failed", "boom"), DisarmTimer(), ReviewConfig("c")),
             {"carried": None, "timer": 8, "kept": None, "reviewed": "c", "known": ""},
         ),
     ),
@@ -422,7 +423,7 @@ ROWS: tuple[tuple[Case, ...], ...] = (
             "the reload took too long", (S.HOT_RELOADING,), d(carried="b", known="c", kept="c", tickets=(FOR_B,)),
             ReloadOverdue(7), S.RESTART_PENDING,
             (
-                CancelWork(), SettleRevision("b", "restart_pending", ANY), armed(RestartDue(8), due=100.0),
+                CancelWork(), AbandonPlan("b"), SettleRevision("b", "restart_pending", ANY), armed(RestartDue(8), due=100.0),
                 ReviewConfig("c"),
             ),
             {
@@ -435,7 +436,7 @@ ROWS: tuple[tuple[Case, ...], ...] = (
         Case(
             "the reload took too long, and the ticket was cancelled", (S.HOT_RELOADING,),
             d(carried="b", known="c", kept="c"), ReloadOverdue(7), S.RUNNING,
-            (CancelWork(), SettleRevision("b", "failed", ANY), ReviewConfig("c")),
+            (CancelWork(), AbandonPlan("b"), SettleRevision("b", "failed", ANY), ReviewConfig("c")),
             {"work": 4, "carried": None, "kept": None, "reviewed": "c", "known": ""},
         ),
     ),
@@ -506,11 +507,12 @@ ROWS: tuple[tuple[Case, ...], ...] = (
     (
         Case(
             "ready: every open ticket is served", (S.RESTART_PENDING,),
-            d(tickets=(P1, FOR_G), waiting=Waiting.IDLE, deferred_since=5.0), RestartReady(7), S.RESTARTING,
+            d(tickets=(P1, FOR_G), waiting=Waiting.IDLE, deferred_since=5.0, rejected="x"), RestartReady(7),
+            S.RESTARTING,
             (RestartGateway(4, (P1, FOR_G)), armed(RestartOverdue(8), 93.0)),
             {
                 "work": 4, "served": (P1, FOR_G), "tickets": (), "timer": 8,
-                "waiting": Waiting.NOTHING, "deferred_since": None, "known": "",
+                "waiting": Waiting.NOTHING, "deferred_since": None, "known": "", "rejected": None,
             },
         ),
     ),
@@ -860,8 +862,12 @@ GUARDS: dict[str, tuple[list[tuple[LifecycleData, Event]], list[tuple[LifecycleD
         ],
     ),
     "a_ticket_forces": (
-        [(d(tickets=(P1, FORCED)), WorkInFlight(7, 1, 1000.0))],
-        [(d(tickets=(P1, P2)), WorkInFlight(7, 1, 1000.0)), (d(served=(FORCED,)), WorkInFlight(7, 1, 1000.0))],
+        [(d(tickets=(P1, FORCED)), WorkInFlight(7, 1, 1000.0)), (d(tickets=(FORCED,)), WorkInFlight(7, 1, 100.0))],
+        [
+            (d(tickets=(P1, P2)), WorkInFlight(7, 1, 1000.0)),
+            (d(served=(FORCED,)), WorkInFlight(7, 1, 1000.0)),
+            (d(tickets=(P1, FORCED)), WorkInFlight(7, 1, 99.9)),
+        ],
     ),
     "old_run_is_back": (
         [(d(), RestartFailed(3, "x", 0.0, recovered=True))],
@@ -1004,6 +1010,7 @@ def test_there_is_a_road_to_every_living_state():
 @pytest.mark.parametrize("state", S, ids=lambda state: state.value)
 def test_it_serves_while_it_runs_waits_for_a_restart_or_reloads(state):
     assert is_serving(lifecycle(state)) == (state in (S.RUNNING, S.RESTART_PENDING, S.HOT_RELOADING))
+    assert is_restarting(lifecycle(state)) == (state is S.RESTARTING)
 
 
 def test_a_reload_that_succeeds_closes_its_standby_ticket_as_superseded():

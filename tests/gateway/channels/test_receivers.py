@@ -232,6 +232,25 @@ def test_the_goodbye_of_a_clean_stop_comes_after_the_replies_and_before_the_clos
     run(main())
 
 
+@pytest.mark.parametrize("told_before", [False, True])
+def test_replies_that_are_still_to_come_go_out_through_the_one_that_ends(told_before: bool) -> None:
+    async def main() -> None:
+        bench = Bench()
+        bench.drain_takes = 1.0
+        bench.network.script(NAME, Script(lingers=1))
+        task, receiver = await bench.opened()
+        if told_before:
+            bench.close(confirm=False)
+        bench.close(confirm=True)
+        await bench.send()
+        await ended(task)
+        assert receiver.sent == [("conversation", "hello")]
+        with pytest.raises(SendError):
+            await bench.send(wait=1)
+
+    run(main())
+
+
 def test_a_reload_says_no_goodbye() -> None:
     async def main() -> None:
         bench = Bench()

@@ -49,12 +49,24 @@ def test_a_proposal_is_planned_against_what_runs_and_changes_nothing(ledger: Led
     assert ledger.proposal(proposal.revision.id) is proposal
 
 
-def test_applied_moves_by_a_swap_and_back_by_another(ledger: Ledger) -> None:
+def test_what_is_carried_out_runs_and_can_be_put_back(ledger: Ledger) -> None:
     proposal = propose(ledger, telegram(main=TWO))
-    before = ledger.swap(proposal.target, proposal.identity)
+    ledger.carry_out(proposal)
     assert (ledger.applied, ledger.applied_id) == (config(telegram(main=TWO)), proposal.revision.id)
-    ledger.swap(*before)
-    assert (ledger.applied, ledger.applied_id) == (config(FIRST), revision_of(FIRST.encode()))
+    for _ in range(2):
+        ledger.put_back(proposal.revision.id)
+        assert (ledger.applied, ledger.applied_id) == (config(FIRST), revision_of(FIRST.encode()))
+
+
+def test_only_what_is_carried_out_can_be_put_back(ledger: Ledger) -> None:
+    first, second = propose(ledger, telegram(main=TWO)), propose(ledger, telegram(main="token: three-token"))
+    ledger.put_back(first.revision.id)
+    ledger.carry_out(first)
+    ledger.carry_out(second)
+    ledger.put_back(first.revision.id)
+    assert ledger.applied_id == second.revision.id
+    ledger.put_back(second.revision.id)
+    assert ledger.applied_id == first.revision.id
 
 
 def test_the_first_edit_that_needs_a_restart_waits_whole(ledger: Ledger) -> None:

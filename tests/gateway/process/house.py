@@ -50,12 +50,14 @@ class FakeControl:
         self.told: list[tuple[str, Any]] = []
         self.drains = 0
         self.drain_takes = 0.0
+        self.open_takes = 0.0
         self.open_error: Exception | None = None
 
     async def open(self, listener: socket.socket) -> None:
         self.listener.close()
         self.listener = listener
         self.told.append(("open", listener.getsockname()))
+        await asyncio.sleep(self.open_takes)
         if self.open_error is not None:
             raise self.open_error
 
@@ -64,9 +66,11 @@ class FakeControl:
         self.told.append(("replace", listener.getsockname()))
 
         async def drain() -> None:
-            await asyncio.sleep(self.drain_takes)
-            self.drains += 1
-            old.close()
+            try:
+                await asyncio.sleep(self.drain_takes)
+                self.drains += 1
+            finally:
+                old.close()
 
         return drain
 
