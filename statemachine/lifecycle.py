@@ -198,7 +198,9 @@ class Lifecycle(LifecycleActions, Machine[LifecycleState, LifecycleData]):
 
     @guard
     def revision_is_known(data: LifecycleData, event: ConfigChanged | ConfigRejected) -> bool:
-        return event.revision == data.known
+        """One that was only noted, in reload mode `off`, is news once a call asks for it."""
+        asked_for = data.drift and isinstance(event, ConfigChanged) and event.origin is Origin.CALL
+        return event.revision == data.known and not asked_for
 
     @guard
     def plan_is_stale(data: LifecycleData, event: ConfigChanged) -> bool:

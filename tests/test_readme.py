@@ -25,14 +25,22 @@ FIRST_RUN = 180.0
 
 def test_every_command_of_the_readme_is_known_here() -> None:
     """A command that is added to the README must be added to a test."""
-    tried = {*RUN_HERE, *DEVELOPMENT, "python -m gateway check", "python -m gateway --help", "python -m statemachine check"}
+    tried = {
+        *RUN_HERE,
+        *DEVELOPMENT,
+        "python -m gateway check",
+        "python -m gateway --help",
+        "python -m statemachine check",
+    }
     rest = [line for line in COMMANDS if line not in tried]
     assert [line.split()[0] for line in rest] == ["curl", "curl", "kill"]
 
 
 @pytest.mark.parametrize("target", sorted(DEVELOPMENT))
 def test_make_knows_the_target(target: str) -> None:
-    dry = subprocess.run(["make", "--dry-run", target.split()[1]], cwd=ROOT, capture_output=True, text=True, check=False)
+    dry = subprocess.run(
+        ["make", "--dry-run", target.split()[1]], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert dry.returncode == 0, dry.stderr
 
 
@@ -47,7 +55,9 @@ async def test_from_a_clone_to_an_answered_message(tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
     _copy_checkout(checkout)
     _use_free_port(checkout)
-    environ = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "TELEGRAM_TOKEN", "MAKEFLAGS"}}
+    environ = {
+        name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "TELEGRAM_TOKEN", "MAKEFLAGS"}
+    }
     run = await asyncio.create_subprocess_exec(
         "make", f"PYTHON={sys.executable}", "run", cwd=checkout, env=environ,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, start_new_session=True,

@@ -105,7 +105,7 @@ class Http:
         return response
 
     def _json(self, data: Any, status: int = 200) -> web.Response:
-        text = json.dumps(self._services.redactor.tree(data), ensure_ascii=False)
+        text = json.dumps(self._services.redactor.tree(data))
         return web.Response(text=text, status=status, content_type="application/json")
 
     def _error(self, answer: Answer) -> web.Response:
@@ -122,14 +122,14 @@ class Http:
             raise BadRequestError(f"send application/json or application/yaml, not {request.content_type}")
         try:
             return await request.text()
-        except UnicodeDecodeError as error:
+        except (UnicodeDecodeError, LookupError) as error:
             raise BadRequestError("the body is not UTF-8 text") from error
 
     async def _json_body(self, request: web.Request) -> Any:
         text = await self._body(request) if request.can_read_body else "{}"
         try:
             return json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadRequestError(f"the body is not JSON: {error}") from error
 
     # The page

@@ -31,7 +31,9 @@ def as_data(config: Config) -> Any:
 
 def _secret_schema(kind: type) -> dict[str, Any]:
     if kind is Secret:
-        return {"type": "string", "format": "password", "writeOnly": True}
+        text = {"type": "string", "format": "password", "writeOnly": True}
+        file = {"type": "object", "properties": {"file": {"type": "string"}}, "required": ["file"]}
+        return {"anyOf": [text, file | {"additionalProperties": False}]}
     raise NotImplementedError(kind)
 
 

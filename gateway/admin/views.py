@@ -32,7 +32,7 @@ class Views:
             "name": services.ledger.applied.gateway.name,
             "config": {
                 "path": str(services.changes.path),
-                "on_disk": data.known or services.ledger.accepted.id,
+                "on_disk": self._on_disk(),
                 "accepted": services.ledger.accepted.id,
                 "applied": services.ledger.applied_id,
                 "drift": self.drift(),
@@ -66,8 +66,11 @@ class Views:
 
     def drift(self) -> bool:
         """Whether what is on disk is not what runs."""
-        data = self._lifecycle.data
-        return bool(data.known) and data.known != data.applied
+        return bool(self._on_disk() != self._lifecycle.data.applied)
+
+    def _on_disk(self) -> str:
+        """The newest revision that was seen: while it is being read again, or after a restart that failed, none is known."""
+        return str(self._lifecycle.data.known or self._services.ledger.accepted.id)
 
     def degraded(self) -> list[dict[str, str]]:
         """Why all is not well, each reason with its remedy."""

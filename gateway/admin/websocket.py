@@ -56,7 +56,8 @@ class Connection:
 
     def send(self, frame: dict[str, Any]) -> None:
         """Queue a frame; drops the connection when its reader is too slow."""
-        text = json.dumps(self._services.redactor.tree(frame), ensure_ascii=False)
+        # In ASCII: half a character, which JSON can say and UTF-8 cannot, would break the connection of everyone.
+        text = json.dumps(self._services.redactor.tree(frame))
         try:
             self._outbox.put_nowait(text)
         except asyncio.QueueFull:

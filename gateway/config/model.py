@@ -31,7 +31,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-class Model(Struct, frozen=True, kw_only=True):
+class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Frozen, and strict about names: an unknown key is an error, never ignored."""
 
 

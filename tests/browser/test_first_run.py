@@ -13,7 +13,13 @@ from playwright.async_api import Page, async_playwright, expect
 from tests.debian import find_program
 from tests.real.process import TOKEN, Gateway, config_text
 
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture

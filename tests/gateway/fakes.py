@@ -186,7 +186,9 @@ class FakeNetwork:
         live = self._live.setdefault(receiver.name, [])
         live.append(receiver)
         if len(live) > 1:
-            self.violations.append(f"{receiver.name} has {len(live)} receivers at {asyncio.get_running_loop().time():.2f}")
+            self.violations.append(
+                f"{receiver.name} has {len(live)} receivers at {asyncio.get_running_loop().time():.2f}"
+            )
 
     def leave(self, receiver: FakeReceiver) -> None:
         with contextlib.suppress(KeyError, ValueError):

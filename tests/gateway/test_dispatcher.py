@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ def test_events_are_handled_one_at_a_time_in_the_order_in_which_they_came() -> N
         answers = [house.dispatcher.post(name, event, str(number)) for number, (name, event) in enumerate(events)]
         done: list[int] = []
         for number, answer in enumerate(answers):
-            answer.add_done_callback(lambda _, number=number: done.append(number))
+            answer.add_done_callback(partial(_note, done, number))
         async with house.turning():
             await asyncio.gather(*answers)
         entries = house.journal.page(0, 1000)
@@ -30,6 +31,10 @@ def test_events_are_handled_one_at_a_time_in_the_order_in_which_they_came() -> N
         assert done == list(range(100))
 
     run_virtual(main())
+
+
+def _note(done: list[int], number: int, _: object) -> None:
+    done.append(number)
 
 
 def test_the_submitter_gets_the_true_step_or_the_true_refusal() -> None:

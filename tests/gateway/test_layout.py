@@ -64,7 +64,11 @@ def imports_of(file: Path) -> Iterator[str]:
 
 def _by_name(call: ast.Call) -> Iterator[str]:
     """`import_module("x")`, and what runs it elsewhere: `to_thread(import_module, "x")`."""
-    if any("import_module" in ast.unparse(part) for part in (call.func, *call.args) if isinstance(part, (ast.Name, ast.Attribute))):
+    if any(
+        "import_module" in ast.unparse(part)
+        for part in (call.func, *call.args)
+        if isinstance(part, (ast.Name, ast.Attribute))
+    ):
         for argument in call.args:
             if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
                 yield argument.value

@@ -38,7 +38,12 @@ def house_with_heat(timeout: float | None = None) -> House:
 
 @pytest.mark.parametrize(
     ("how", "said"),
-    [("well", "well"), ("slowly", "slowly"), ("badly", "badly: ValueError: too hot"), ("for ever", "for ever: TimeoutError: ")],
+    [
+        ("well", "well"),
+        ("slowly", "slowly"),
+        ("badly", "badly: ValueError: too hot"),
+        ("for ever", "for ever: TimeoutError: "),
+    ],
 )
 def test_work_ends_in_exactly_one_completion(how: str, said: str) -> None:
     async def main() -> None:

@@ -396,10 +396,12 @@ async def test_bad_frames_before_sign_in_end_the_connection(tmp_path: Path) -> N
                         answer = json.loads(message.data)
                         if not answer["ok"]:
                             await socket.receive()
-                return answer, socket.close_code
             except ConnectionError:
                 return answer, CUT_OFF
+            else:
+                return answer, socket.close_code
             finally:
+                await socket.close()
                 await session.close()
 
         for frame in (

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import json
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
@@ -286,7 +287,8 @@ async def test_case_1_a_signal_at_any_time_after_a_patch(tmp_path: Path) -> None
 
     async with FakeTelegram() as telegram:
         offsets = range(0, 3001, 50)
-        await side_by_side({f"{offset} ms": scenario(n, offset, telegram) for n, offset in enumerate(offsets)})
+        scenarios = {f"{offset} ms": scenario(n, offset, telegram) for n, offset in enumerate(offsets)}
+        await side_by_side(scenarios, at_once=10)
 
 
 async def test_case_1_a_file_edit_a_patch_and_a_signal_within_one_second(tmp_path: Path) -> None:
@@ -832,6 +834,61 @@ async def test_case_63_no_answer_is_lost_to_a_restart(tmp_path: Path) -> None:
             assert unanswered is None or f"name: {unanswered}\n" not in text, "written, and its writer was not told"
 
     await side_by_side({str(number): scenario(number, over_ws=number < 6) for number in range(12)}, at_once=4)
+
+
+async def test_reload_mode_off_an_edit_is_drift_and_a_call_asks_for_a_restart(tmp_path: Path) -> None:
+    """With `reload.mode: off` an edit of the file changes nothing and is said to differ; who then applies the file as it
+    is, by call, gets the restart that it needs."""
+    async with FakeTelegram() as telegram:
+        bot = telegram.add_bot(TOKEN, "main_bot")
+        off = "{mode: 'off', debounce_ms: 50}"
+        text = one_account(telegram, reload=off, restart="{delay_ms: 300, cooldown_ms: 0}")
+        async with Gateway(tmp_path, text) as gateway:
+            client = await gateway.client()
+            await gateway.until(lambda s: runs(s, 1))
+            edited = text.replace("poll_timeout_s: 20", "poll_timeout_s: 21")
+            await gateway.edit(lambda _: edited)
+            status = await gateway.until(lambda s: s["config"]["on_disk"] == revision_of(edited))
+            await asyncio.sleep(1)
+            status = await gateway.status()
+            assert (status["state"], status["tickets"], status["config"]["drift"]) == ("running", [], True)
+            assert [reason["reason"] for reason in status["degraded"]] == ["drift"]
+            assert runs(status, 1)
+            answer = await client.request("config.apply", {"raw": edited, "baseHash": revision_of(edited)})
+            assert answer["receipt"]["outcome"] == "restart_pending"
+            ticket = answer["receipt"]["restart"]["id"]
+            status = await gateway.until(lambda s: s["restarts"] == 1 and runs(s, 2))
+            assert status["config"]["applied"] == revision_of(edited)
+            assert status["config"]["drift"] is False
+            assert await outcome_of(gateway, ticket) == "done"
+            assert bot.stats.poll_log[-1].timeout_param == 21
+            one_receiver(bot)
+
+
+async def test_case_64_a_restart_that_cannot_be_done_leaves_the_old_run_serving(tmp_path: Path) -> None:
+    """The config wants a port that is taken: the restart is answered as failed, the gateway serves on where it was, and
+    says that the file is not what runs; taking the edit back mends it."""
+    async with FakeTelegram() as telegram:
+        bot = telegram.add_bot(TOKEN, "main_bot")
+        text = one_account(telegram, restart="{delay_ms: 100, cooldown_ms: 0}")
+        async with Gateway(tmp_path, text) as gateway:
+            client = await gateway.client()
+            await gateway.until(lambda s: runs(s, 1))
+            with socket.create_server(("127.0.0.1", 0)) as taken:
+                port = taken.getsockname()[1]
+                receipt = (await client.patch(json.dumps({"gateway": {"admin": {"port": port}}})))["receipt"]
+                assert receipt["outcome"] == "restart_pending"
+                await gateway.until(lambda s: s["state"] == "running" and not s["tickets"])
+                assert await outcome_of(gateway, receipt["restart"]["id"]) == "failed"
+                status = await gateway.status()
+                assert (status["restarts"], status["config"]["drift"]) == (0, True)
+                assert status["config"]["applied"] == revision_of(text)
+                assert runs(status, 1)
+                await answers(bot)
+            await gateway.edit(lambda _: text)
+            await gateway.until(lambda s: s["config"]["drift"] is False)
+            assert len(gateway.boots) == 1
+            one_receiver(bot)
 
 
 # Accounts

@@ -20,7 +20,9 @@ SESSION = "webchat:default:main"
 
 def conforms(definition: str, value: Any) -> None:
     """Fails with every way in which the value is not what the published schema says."""
-    faults = [f"{list(fault.path)}: {fault.message}" for fault in Draft7Validator(SCHEMA[definition]).iter_errors(value)]
+    faults = [
+        f"{list(fault.path)}: {fault.message}" for fault in Draft7Validator(SCHEMA[definition]).iter_errors(value)
+    ]
     assert not faults, faults
 
 

@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 
 from tests.fakes.telegram import FakeTelegram
-from tests.real.process import Gateway, config_text, side_by_side, telegram_account
+from tests.real.process import Gateway, RpcError, attempt, config_text, side_by_side, telegram_account
 
 BOT = "1001:a-bots-secret-0001"
 STUBBORN = [sys.executable, "-m", "tests.real.stubborn_gateway"]
@@ -241,6 +241,37 @@ async def test_case_65_one_sigterm_is_enough_within_the_drain_budget(tmp_path: P
             assert gateway.moves("gateway")[-1] == ("stopping", "stopped")
 
     await side_by_side({mode: scenario(mode) for mode in ("deaf", "fenceable", "clinging")})
+
+
+async def test_a_stop_wins_over_what_is_under_way(tmp_path: Path) -> None:
+    """SIGTERM in the middle of a hot reload, and of a restart: it ends with 0, and the writer who waits is told that its
+    change was written and not applied."""
+
+    async def scenario(busy: str) -> None:
+        folder = tmp_path / busy
+        folder.mkdir()
+        async with Gateway(folder, stubborn("slow"), command=STUBBORN) as gateway:
+            await running(gateway)
+            client = await gateway.client()
+            if busy == "hot_reloading":
+                patch = {"channels": {"stubborn": {"accounts": {"it": {"note": "changed"}}}}}
+                waiting = asyncio.ensure_future(attempt(client.patch(json.dumps(patch))))
+            else:
+                waiting = asyncio.ensure_future(attempt(client.request("gateway.restart.request", {"delayMs": 0})))
+            await gateway.until(lambda s: s["state"] == busy)
+            gateway.signal(signal.SIGTERM)
+            assert await gateway.wait() == 0
+            answer = await waiting
+            if busy == "hot_reloading":
+                assert isinstance(answer, RpcError)
+                assert answer.error["code"] == "UNAVAILABLE"
+                assert "written, and not applied" in answer.error["message"]
+            else:
+                assert isinstance(answer, dict)
+            assert (busy, "stopping") in gateway.moves("gateway")
+            assert errors(gateway) == []
+
+    await side_by_side({busy: scenario(busy) for busy in ("hot_reloading", "restarting")})
 
 
 # Exit codes

@@ -14,13 +14,13 @@ import pytest
 from statemachine import Channel, ChannelState, Event, Outcome, Refusal, Step
 from statemachine._machine import cells
 from statemachine.channel import (
-    Adjust,
     CLOSING,
     LIVE,
     OPEN,
     SETTLED,
     TABLE,
     WAITING,
+    Adjust,
     By,
     Cause,
     ChannelData,

@@ -166,7 +166,7 @@ ROWS: tuple[tuple[Case, ...], ...] = (
             (SettleRevision("b", "restart_pending", ANY),), outcome=Outcome.COALESCED,
         ),
         Case(
-            "a revision that was noted", ALIVE, d(known="b", drift=True), changed("b"), None,
+            "a revision that was noted", ALIVE, d(known="b", drift=True), changed("b", origin=Origin.FILE), None,
             (SettleRevision("b", "noted", ANY),), outcome=Outcome.COALESCED,
         ),
         Case(
@@ -786,7 +786,12 @@ GUARDS: dict[str, tuple[list[tuple[LifecycleData, Event]], list[tuple[LifecycleD
     ),
     "revision_is_known": (
         [(d(known="b"), changed("b")), (d(known="bad"), ConfigRejected("bad", "x"))],
-        [(d(known="b"), changed("a")), (d(known=""), changed("a")), (d(), ConfigRejected("bad", "x"))],
+        [
+            (d(known="b"), changed("a")),
+            (d(known=""), changed("a")),
+            (d(), ConfigRejected("bad", "x")),
+            (d(known="b", drift=True), changed("b")),
+        ],
     ),
     "plan_is_stale": ([(d(), changed("b", base="z"))], [(d(), changed("b", base="a"))]),
     "nothing_differs": (
@@ -1201,6 +1206,14 @@ def test_in_reload_mode_off_an_edit_is_noted_and_a_call_asks_for_a_restart():
     assert (settled(story, "b"), story.data.drift, story.said(TicketOpened)) == (["noted"], True, [])
     story.fire(changed("c", reload=False), S.RESTART_PENDING)
     assert (settled(story, "c"), story.data.drift) == (["restart_pending"], False)
+
+
+def test_in_reload_mode_off_a_call_asks_for_what_was_noted():
+    story = booted()
+    story.fire(changed("b", origin=Origin.FILE, reload=False), S.RUNNING)
+    story.fire(changed("b", reload=False), S.RESTART_PENDING)
+    assert (settled(story, "b"), story.data.drift) == (["noted", "restart_pending"], False)
+    story.fire(changed("b", origin=Origin.FILE, reload=False), S.RESTART_PENDING, Outcome.COALESCED)
 
 
 def test_an_earlier_due_time_pulls_the_restart_in_and_a_later_one_never_pushes_it_out():

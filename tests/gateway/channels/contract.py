@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from gateway.channels.base import Adapter, Intake, Message, Offsets, Receiver
+from gateway.channels.base import Intake, Message, Offsets, Receiver
 from gateway.errors import GenerationRevokedError
 from statemachine.channel import ChannelPolicy
 
@@ -24,8 +24,11 @@ class Network(Protocol):
 
     name: str
     identity: str
-    adapter: Adapter
     settings: Any
+
+    @property
+    def adapter(self) -> Any:
+        """The adapter under test."""
 
     def say(self, text: str) -> None:
         """A person says something to the account."""
@@ -148,7 +151,7 @@ class AdapterContract:
         self, network: Network, lines: Lines
     ) -> None:
         line = await lines.running()
-        texts = ["a\nb", "  spaces  ", "😀 ünï ´'\"\\", "x" * 4000, "/start"]
+        texts = ["a\nb", "  spaces  ", "😀 ünï '\"\\", "x" * 4000, "/start"]
         for text in texts:
             network.say(text)
         await line.until(lambda: len(line.delivered) == len(texts))

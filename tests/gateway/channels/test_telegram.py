@@ -38,7 +38,7 @@ class TelegramNetwork:
     def configure(self, token: str = TOKEN, **more: Any) -> None:
         keys = {"token": f"'{token}'", "api_base": f"'{self.server.url}'", "poll_timeout_s": 1} | more
         inside = ", ".join(f"{key}: {value}" for key, value in keys.items())
-        self.settings = config(telegram(main=inside)).accounts()[NAME]
+        self.settings: Any = config(telegram(main=inside)).accounts()[NAME]
 
     def say(self, text: str) -> None:
         self.bot.push(text, chat_id=7, user_id=5, username="ann")
@@ -121,8 +121,11 @@ async def test_who_said_it_and_where(network: TelegramNetwork, lines: Lines) -> 
     assert (message.conversation, message.sender_id, message.sender_name) == ("-7", "5", "ann")
 
 
-async def test_what_is_no_text_is_passed_over_and_confirmed_with_the_others(network: TelegramNetwork, lines: Lines) -> None:
-    for part in ({"photo": []}, {}, {"text": "in no chat", "chat": {}}):
+async def test_what_is_no_text_is_passed_over_and_confirmed_with_the_others(
+    network: TelegramNetwork, lines: Lines
+) -> None:
+    parts: list[dict[str, Any]] = [{"photo": []}, {}, {"text": "in no chat", "chat": {}}]
+    for part in parts:
         network.bot.push("to be spoilt")
         update = network.bot.updates[-1]
         update["message"] = {"date": 1, "chat": {"id": 7}, "from": {"id": 5}} | part
@@ -284,7 +287,7 @@ async def test_a_network_that_cannot_be_reached(network: TelegramNetwork, lines:
 @pytest.mark.usefixtures("_impatient")
 async def test_a_network_that_answers_nothing(network: TelegramNetwork, lines: Lines) -> None:
     network.server.blackhole = True
-    with pytest.raises(ConnectionLostError, match="getMe: no answer within 0.3 s"):
+    with pytest.raises(ConnectionLostError, match=r"getMe: no answer within 0\.3 s"):
         await lines.open().begin()
 
 

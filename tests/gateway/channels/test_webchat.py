@@ -84,7 +84,13 @@ def test_an_answer_goes_to_everyone_who_listens_and_names_what_it_answers(hub: W
     hub.answer(NAME, "me", "hello yourself")
     assert len(heard) == 2
     name, conversation, line = heard[0]
-    assert (name, conversation, line.role, line.text, line.run) == (NAME, "me", "assistant", "hello yourself", "re:run-1")
+    assert (name, conversation, line.role, line.text, line.run) == (
+        NAME,
+        "me",
+        "assistant",
+        "hello yourself",
+        "re:run-1",
+    )
     hub.answer(NAME, "nobody asked", "a notice")
     assert heard[-1][2].run == ""
 

@@ -96,7 +96,9 @@ FAULTS: dict[str, tuple[str, str, str, int, int]] = {
 
 
 @pytest.mark.parametrize(("text", "path", "message", "line", "column"), FAULTS.values(), ids=list(FAULTS))
-def test_every_fault_has_its_place_and_says_how_to_mend_it(text: str, path: str, message: str, line: int, column: int) -> None:
+def test_every_fault_has_its_place_and_says_how_to_mend_it(
+    text: str, path: str, message: str, line: int, column: int
+) -> None:
     (fault,) = faults(text)
     assert (fault.path, fault.line, fault.column) == (path, line, column)
     assert message in fault.message
@@ -226,7 +228,12 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 def test_scalars_and_where_they_stand() -> None:
     text = "a: 'x y' # c\nb:\n  - &k one\n  - |-\n    two\nc: *k\n"
     found = scalars(text.encode())
-    assert {path: value for path, (_, _, value) in found.items()} == {"a": "x y", "b.0": "one", "b.1": "two", "c": "one"}
+    assert {path: value for path, (_, _, value) in found.items()} == {
+        "a": "x y",
+        "b.0": "one",
+        "b.1": "two",
+        "c": "one",
+    }
     assert {path: text[begin:end] for path, (begin, end, _) in found.items()} == {
         "a": "'x y'", "b.0": "one", "b.1": "|-\n    two", "c": "one",
     }  # fmt: skip
@@ -237,6 +244,10 @@ def test_an_issue_without_a_place() -> None:
 
 
 # Writing
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
 
 
 @pytest.fixture
@@ -255,7 +266,7 @@ def test_a_write_replaces_the_file_and_leaves_nothing_beside_it(path: Path) -> N
     write(path, b"new")
     assert path.read_bytes() == b"new"
     assert path.stat().st_ino != inode, "it was written in place: a reader could have seen the half of it"
-    assert os.listdir(path.parent) == [path.name]
+    assert names(path.parent) == [path.name]
 
 
 def test_a_write_keeps_the_mode(path: Path) -> None:
@@ -278,7 +289,7 @@ def test_a_symlink_is_followed(path: Path, tmp_path: Path) -> None:
     assert link.is_symlink()
     assert path.read_bytes() == b"new"
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
-    assert sorted(os.listdir(tmp_path)) == ["etc", "gateway.yaml"]
+    assert names(tmp_path) == ["etc", "gateway.yaml"]
 
 
 class Syncs:
@@ -294,7 +305,9 @@ class Syncs:
             raise OSError(errno.EIO, "Input/output error")
 
 
-def test_the_file_is_on_the_disk_before_the_rename_and_the_folder_after(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_is_on_the_disk_before_the_rename_and_the_folder_after(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     syncs, order = Syncs(), list[str]()
     rename = Path.replace
 
@@ -333,7 +346,7 @@ def test_when_a_write_fails_the_old_file_is_whole(
             write(path, b"new")
     assert path.read_bytes() == b"old"
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
-    assert os.listdir(path.parent) == [path.name]
+    assert names(path.parent) == [path.name]
 
 
 def test_a_folder_that_cannot_be_synced_does_not_make_a_write_that_happened_a_failure(
@@ -375,7 +388,7 @@ def test_a_read_only_folder(read_only: Path, as_nobody: None) -> None:
     with pytest.raises(ConfigWriteError, match="cannot be written: Permission denied"):
         write(read_only, b"new")
     assert read_only.read_bytes() == b"old"
-    assert os.listdir(read_only.parent) == ["gateway.yaml"]
+    assert names(read_only.parent) == ["gateway.yaml"]
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

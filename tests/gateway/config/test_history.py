@@ -19,7 +19,7 @@ def test_the_bytes_are_kept_under_their_revision(tmp_path: Path) -> None:
     History(folder).keep(b"gateway: {}\n")
     kept = folder / f"{revision_of(b'gateway: {}' + os.linesep.encode())}.yaml"
     assert kept.read_bytes() == b"gateway: {}\n"
-    assert os.listdir(folder) == [kept.name]
+    assert list(folder.iterdir()) == [kept]
 
 
 def test_what_is_kept_is_for_its_owner_alone(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_keeping_the_same_again_keeps_one(tmp_path: Path) -> None:
     history = History(tmp_path)
     history.keep(b"{}")
     history.keep(b"{}")
-    assert len(os.listdir(tmp_path)) == 1
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_the_newest_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

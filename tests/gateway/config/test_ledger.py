@@ -87,7 +87,9 @@ def test_case_21_an_edit_beside_one_that_waits_is_applied_alone(ledger: Ledger) 
     assert proposal.plan.accounts == {"telegram/main": AccountAction.RESTART}
     assert proposal.whole.impact is Impact.GATEWAY
     assert set(proposal.whole.paths) == {"gateway.admin.port", "channels.telegram.accounts.main.token"}
-    assert proposal.identity not in (proposal.revision.id, ledger.applied_id), "what runs then is neither the one nor the other"
+    assert proposal.identity not in (proposal.revision.id, ledger.applied_id), (
+        "what runs then is neither the one nor the other"
+    )
 
 
 def test_an_overlay_of_added_and_removed_accounts(ledger: Ledger) -> None:

@@ -97,7 +97,10 @@ def test_the_smallest_config() -> None:
 
 
 def test_accounts_by_the_names_of_their_machines() -> None:
-    text = telegram(main="token: a-token", spare="token: b-token, enabled: false") + "  webchat: {accounts: {default: {}}}\n"
+    text = (
+        telegram(main="token: a-token", spare="token: b-token, enabled: false")
+        + "  webchat: {accounts: {default: {}}}\n"
+    )
     accounts = config(text).accounts()
     assert list(accounts) == ["telegram/main", "telegram/spare", "webchat/default"]
     main = accounts["telegram/main"]

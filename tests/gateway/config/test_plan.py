@@ -58,8 +58,14 @@ def test_what_happens_to_one_account_and_nothing_to_its_sibling(
 
 
 def test_accounts_that_come_and_go() -> None:
-    assert actions(telegram(main=ONE), telegram(main=ONE, new=TWO)) == {"telegram/main": A.NOTHING, "telegram/new": A.START}
-    assert actions(telegram(main=ONE, old=TWO), telegram(main=ONE)) == {"telegram/main": A.NOTHING, "telegram/old": A.STOP}
+    assert actions(telegram(main=ONE), telegram(main=ONE, new=TWO)) == {
+        "telegram/main": A.NOTHING,
+        "telegram/new": A.START,
+    }
+    assert actions(telegram(main=ONE, old=TWO), telegram(main=ONE)) == {
+        "telegram/main": A.NOTHING,
+        "telegram/old": A.STOP,
+    }
     assert actions(telegram(main=ONE), telegram(renamed=ONE)) == {"telegram/main": A.STOP, "telegram/renamed": A.START}
     off = f"{ONE}, enabled: false"
     assert actions(telegram(main=ONE), telegram(main=ONE, new=off))["telegram/new"] is A.NOTHING
@@ -137,7 +143,9 @@ def grafted(base: str, source: str, *paths: tuple[str, ...]) -> object:
 
 def test_a_graft_takes_what_is_at_the_path_and_no_more() -> None:
     base = telegram(main=ONE, other=TWO)
-    source = telegram(main="token: new-token, poll_timeout_s: 9", other="token: other-new").replace("port: 0", "port: 1")
+    source = telegram(main="token: new-token, poll_timeout_s: 9", other="token: other-new").replace(
+        "port: 0", "port: 1"
+    )
     path = ("channels", "telegram", "accounts", "main", "token")
     assert grafted(base, source, path) == config(telegram(main="token: new-token", other=TWO))
     # What it was taken from and what it was put on are as they were.

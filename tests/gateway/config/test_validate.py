@@ -87,5 +87,5 @@ def test_a_secrets_file_that_is_no_text(tmp_path: Path) -> None:
 
 def test_fields_of_a_model_are_those_of_its_bases_too() -> None:
     built, _ = build({})
-    assert type(built) is MODEL
+    assert isinstance(built, MODEL)
     assert list(fields_of(MODEL)) == ["gateway", "store", "channels", "handlers", "routes"]

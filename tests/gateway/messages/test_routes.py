@@ -7,14 +7,15 @@ import re
 import pytest
 
 from gateway.channels.base import Message
-from gateway.messages import routes
 from gateway.messages.routes import find_handler, is_allowed
 from tests.gateway.configs import config, telegram
 
 HANDLERS = "handlers: {one: {type: echo}, two: {type: echo}, rest: {type: echo}}\n"
 
 
-def message(text: str = "hello", channel: str = "telegram", account: str = "main", sender: str = "5", name: str = "ann") -> Message:
+def message(
+    text: str = "hello", channel: str = "telegram", account: str = "main", sender: str = "5", name: str = "ann"
+) -> Message:
     return Message("1", channel, account, "7", sender, name, text, 0)
 
 
@@ -59,7 +60,12 @@ def test_a_pattern_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     found = config(f"{HANDLERS}routes: [{{match: compiled-only-once, handler: one}}]\n")
     compiled: list[str] = []
     compile_ = re.compile
-    monkeypatch.setattr(routes.re, "compile", lambda text: (compiled.append(text), compile_(text))[1])
+
+    def spy(text: str) -> re.Pattern[str]:
+        compiled.append(text)
+        return compile_(text)
+
+    monkeypatch.setattr("gateway.messages.routes.re.compile", spy)
     for _ in range(5):
         find_handler(found, message())
     assert compiled == ["compiled-only-once"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -37,7 +36,7 @@ class _Inline(ThreadPoolExecutor):
         future: Future[Any] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - as an executor does
             future.set_exception(error)
         return future
 
@@ -224,7 +223,7 @@ class House(App):
     def save(self, text: str) -> None:
         fresh = self.path.with_name("editor.tmp")
         fresh.write_text(text)
-        os.replace(fresh, self.path)
+        fresh.replace(self.path)
 
     def ticket(self, name: str, delay: float = 2.0, *, force: bool = False) -> asyncio.Future[Step | Refusal]:
         """A person asks for a restart."""

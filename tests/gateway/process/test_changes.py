@@ -43,6 +43,11 @@ def applications(house: House) -> list[str]:
     return [name for name in house.triggers() if name in ("started", "plan_applied", "restarted")]
 
 
+def durability(house: House) -> str:
+    """A setting that only a restart changes, as it runs."""
+    return house._ledger.applied.store.durability
+
+
 def outcomes(house: House) -> list[str]:
     """What became of every call that wanted to change the file."""
     return [request.outcome for request in house._requests._requests.values() if request.kind == "change"]
@@ -64,7 +69,10 @@ def test_case_1_a_write_and_its_own_file_event_are_one(tmp_path: Path) -> None:
             assert (await writing)["outcome"] == "applied"
             await asyncio.sleep(120)
             assert applications(house) == ["started", "plan_applied"]
-            assert [receiver.settings.token.reveal() for receiver in house.network.of(MAIN)] == ["one-token", "two-token"]
+            assert [receiver.settings.token.reveal() for receiver in house.network.of(MAIN)] == [
+                "one-token",
+                "two-token",
+            ]
             assert outcomes(house) == ["done"]
             absorbed = house._journal.page(0, 1000, LIFECYCLE)
             assert {entry.outcome for entry in absorbed if entry.cause == "watcher"} == {"coalesced"}
@@ -219,11 +227,11 @@ def test_case_21_a_hot_edit_meanwhile_is_applied_and_the_restart_stands(tmp_path
             receipt = await house.write(PORT.replace("one-token", "two-token"))
             assert receipt["outcome"] == "restart_pending"
             assert house.network.live(MAIN)[0].settings.token.reveal() == "two-token"
-            assert house._ledger.applied.store.durability == "full"
+            assert durability(house) == "full"
             await house.until(S.RUNNING)
             assert house.outcome(ticket) == "done"
             assert house.triggers().count("restarted") == 1
-            assert house._ledger.applied.store.durability == "normal"
+            assert durability(house) == "normal"
 
     run(main())
 

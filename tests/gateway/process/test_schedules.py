@@ -97,13 +97,17 @@ class Wish:
     def text(self) -> str:
         accounts = "".join(f"      {name}: {settings}\n" for name, settings in self.accounts.items())
         return (
-            f"# wish {self._number}\n"
-            f"gateway:\n  name: {self.name}\n  admin: {{port: 0, token: the-admin-token}}\n"
-            f"  restart: {{delay_ms: 2000, cooldown_ms: {self.cooldown}, drain_timeout_ms: 30000}}\n"
-            f"store: {{durability: {self.durability}}}\n"
-            f"handlers: {{echo: {{type: echo}}}}\nroutes: [{{handler: echo}}]\n"
-            f"channels:\n  telegram:\n    accounts:\n{accounts}"
-        ).replace("True", "true").replace("False", "false")
+            (
+                f"# wish {self._number}\n"
+                f"gateway:\n  name: {self.name}\n  admin: {{port: 0, token: the-admin-token}}\n"
+                f"  restart: {{delay_ms: 2000, cooldown_ms: {self.cooldown}, drain_timeout_ms: 30000}}\n"
+                f"store: {{durability: {self.durability}}}\n"
+                f"handlers: {{echo: {{type: echo}}}}\nroutes: [{{handler: echo}}]\n"
+                f"channels:\n  telegram:\n    accounts:\n{accounts}"
+            )
+            .replace("True", "true")
+            .replace("False", "false")
+        )
 
 
 class Schedule:
@@ -310,7 +314,7 @@ class Schedule:
 
     def _check_account(self, name: str) -> None:
         house = self.house
-        settings = house._ledger.applied.accounts().get(name)
+        settings: Any = house._ledger.applied.accounts().get(name)
         machine, live = house.channel(name), house.network.live(name)
         state = house.account(name)
         assert len(live) == (state == "running"), f"{name} is {state} with {len(live)} receivers"
@@ -318,7 +322,9 @@ class Schedule:
             return  # a person took back the restart that was to mend what a failed reload had left
         assert settings is not None, f"{name} is in no config, and is {state}"
         if settings.enabled and not machine.data.held:
-            assert state == "running" or (state == "failed" and "revoked" in machine.data.last_error), f"{name} is {state}"
+            assert state == "running" or (state == "failed" and "revoked" in machine.data.last_error), (
+                f"{name} is {state}"
+            )
         if machine.data.held or not settings.enabled:
             assert state in ("stopped", "failed"), f"{name} is {state}"
         if live:
@@ -353,6 +359,8 @@ def test_whatever_happens_the_promises_hold(first: int, tmp_path: Path, monkeypa
 
 def test_a_seed_is_a_schedule(tmp_path: Path) -> None:
     with capture_logs():
-        one, two, other = (run_virtual(schedule(seed, tmp_path / name)) for seed, name in ((5, "a"), (5, "b"), (6, "c")))
+        one, two, other = (
+            run_virtual(schedule(seed, tmp_path / name)) for seed, name in ((5, "a"), (5, "b"), (6, "c"))
+        )
     assert one == two
     assert one != other

@@ -95,7 +95,7 @@ def path(tmp_path: Path) -> Path:
 def replace(path: Path, text: str, folder: Path | None = None) -> None:
     fresh = (folder or path.parent) / "editor.tmp"
     fresh.write_text(text)
-    os.replace(fresh, path)
+    fresh.replace(path)
 
 
 async def test_a_write_in_place(path: Path) -> None:
@@ -150,7 +150,7 @@ async def test_case_61_a_swap_of_data_as_kubernetes_does_it(tmp_path: Path) -> N
         (folder / version).mkdir()
         (folder / version / "gateway.yaml").write_text(text)
         (folder / "..data_tmp").symlink_to(version)
-        os.replace(folder / "..data_tmp", folder / "..data")
+        (folder / "..data_tmp").replace(folder / "..data")
 
     swap("..v1", "old")
     path = folder / "gateway.yaml"

@@ -1,0 +1,247 @@
+"""The HTTP side of the control plane."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from yarl import URL
+
+from gateway.admin.auth import FAILURES
+from gateway.admin.errors import BadRequestError, NotFoundError, RefusedError, answer_for
+from gateway.admin.http import MAX_BODY, OPEN_PATHS, SAFE_HEADERS
+from gateway.errors import ConfigError, ConfigWriteError, GatewayError, Issue, StaleHashError, UnavailableError
+from statemachine import Refusal
+from statemachine.channel import By, Stop
+from tests.gateway.admin.house import MAIN, SECRET, TEXT, TOKEN, AdminHouse, run
+
+JSON = {"Content-Type": "application/json"}
+YAML = {"Content-Type": "application/yaml"}
+
+
+def test_a_token_is_needed_for_everything_but_the_page_and_the_probes(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            for path in sorted(OPEN_PATHS - {"/ws", "/favicon.ico"}):
+                status, _, _ = await house.http("GET", path, token=None)
+                assert status == 200, path
+            assert house.server is not None
+            for resource in house.server._app.router.resources():
+                path = resource.canonical
+                if path in OPEN_PATHS or path.startswith("/page/"):
+                    continue
+                status, body, headers = await house.http("GET", path, token=None)
+                assert (status, body["error"]["code"]) == (401, "unauthorized"), path
+                assert headers["WWW-Authenticate"] == "Bearer"
+            assert (await house.http("GET", "/api/v1/no/such/call", token=None))[0] == 401
+
+    run(main())
+
+
+def test_every_answer_has_the_headers_that_keep_a_browser_safe(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            for method, path, token in (
+                ("GET", "/", None), ("GET", "/healthz", None), ("GET", "/api/v1/status", TOKEN),
+                ("GET", "/api/v1/status", "wrong"), ("GET", "/nothing", TOKEN), ("POST", "/healthz", None),
+            ):  # fmt: skip
+                _, _, headers = await house.http(method, path, token=token)
+                assert {name: headers.get(name) for name in SAFE_HEADERS} == SAFE_HEADERS, path
+                assert "Access-Control-Allow-Origin" not in headers
+
+    run(main())
+
+
+def test_place_comes_before_token(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            for headers in ({"Origin": "null"}, {"Host": "evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+                for path in ("/", "/healthz", "/api/v1/status"):
+                    status, body, _ = await house.http("GET", path, headers=headers)
+                    assert (status, body["error"]["code"]) == (403, "forbidden")
+
+    run(main())
+
+
+def test_wrong_tokens_are_counted(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            for number in range(FAILURES):
+                # Bytes that are no UTF-8 are a wrong token, too.
+                status, _, _ = await house.http("GET", "/api/v1/status", token="wrong\udcff" if number % 2 else "wrong")
+                assert status == 401
+            status, body, headers = await house.http("GET", "/api/v1/status")
+            assert (status, body["error"]["code"], headers["Retry-After"]) == (429, "too_many_attempts", "60")
+
+    lines = run(main())
+    assert [line for line in lines if line["event"] == "http_failed"] == []
+
+
+def test_probes(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            assert (await house.http("GET", "/healthz", token=None))[:2] == (200, {"ok": True})
+            status, body, _ = await house.http("GET", "/readyz", token=None)
+            assert (status, body["ready"], body["state"]) == (200, True, "running")
+            assert (await house.http("GET", "/readyz?channels=all", token=None))[0] == 200
+            await house.post(Stop(By.PERSON), MAIN)
+            await house.until_account(MAIN, "stopped")
+            status, body, _ = await house.http("GET", "/readyz?channels=all", token=None)
+            assert (status, body["stages"]) == (503, {"live": True, "control": True, "channels": False})
+            assert (await house.http("GET", "/readyz", token=None))[0] == 200
+
+    run(main())
+
+
+def test_read_change_and_read_again(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            status, body, headers = await house.http("GET", "/api/v1/config")
+            etag = headers["ETag"]
+            assert (status, etag, body["revision"], body["applied"]) == (200, f'"{house.hash}"', house.hash, house.hash)
+            patch = json.dumps({"store": {"keep_days": 7}})
+            status, receipt, headers = await house.http(
+                "PATCH", "/api/v1/config", data=patch, headers=JSON | {"If-Match": etag}
+            )
+            assert (status, receipt["outcome"], receipt["changed_paths"]) == (200, "applied", ["store.keep_days"])
+            assert headers["ETag"] == f'"{house.hash}"' != etag
+            assert (await house.http("GET", f"/api/v1/requests/{receipt['request']}"))[1]["outcome"] == "done"
+            status, body, headers = await house.http(
+                "PATCH", "/api/v1/config", data=patch, headers=JSON | {"If-Match": etag}
+            )
+            assert (status, body["error"]["code"]) == (412, "stale_hash")
+            assert body["error"]["details"] == {"currentHash": house.hash}
+            status, body, _ = await house.http(
+                "PUT", "/api/v1/config?restart_delay_ms=30000&note=why",
+                data=TEXT + "store: {durability: normal}\n", headers=YAML | {"If-Match": headers["ETag"]},
+            )  # fmt: skip
+            assert (status, body["outcome"]) == (200, "restart_pending")
+            assert body["restart"]["due_in_ms"] == pytest.approx(30_000, abs=100)
+            cancelled = await house.http("DELETE", f"/api/v1/restart/{body['restart']['id']}")
+            assert cancelled[0] == 200
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "status", "code"),
+    [
+        ("PUT", "/api/v1/config", "gateway: {nme: x}", YAML, 422, "invalid_config"),
+        ("PUT", "/api/v1/config", TEXT, {}, 412, "stale_hash"),
+        ("PUT", "/api/v1/config", TEXT, {"Content-Type": "text/plain"}, 400, "bad_request"),
+        ("PUT", "/api/v1/config", TEXT, {"Content-Type": "application/yaml; charset=no-such"}, 400, "bad_request"),
+        ("PUT", "/api/v1/config", b"\xff\xfe", YAML, 400, "bad_request"),
+        ("PUT", "/api/v1/config?more=1", TEXT, YAML, 400, "bad_request"),
+        ("PUT", "/api/v1/config?restart_delay_ms=soon", TEXT, YAML, 400, "bad_request"),
+        ("PUT", "/api/v1/config", "x" * (MAX_BODY + 1), YAML, 413, "request_entity_too_large"),
+        ("PATCH", "/api/v1/config", "[]", JSON, 422, "invalid_config"),
+        ("PATCH", "/api/v1/config", "{", JSON, 422, "invalid_config"),
+        ("POST", "/api/v1/restart", "{", JSON, 400, "bad_request"),
+        ("POST", "/api/v1/restart", "[" * 100_000, JSON, 400, "bad_request"),
+        ("POST", "/api/v1/restart", '{"delay_ms": -1}', JSON, 400, "bad_request"),
+        ("POST", "/api/v1/restart", '{"delay": 1}', JSON, 400, "bad_request"),
+        ("DELETE", "/api/v1/restart/never", None, {}, 404, "not_found"),
+        ("GET", "/api/v1/requests/never", None, {}, 404, "not_found"),
+        ("GET", "/api/v1/journal?limit=many", None, {}, 400, "bad_request"),
+        ("GET", "/api/v1/journal?limit=0", None, {}, 400, "bad_request"),
+        ("GET", "/api/v1/machines/nothing.svg", None, {}, 404, "not_found"),
+        ("GET", "/api/v1/machines/..%2Flifecycle.mmd", None, {}, 404, "not_found"),
+        ("POST", "/api/v1/channels/telegram/main/start", None, {}, 409, "refused"),
+        ("POST", "/api/v1/channels/telegram/nobody/start", None, {}, 404, "not_found"),
+        ("POST", "/api/v1/channels/telegram/main/explode", None, {}, 404, "not_found"),
+        ("GET", "/page/..%2Fapi.py", None, {}, 404, "not_found"),
+        ("GET", "/page/__init__.py", None, {}, 404, "not_found"),
+        ("POST", "/api/v1/status", None, {}, 405, "method_not_allowed"),
+    ],
+)
+def test_what_is_wrong_with_a_call_is_said(
+    tmp_path: Path, method: str, path: str, body: Any, headers: dict[str, str], status: int, code: str
+) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            base = {"If-Match": f'"{house.hash}"'} if method in ("PUT", "PATCH") and code != "stale_hash" else {}
+            content = {} if "Content-Type" in headers else ({"Content-Type": "application/yaml"} if body else {})
+            assert house.session is not None
+            async with house.session.request(
+                method, URL(house.url + path, encoded=True),
+                data=io.BytesIO(body.encode()) if isinstance(body, str) else body,
+                headers={"Authorization": f"Bearer {TOKEN}"} | base | content | headers,
+            ) as response:  # fmt: skip
+                answer = json.loads(await response.text())
+                assert (response.status, answer["error"]["code"]) == (status, code), answer
+            assert house.on_disk() == TEXT.encode()
+            assert SECRET not in json.dumps(answer)
+
+    lines = run(main())
+    assert [line for line in lines if line["event"] == "http_failed"] == []
+
+
+def test_an_account_is_stopped_and_started(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            for verb, state in (("stop", "stopped"), ("start", "running"), ("restart", "running")):
+                status, body, _ = await house.http("POST", f"/api/v1/channels/telegram/main/{verb}")
+                assert (status, body["state"]) == (200, state)
+            accounts = (await house.http("GET", "/api/v1/channels"))[1]["accounts"]
+            assert {account["account"]: account["state"] for account in accounts} == {
+                "main": "running",
+                "default": "running",
+            }
+
+    run(main())
+
+
+def test_the_journal_and_the_machines(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            entries = (await house.http("GET", "/api/v1/journal?after=1&limit=2"))[1]["entries"]
+            assert [entry["seq"] for entry in entries] == [2, 3]
+            machines = (await house.http("GET", "/api/v1/machines"))[1]["machines"]
+            assert {machine["name"] for machine in machines} == {"lifecycle", "channel"}
+            status, text, headers = await house.http("GET", "/api/v1/machines/channel.mmd")
+            assert (status, headers["Content-Type"]) == (200, "text/plain; charset=utf-8")
+            assert "RUNNING" in text
+
+    run(main())
+
+
+def test_a_call_that_breaks_is_an_answer_and_a_line_in_the_log(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            assert house.server is not None
+            house.server._api.views.status = _broken  # type: ignore[method-assign]
+            status, body, _ = await house.http("GET", "/api/v1/status")
+            assert (status, body["error"]["message"]) == (500, "an internal error; see the log")
+
+    lines = run(main())
+    assert [line["path"] for line in lines if line["event"] == "http_failed"] == ["/api/v1/status"]
+
+
+def _broken() -> Any:
+    raise RuntimeError(f"a defect that holds {SECRET}")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "frame_code", "details", "retry_after"),
+    [
+        (ConfigError([Issue("a", "b", 1, 2), Issue("c", "d")]), 422, "invalid_config", "INVALID_REQUEST",
+         {"issues": [{"path": "a", "message": "b", "line": 1, "column": 2}, {"path": "c", "message": "d"}]}, None),
+        (StaleHashError("abc", None), 412, "stale_hash", "INVALID_REQUEST", {"currentHash": "abc"}, None),
+        (RefusedError(Refusal("m", "s", Stop(By.PERSON), ("start",), ("g",))), 409, "refused", "INVALID_REQUEST",
+         {"machine": "m", "state": "s", "trigger": "stop", "allowed": ("start",), "guards": ("g",)}, None),
+        (NotFoundError("x"), 404, "not_found", "INVALID_REQUEST", None, None),
+        (BadRequestError("x", {"y": 1}), 400, "bad_request", "INVALID_REQUEST", {"y": 1}, None),
+        (UnavailableError("x", 7.0), 503, "unavailable", "UNAVAILABLE", None, 7.0),
+        (ConfigWriteError("x"), 503, "not_written", "UNAVAILABLE", None, 1.0),
+        (GatewayError("x"), 500, "internal", "UNAVAILABLE", None, None),
+    ],
+)  # fmt: skip
+def test_what_each_error_is_called(
+    error: GatewayError, status: int, code: str, frame_code: str, details: Any, retry_after: float | None
+) -> None:
+    answer = answer_for(error)
+    assert (answer.status, answer.code, answer.frame_code) == (status, code, frame_code)
+    assert (answer.details, answer.retry_after, answer.message) == (details, retry_after, str(error))

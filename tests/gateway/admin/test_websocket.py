@@ -1,0 +1,496 @@
+"""The WebSocket side of the control plane: frames in, frames out, and who is let in."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gateway.admin import methods as methods_module
+from gateway.admin import websocket as websocket_module
+from gateway.admin.auth import FAILURES, PERIOD
+from gateway.admin.methods import EVENTS, METHODS
+from gateway.admin.websocket import AT_ONCE, CONNECT_TIMEOUT, MAX_BEFORE, TICK, parse_frame
+from statemachine.lifecycle import LifecycleState
+from tests.gateway.admin.house import CHAT, MAIN, SECRET, TEXT, TOKEN, AdminHouse, Socket, run
+
+S = LifecycleState
+
+
+# Signing in
+
+
+@pytest.mark.parametrize("path", ["/ws", "/"])
+def test_challenge_connect_hello(tmp_path: Path, path: str) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            socket = await house.sign_in(path=path)
+            hello = socket.hello
+            assert (hello["type"], hello["protocol"]) == ("hello-ok", 4)
+            assert hello["features"] == {"methods": ["connect", *METHODS], "events": list(EVENTS)}
+            assert hello["snapshot"]["appliedConfigHash"] == house._ledger.applied_id
+            assert hello["auth"] == {
+                "role": "operator",
+                "scopes": ["operator.admin", "operator.read", "operator.write"],
+            }
+            assert await socket.ask("health")
+
+    run(main())
+
+
+def test_the_password_is_the_token_under_another_name(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            socket = await house.open()
+            assert (await socket.connect(None, auth={"password": TOKEN}))["ok"]
+
+    run(main())
+
+
+async def refused(socket: Socket, answer: dict[str, Any]) -> dict[str, Any]:
+    """The error of a connect that was refused; the connection is closed after it."""
+    assert not answer["ok"]
+    assert await socket.closed() == aiohttp.WSCloseCode.POLICY_VIOLATION
+    error: dict[str, Any] = answer["error"]
+    return error
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"auth": {"token": "wrong"}}, "AUTH_TOKEN_MISMATCH"),
+        ({"auth": {"token": "\ud800"}}, "AUTH_TOKEN_MISMATCH"),
+        ({"auth": {"token": TOKEN[:-1]}}, "AUTH_TOKEN_MISMATCH"),
+        ({"auth": {}}, "AUTH_TOKEN_MISSING"),
+        ({"auth": {"token": ""}}, "AUTH_TOKEN_MISSING"),
+        ({"minProtocol": 5, "maxProtocol": 6}, "PROTOCOL_MISMATCH"),
+        ({"minProtocol": 1, "maxProtocol": 3}, "PROTOCOL_MISMATCH"),
+        ({"role": "node"}, None),
+        ({"client": {"id": "test"}}, None),
+        ({"minProtocol": "four"}, None),
+    ],
+)
+def test_who_is_not_let_in(tmp_path: Path, changes: dict[str, Any], code: str | None) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            socket = await house.open()
+            error = await refused(socket, await socket.connect(**changes))
+            assert error["code"] == "INVALID_REQUEST"
+            assert (error.get("details") or {}).get("code") == code
+
+    run(main())
+
+
+def test_wrong_tokens_are_counted_by_address(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            for _ in range(FAILURES):
+                socket = await house.open()
+                await refused(socket, await socket.connect("wrong"))
+            socket = await house.open()
+            error = await refused(socket, await socket.connect(TOKEN))
+            assert error["details"] == {"code": "AUTH_RATE_LIMITED"}
+            assert error["retryAfterMs"] == pytest.approx(PERIOD * 1000, abs=100)
+            await asyncio.sleep(PERIOD)
+            await house.sign_in()
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"type": "req", "id": "1", "method": "health"},
+        {"type": "event", "event": "connect"},
+        {"type": "req", "method": "connect"},
+        {"type": "req", "id": 1, "method": "connect"},
+        [],
+        "connect",
+    ],
+)
+def test_the_first_frame_must_be_connect(tmp_path: Path, frame: Any) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            socket = await house.open()
+            await socket.socket.send_json(frame)
+            error = await refused(socket, await socket.receive())
+            assert error["code"] == "INVALID_REQUEST"
+
+    run(main())
+
+
+def test_silence_is_not_waited_for(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            socket = await house.open()
+            before = house.now()
+            assert await socket.closed() == aiohttp.WSCloseCode.POLICY_VIOLATION
+            assert house.now() - before == pytest.approx(CONNECT_TIMEOUT, abs=0.1)
+
+    run(main())
+
+
+def test_before_sign_in_a_frame_may_not_be_large(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            socket = await house.open()
+            await socket.socket.send_str("x" * (MAX_BEFORE + 1))
+            assert await socket.closed() == aiohttp.WSCloseCode.MESSAGE_TOO_BIG
+            socket = await house.open()
+            await socket.socket.send_bytes(b"connect")
+            assert await socket.closed() == aiohttp.WSCloseCode.POLICY_VIOLATION
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Host": "evil.example"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+    ],
+)
+def test_case_68_a_page_elsewhere_is_refused_before_the_upgrade(
+    tmp_path: Path, headers: dict[str, str], status: int
+) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            for path in ("/ws", "/"):
+                with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+                    await house.open(path, headers=headers)
+                assert caught.value.status == status
+
+    run(main())
+
+
+# Requests
+
+
+def test_each_request_is_answered_once_and_by_its_id(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            socket = await house.sign_in()
+            names = [str(number) for number in range(3 * AT_ONCE)]
+            for name in names:
+                await socket.send(type="req", id=name, method=("health", "status", "nothing")[int(name) % 3])
+            answers = [await socket.receive() for _ in names]
+            assert sorted((answer["id"] for answer in answers), key=int) == names
+            assert {answer["ok"] for answer in answers if int(answer["id"]) % 3 == 2} == {False}
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "the frame is not JSON"),
+        ("[]", "type must be req"),
+        ('{"type": "res", "id": "1"}', "type must be req"),
+        ('{"type": "req", "method": "health"}', "the frame has no id"),
+        ('{"type": "req", "id": "", "method": "health"}', "the frame has no id"),
+        ('{"type": "req", "id": "1"}', "the frame has no method"),
+        ('{"type": "req", "id": "1", "method": 7}', "the frame has no method"),
+        ("[" * 100_000, "the frame is not JSON"),
+    ],
+)
+def test_a_frame_that_is_none_is_told_and_the_connection_lives(tmp_path: Path, text: str, message: str) -> None:
+    assert message in str(parse_frame(text))
+
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            socket = await house.sign_in()
+            await socket.socket.send_str(text)
+            answer = await socket.answer("unknown")
+            assert answer["error"]["code"] == "INVALID_REQUEST"
+            assert message in answer["error"]["message"]
+            assert await socket.ask("health")
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "part"),
+    [
+        ("nothing", {}, "unknown method 'nothing'"),
+        ("health", {"more": 1}, "more"),
+        ("health", [], "invalid parameters"),
+        ("requests.get", {}, "id"),
+        ("requests.get", {"id": "never"}, "there is no request never"),
+        ("journal.list", {"limit": 0}, "limit"),
+        ("journal.list", {"limit": "5"}, "limit"),
+        ("channels.start", {"channel": "irc"}, "there is no account irc/"),
+        ("lifecycle.cancelRestart", {"id": "never"}, "there is no request never"),
+        ("chat.send", {"sessionKey": "telegram:main:1", "message": "x", "idempotencyKey": "k"}, "no session"),
+        ("config.patch", {"raw": "[]", "baseHash": "x"}, "it must be a mapping"),
+        ("config.set", {"raw": ""}, "raw"),
+        ("config.set", {"raw": "\ud800", "baseHash": "x"}, ""),
+    ],
+)
+def test_what_is_wrong_with_a_request_is_said(tmp_path: Path, method: str, params: Any, part: str) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            socket = await house.sign_in()
+            frame = await socket.request(method, params)
+            assert (frame["ok"], frame["error"]["code"]) == (False, "INVALID_REQUEST"), frame
+            assert part in frame["error"]["message"]
+            assert await socket.ask("health")
+
+    lines = run(main())
+    assert [line for line in lines if line["event"] == "call_failed"] == []
+
+
+def test_a_scope_that_was_not_asked_for_allows_nothing(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            socket = await house.sign_in(scopes=["operator.read"])
+            assert await socket.ask("status")
+            for name, method in METHODS.items():
+                if method.scope != methods_module.READ:
+                    frame = await socket.request(name)
+                    assert frame["error"]["details"] == {"missingScope": method.scope}
+
+    run(main())
+
+
+def test_a_defect_is_an_answer_too_and_not_shown(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            socket = await house.sign_in()
+            assert house.server is not None
+            house.server._api.views.status = _broken  # type: ignore[method-assign]
+            frame = await socket.request("status")
+            assert frame["error"] == {"code": "UNAVAILABLE", "message": "an internal error; see the log"}
+            assert await socket.ask("health")
+
+    lines = run(main())
+    assert [line["method"] for line in lines if line["event"] == "call_failed"] == ["status"]
+
+
+def _broken() -> Any:
+    raise RuntimeError(f"a defect that holds {SECRET}")
+
+
+def test_binary_frames_are_not_spoken_here(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            socket = await house.sign_in()
+            await socket.socket.send_bytes(b"{}")
+            assert await socket.closed() == aiohttp.WSCloseCode.UNSUPPORTED_DATA
+
+    run(main())
+
+
+# Config, accounts, restarts
+
+
+def test_case_60_no_secret_goes_out_and_what_comes_back_as_a_mark_is_kept(tmp_path: Path) -> None:
+    """Every frame is searched for them at the end of each of these tests; here there is most to be found."""
+
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            socket = await house.sign_in()
+            config = await socket.ask("config.get")
+            assert (config["valid"], config["exists"], config["issues"]) == (True, True, [])
+            assert config["hash"] == config["appliedConfigHash"] == house.hash
+            assert "__REDACTED__" in config["raw"]
+            assert config["config"]["channels"]["telegram"]["accounts"]["main"]["token"] == "__REDACTED__"
+            written = await socket.ask("config.apply", raw=config["raw"] + "# again\n", baseHash=config["hash"])
+            assert written["ok"]
+            assert house.on_disk().decode() == TEXT + "# again\n"
+            for method in (
+                "status",
+                "config.schema",
+                "journal.list",
+                "machines.list",
+                "channels.status",
+                "lifecycle.get",
+            ):
+                await socket.ask(method)
+            frame = await socket.request("config.set", {"raw": f"gateway: {{nme: {SECRET}}}", "baseHash": house.hash})
+            assert frame["error"]["details"]["issues"][0]["line"] == 1
+
+    run(main())
+
+
+def test_a_write_is_answered_when_it_is_applied(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            socket = await house.sign_in()
+            patch = json.dumps({"channels": {"telegram": {"accounts": {"main": {"poll_timeout_s": 7}}}}})
+            answer = await socket.ask("config.patch", raw=patch, baseHash=house.hash)
+            assert (answer["ok"], answer["noop"]) == (True, False)
+            assert answer["changedPaths"] == ["channels.telegram.accounts.main.poll_timeout_s"]
+            assert answer["receipt"]["outcome"] == "applied"
+            assert house.network.live(MAIN)[0].settings.poll_timeout_s == 7
+            assert (await socket.ask("requests.get", id=answer["receipt"]["request"]))["outcome"] == "done"
+            stale = await socket.request("config.patch", {"raw": patch, "baseHash": "0" * 64})
+            assert stale["error"]["details"] == {"currentHash": house.hash}
+            again = await socket.ask("config.patch", raw=patch, baseHash=house.hash)
+            assert again["noop"]
+
+    run(main())
+
+
+def test_an_account_is_stopped_and_started(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            socket = await house.sign_in()
+            stopped = await socket.ask("channels.stop", channel="telegram", accountId="main")
+            assert (stopped["state"], stopped["held"]) == ("stopped", True)
+            started = await socket.ask("channels.start", channel="telegram")
+            assert (started["state"], started["generation"]) == ("running", 2)
+            frame = await socket.request("channels.start", {"channel": "telegram"})
+            assert frame["error"]["details"]["state"] == "running"
+            assert "start" not in frame["error"]["details"]["allowed"]
+
+    run(main())
+
+
+def test_a_restart_is_asked_for_and_cancelled(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            socket = await house.sign_in()
+            asked = await socket.ask(
+                "gateway.restart.request", restartDelayMs=30_000, reason="why not", more="passed over"
+            )
+            assert (asked["outcome"], asked["state"]) == ("done", "restart_pending")
+            assert asked["due_in_ms"] == pytest.approx(30_000, abs=100)
+            assert (await socket.ask("requests.get", id=asked["id"]))["outcome"] == "pending"
+            await socket.ask("lifecycle.cancelRestart", id=asked["id"])
+            assert (await socket.ask("requests.get", id=asked["id"]))["outcome"] == "cancelled"
+            assert house.state is S.RUNNING
+
+    run(main())
+
+
+# Events
+
+
+def test_everyone_is_told_what_happens_in_its_order(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            sockets = [await house.sign_in() for _ in range(3)]
+            patch = json.dumps({"channels": {"telegram": {"accounts": {"main": {"poll_timeout_s": 7}}}}})
+            await sockets[0].ask("config.patch", raw=patch, baseHash=house.hash)
+            for socket in sockets:
+                await socket.ask("health")
+                events = socket.events
+                assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+                states = [event["payload"]["state"] for event in events if event["event"] == "lifecycle"]
+                assert states == ["hot_reloading", "running"]
+                account = [event["payload"]["state"] for event in events if event["event"] == "channel"]
+                assert account == ["stopping", "starting", "running"]
+                journal = [event["payload"]["seq"] for event in events if event["event"] == "journal"]
+                assert journal == list(range(journal[0], journal[0] + len(journal)))
+                assert any(event["event"] == "config" for event in events)
+
+    run(main())
+
+
+def test_a_chat(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            socket, other = await house.sign_in(), await house.sign_in()
+            key = "webchat:default:me"
+            for text in ("hello", "half a character: \ud800"):
+                sent = await socket.ask("chat.send", sessionKey=key, message=text, idempotencyKey=f"key of {text[:5]}")
+                for client in (socket, other):
+                    event = await client.event("chat")
+                    assert event["payload"]["runId"] == sent["runId"]
+                    assert event["payload"]["message"]["text"] == text
+            await socket.ask("chat.send", sessionKey=key, message="hello", idempotencyKey="key of hello")
+            history = await other.ask("chat.history", sessionKey=key)
+            assert [message["role"] for message in history["messages"]] == ["user", "assistant"] * 2
+            await socket.ask("channels.stop", channel="webchat", accountId="default")
+            params = {"sessionKey": key, "message": "hello", "idempotencyKey": "another"}
+            frame = await socket.request("chat.send", params)
+            assert (frame["error"]["code"], frame["error"]["retryable"]) == ("UNAVAILABLE", True)
+            assert house.account(CHAT) == "stopped"
+
+    run(main())
+
+
+def test_the_clients_hear_that_it_lives(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            socket = await house.sign_in()
+            times = [(await socket.event("tick"))["payload"]["ts"] for _ in range(3)]
+            assert [after - before for before, after in pairwise(times)] == [TICK * 1000] * 2
+
+    run(main())
+
+
+def test_a_reader_that_is_too_slow_is_dropped_and_harms_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket_module, "QUEUE", 20)
+
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            slow = await house.sign_in()
+            assert house.server is not None
+            for number in range(50):
+                house.server._sockets.broadcast("tick", {"ts": number})
+            assert await slow.closed() != aiohttp.WSCloseCode.OK, "it was cut off, and not asked to close"
+            assert len(slow.events) < 50
+            quick = await house.sign_in()
+            assert await quick.ask("health")
+
+    lines = run(main())
+    assert "slow_reader_dropped" in [line["event"] for line in lines]
+
+
+def test_a_client_that_goes_takes_its_requests_along(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            socket = await house.sign_in()
+            live = house.network.live(MAIN)[0]
+            live.script.lingers = 4.0
+            await socket.send(
+                type="req", id="1", method="channels.stop", params={"channel": "telegram", "accountId": "main"}
+            )
+            await asyncio.sleep(1)
+            await socket.socket.close()
+            await house.until_account(MAIN, "stopped")
+            assert house.server is not None
+            assert house.server._sockets._connections == set()
+
+    run(main())
+
+
+# Shutdown and restart
+
+
+def test_case_65_a_stop_tells_the_clients_and_closes_them(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            socket = await house.sign_in()
+            ending = asyncio.ensure_future(house.end())
+            assert (await socket.event("shutdown"))["payload"] == {"reason": "stop"}
+            assert await socket.closed() == aiohttp.WSCloseCode.GOING_AWAY
+            await ending
+
+    run(main())
+
+
+def test_a_restart_closes_with_its_own_code_and_the_next_connection_is_served(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            socket = await house.sign_in()
+            asked = await socket.ask("gateway.restart.request", delayMs=0)
+            shutdown = await socket.event("shutdown")
+            assert shutdown["payload"]["restartExpectedMs"] > 0
+            assert await socket.closed() == aiohttp.WSCloseCode.SERVICE_RESTART
+            again = await house.sign_in()
+            await house.until(S.RUNNING)
+            assert (await again.ask("requests.get", id=asked["id"]))["outcome"] == "done"
+            assert house.state is S.RUNNING
+
+    run(main())
