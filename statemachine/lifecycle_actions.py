@@ -92,8 +92,11 @@ class LifecycleActions:
     def answer_known(draft: Draft[LifecycleData], event: ConfigChanged) -> None:
         """A second submitter of a revision gets its outcome: at once, or when the work on it ends."""
         data = draft.data
-        if event.revision in (data.carried, data.kept, data.reviewed):
+        if event.revision in (data.carried, data.kept):
             return
+        if event.revision == data.reviewed:
+            # A restart has applied it while it was being read again: this is the word that its review was for.
+            draft.set(reviewed=None)
         outcome = "noop" if event.revision == data.applied else _standing(data)
         draft.emit(SettleRevision(event.revision, outcome, "this revision is known"))
 
@@ -158,13 +161,13 @@ class LifecycleActions:
     def commit(draft: Draft[LifecycleData], event: PlanApplied) -> None:
         carried = draft.data.carried or event.applied
         draft.set(applied=event.applied, carried=None)
+        asking = [ticket for ticket in draft.data.tickets if ticket.revision is not None]
+        earlier = [ticket for ticket in asking if ticket.revision != carried]
         if event.complete:
-            _close(
-                draft,
-                [t for t in draft.data.tickets if t.revision is not None],
-                "superseded",
-                "applied without a restart",
-            )
+            _close(draft, asking, "superseded", "applied without a restart")
+        elif earlier:
+            # The restart that its revision still needs is asked for already: the ticket that stood by would double it.
+            _close(draft, [ticket for ticket in asking if ticket not in earlier], "superseded", earlier[0].id)
         outcome = "applied" if event.complete else _standing(draft.data)
         draft.emit(SettleRevision(carried, outcome, ""))
 

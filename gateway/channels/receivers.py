@@ -190,8 +190,9 @@ class Receivers:
         try:
             async with asyncio.timeout(DRAIN_TIMEOUT):
                 await self._drain(name)
-            async with asyncio.timeout(CONFIRM_TIMEOUT):
-                await live.receiver.confirm()
+            if not live.fenced.is_set():
+                async with asyncio.timeout(CONFIRM_TIMEOUT):
+                    await live.receiver.confirm()
         except (TimeoutError, ChannelError) as error:
             # Unconfirmed messages are sent again by the network: that is the safe side.
             log.warning("not_confirmed", machine=name, generation=live.generation, why=str(error) or "it took too long")

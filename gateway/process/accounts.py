@@ -114,7 +114,8 @@ class Accounts:
         run = self.run_of(name, config.accounts()[name], revision)
         if action is AccountAction.LIVE:
             return Adjust(run)
-        return Start(run, By.GATEWAY) if action is AccountAction.START else Restart(run, By.GATEWAY)
+        # Of a stopped account it is a start; where an older receiver has not ended yet, it is what follows its end.
+        return Restart(run, By.GATEWAY)
 
     def _describe(self, name: str, action: AccountAction) -> dict[str, Any]:
         machine = self._dispatcher.machine(name)

@@ -48,6 +48,7 @@ class FakeReceiver:
         self.sent: list[tuple[str, str]] = []
         self.confirmed = 0
         self.closed = False
+        self.cancels = 0
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._let_go = asyncio.Event()
 
@@ -69,6 +70,7 @@ class FakeReceiver:
         try:
             await self._receive()
         except asyncio.CancelledError:
+            self.cancels += 1
             await self._linger()
             raise
 
@@ -108,9 +110,13 @@ class FakeReceiver:
         loop, wait = asyncio.get_running_loop(), self.script.lingers
         deadline = loop.time() + wait
         while not self._let_go.is_set() and (wait == NEVER or loop.time() < deadline):
-            with contextlib.suppress(TimeoutError, asyncio.CancelledError):
+            try:
                 async with asyncio.timeout_at(None if wait == NEVER else deadline):
                     await self._let_go.wait()
+            except TimeoutError:
+                pass
+            except asyncio.CancelledError:
+                self.cancels += 1
         if wait == NEVER:
             await self._deliver_late()
 

@@ -25,11 +25,11 @@ class Log:
 
     def __init__(self, style: str = "json", level: str = "info") -> None:
         self.written = io.StringIO()
-        redactor = Redactor()
-        redactor.learn([TOKEN])
+        self.redactor = Redactor()
+        self.redactor.learn([TOKEN])
         stderr, sys.stderr = sys.stderr, self.written
         try:
-            self.filter: LevelFilter = configure(level, style, redactor)
+            self.filter: LevelFilter = configure(level, style, self.redactor)
         finally:
             sys.stderr = stderr
         self.logger: Any = structlog.get_logger()
@@ -111,6 +111,15 @@ def test_no_secret_is_in_any_line(style: str) -> None:
     assert MARK in log.text
     assert log.text.count("ConnectionError") >= 2, "the tracebacks are there, without the secret"
     assert "in crash" in log.text
+
+
+def test_a_secret_that_json_writes_in_another_way_is_found_before_it_does() -> None:
+    log = Log()
+    secret = 'quoted "secret" with \\ and ü'
+    log.redactor.learn([secret])
+    log.logger.info("said", text=f"<{secret}>", nested=[{"text": secret}])
+    (line,) = log.lines
+    assert (line["text"], line["nested"]) == (f"<{MARK}>", [{"text": MARK}])
 
 
 def test_a_traceback_is_whole() -> None:

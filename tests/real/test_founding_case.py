@@ -298,7 +298,7 @@ async def test_case_1_a_file_edit_a_patch_and_a_signal_within_one_second(tmp_pat
         async with Gateway(tmp_path, one_account(telegram)) as gateway:
             client = await gateway.client()
             await gateway.until(runs)
-            await gateway.edit(lambda text: text.replace("port: 0,", "port: 0, allowed_origins: ['http://edited:1'],"))
+            await gateway.edit(lambda text: text.replace("port: 0,", "port: 0, allowed_origins: [http://edited:1],"))
             await asyncio.sleep(0.2)
             answer = await client.patch(poll_timeout(22))
             await asyncio.sleep(0.3)

@@ -362,8 +362,11 @@ ROWS: tuple[tuple[Case, ...], ...] = (
         Case(
             "applied in part: the rest still needs its restart", (S.HOT_RELOADING,),
             d(carried="b", tickets=(FOR_G, FOR_B)), PlanApplied(3, "a+b", complete=False), S.RESTART_PENDING,
-            (SettleRevision("b", "restart_pending", ""), armed(RestartDue(8), due=100.0)),
-            {"applied": "a+b", "carried": None, "timer": 8, "waiting": Waiting.DELAY},
+            (
+                CloseTicket("for b", "superseded", "for g"), SettleRevision("b", "restart_pending", ""),
+                armed(RestartDue(8), due=FOR_G.due_at),
+            ),
+            {"applied": "a+b", "carried": None, "tickets": (FOR_G,), "timer": 8, "waiting": Waiting.DELAY},
         ),
     ),
     (
@@ -1196,7 +1199,7 @@ def test_a_live_change_beside_a_pending_restart_is_applied_in_part_and_the_resta
     story.fire(changed("h", Impact.GATEWAY, overlay=True, due_at=160.0), S.HOT_RELOADING)
     story.fire(PlanApplied(story.work, "a+h", complete=False), S.RESTART_PENDING)
     assert settled(story, "h") == ["restart_pending"]
-    assert outcomes(story) == {}
+    assert outcomes(story) == {"for h": "superseded"}, "the ticket is neither erased nor doubled"
     assert story.armed == armed(RestartDue(story.token), due=150.0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -244,6 +245,33 @@ def test_what_is_wrong_with_a_request_is_said(tmp_path: Path, method: str, param
 
     lines = run(main())
     assert [line for line in lines if line["event"] == "call_failed"] == []
+
+
+def test_requests_run_side_by_side_but_not_without_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket_module, "AT_ONCE", 4)
+    under_way: list[int] = [0, 0]
+
+    async def slow(_: Any, __: Any) -> Any:
+        under_way[0] += 1
+        under_way[1] = max(under_way)
+        await asyncio.sleep(1)
+        under_way[0] -= 1
+        return {}
+
+    monkeypatch.setitem(METHODS, "health", replace(METHODS["health"], call=slow))
+
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            socket = await house.sign_in()
+            before = house.now()
+            for number in range(12):
+                await socket.send(type="req", id=str(number), method="health")
+            for _ in range(12):
+                assert (await socket.receive())["ok"]
+            assert house.now() - before == pytest.approx(3, abs=0.1)
+            assert under_way == [0, 4]
+
+    run(main())
 
 
 def test_a_scope_that_was_not_asked_for_allows_nothing(tmp_path: Path) -> None:

@@ -413,6 +413,56 @@ def test_one_that_was_cut_off_says_no_goodbye() -> None:
     run(main())
 
 
+def test_one_that_is_cut_off_in_its_goodbye_neither_confirms_nor_puts_its_successor_out_of_use() -> None:
+    async def main() -> None:
+        bench = Bench()
+        bench.drain_takes = 2.0
+        with capture_logs():
+            first, old = await bench.opened()
+            bench.close(confirm=True)
+            await asyncio.sleep(1)
+            await bench.fence()
+            second, new = await bench.opened(2)
+            await ended(first)
+            await asyncio.sleep(10)
+            await bench.send(wait=1)
+        assert (old.confirmed, len(new.sent)) == (0, 1)
+        bench.close(2)
+        await ended(second)
+
+    run(main())
+
+
+def test_the_late_first_receive_of_one_that_is_cut_off_lets_nobody_send_through_it() -> None:
+    async def main() -> None:
+        bench = Bench()
+        bench.network.script(NAME, Script(ready_after=NEVER, lingers=NEVER))
+        task = bench.open()
+        await asyncio.sleep(1)
+        bench.close()
+        bench.network.receivers[-1].intake.received()
+        await bench.fence()
+        with pytest.raises(SendError):
+            await bench.send(wait=1)
+        await ended(task)
+
+    run(main())
+
+
+def test_told_to_end_twice_it_is_not_disturbed_in_ending() -> None:
+    async def main() -> None:
+        bench = Bench()
+        bench.network.script(NAME, Script(lingers=3))
+        task, receiver = await bench.opened()
+        for _ in range(3):
+            bench.close()
+            await asyncio.sleep(0.5)
+        await ended(task)
+        assert receiver.cancels == 1
+
+    run(main())
+
+
 def test_cutting_off_what_is_not_there_is_done_at_once() -> None:
     async def main() -> None:
         assert isinstance(await Bench().fence(7), ReceiverFenced)

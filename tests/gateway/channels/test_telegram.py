@@ -172,6 +172,19 @@ def test_after_a_conflict_it_waits_as_long_as_the_others_poll_can_last(network: 
     assert policy == ChannelPolicy(conflict_wait=40 + CONFLICT_MARGIN, stop_timeout=1.234)
 
 
+async def test_cut_off_in_a_long_poll_the_server_sees_nobody_at_once(network: TelegramNetwork, lines: Lines) -> None:
+    network.configure(poll_timeout_s=50)
+    line = await lines.running()
+    await line.until(network.receives)
+    line.intake.revoke()
+    await line.receiver.fence()
+    await asyncio.sleep(0)
+    assert not network.receives()
+    assert line.task is not None
+    await asyncio.wait({line.task}, timeout=1)
+    assert isinstance(line.task.exception(), ConnectionLostError)
+
+
 async def test_a_base_address_may_end_in_a_slash(network: TelegramNetwork, lines: Lines) -> None:
     network.configure(api_base=f"'{network.server.url}/'")
     await lines.running()

@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.errors import AccountRefusedError, ConflictError, ConnectionLostError, UnavailableError
+from gateway.process.changes import LIFECYCLE
 from statemachine import Refusal, Step
 from statemachine.channel import By, Restart, Start, Stop
 from statemachine.lifecycle import LifecycleState
@@ -271,6 +272,26 @@ def test_case_45_one_whose_close_breaks_is_dead_and_does_not_bar_the_next(tmp_pa
             await house.write(telegram(main=NEW))
             await house.until_account(MAIN, "running", within=60)
             assert len(house.network.live(MAIN)) == 1
+
+    run(main())
+
+
+def test_an_account_that_is_switched_on_while_its_old_receiver_cannot_be_ended_runs_in_the_end(tmp_path: Path) -> None:
+    """case_7: a start that cannot be carried out yet is not forgotten."""
+
+    async def main() -> None:
+        async with House(tmp_path, BOTH) as house:
+            await both_run(house)
+            stuck = house.network.live(MAIN)[0]
+            stuck.script.lingers, stuck.script.fence_fails = NEVER, 100
+            await house.write(telegram(main=f"{ONE}, enabled: false", other=TWO))
+            await house._dispatcher.until(LIFECYCLE, lambda machine: machine.data.restarts == 1)
+            assert (house.state, house.account(MAIN)) == (S.RUNNING, "stop_overdue")
+            stuck.script.fence_fails = 0
+            await house.write(BOTH)
+            await house.until_account(MAIN, "running")
+            assert len(house.network.live(MAIN)) == 1
+            await house.until(S.RUNNING)
 
     run(main())
 

@@ -156,6 +156,59 @@ def test_a_comment_is_a_revision_that_changes_nothing(tmp_path: Path) -> None:
     run(main())
 
 
+def test_a_slow_reading_is_not_posted_behind_a_write_that_came_later(tmp_path: Path) -> None:
+    """It would bring the old revision back: what runs would not be what is on disk."""
+
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            await house.until_account(MAIN, "running")
+            load = house._changes.load
+
+            async def slow_load() -> Any:
+                revision = await load()
+                await asyncio.sleep(1)
+                return revision
+
+            house._changes.load = slow_load  # type: ignore[method-assign]
+            house.save(THREE)
+            noticing = asyncio.ensure_future(house._changes.notice(Origin.FILE, "watcher"))
+            await asyncio.sleep(0.5)
+            assert (await house.write(TWO))["outcome"] == "applied"
+            await noticing
+            await asyncio.sleep(10)
+            assert house._ledger.applied_id == house.hash == file.revision_of(TWO.encode())
+
+    run(main())
+
+
+def test_a_revision_that_a_restart_applied_while_it_was_read_again_is_answered_for_ever_after(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            await house.until_account(MAIN, "running")
+            house.network.script(MAIN, Script(ready_after=10))
+            first = asyncio.ensure_future(house.write(TWO))
+            await asyncio.sleep(1)
+            load = house._changes.load
+
+            async def slow_load() -> Any:
+                revision = await load()
+                await asyncio.sleep(5)
+                return revision
+
+            second = asyncio.ensure_future(house.write(THREE))
+            await asyncio.sleep(1)
+            house._changes.load = slow_load  # type: ignore[method-assign]
+            house.ticket("restart", 0)
+            await asyncio.gather(first, second)
+            await asyncio.sleep(60)
+            house._changes.load = load  # type: ignore[method-assign]
+            assert house.lifecycle.data.reviewed is None
+            async with asyncio.timeout(10):
+                assert (await house.write(THREE))["outcome"] == "noop"
+
+    run(main())
+
+
 # Receipts
 
 
