@@ -92,11 +92,13 @@ class LifecycleActions:
     def answer_known(draft: Draft[LifecycleData], event: ConfigChanged) -> None:
         """A second submitter of a revision gets its outcome: at once, or when the work on it ends."""
         data = draft.data
+        if data.reviewed is not None:
+            # A restart has read the file meanwhile: what was to be read again is this revision, or is gone.
+            if data.reviewed != event.revision:
+                draft.emit(SettleRevision(data.reviewed, "superseded", event.revision))
+            draft.set(reviewed=None)
         if event.revision in (data.carried, data.kept):
             return
-        if event.revision == data.reviewed:
-            # A restart has applied it while it was being read again: this is the word that its review was for.
-            draft.set(reviewed=None)
         outcome = "noop" if event.revision == data.applied else _standing(data)
         draft.emit(SettleRevision(event.revision, outcome, "this revision is known"))
 

@@ -34,7 +34,7 @@ def _secret_schema(kind: type) -> dict[str, Any]:
         text = {"type": "string", "format": "password", "writeOnly": True}
         file = {"type": "object", "properties": {"file": {"type": "string"}}, "required": ["file"]}
         return {"anyOf": [text, file | {"additionalProperties": False}]}
-    raise NotImplementedError(kind)
+    raise TypeError(f"the config has a type without a schema: {kind!r}")
 
 
 def _hints(model: type[Model], path: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -743,7 +743,7 @@ async def test_case_21_a_hot_edit_while_a_restart_is_pending_is_applied_and_the_
             assert bot.stats.poll_log[-1].timeout_param in (0, 23)
             status = await gateway.status()
             assert status["state"] == "restart_pending"
-            assert pending["restart"]["id"] in [ticket["id"] for ticket in status["tickets"]]
+            assert [ticket["id"] for ticket in status["tickets"]] == [pending["restart"]["id"]]
             await gateway.until(lambda s: s["restarts"] == 2 and runs(s, 6))
             await asyncio.sleep(2)
             status = await at_rest(gateway, client)

@@ -320,7 +320,10 @@ class Schedule:
         assert len(live) == (state == "running"), f"{name} is {state} with {len(live)} receivers"
         if self.dropped:
             return  # a person took back the restart that was to mend what a failed reload had left
-        assert settings is not None, f"{name} is in no config, and is {state}"
+        if settings is None:
+            # It could not be ended while the reload or the restart waited for it, and is forgotten with the next one.
+            assert state == "stopped", f"{name} is in no config, and is {state}"
+            return
         if settings.enabled and not machine.data.held:
             assert state == "running" or (state == "failed" and "revoked" in machine.data.last_error), (
                 f"{name} is {state}"
