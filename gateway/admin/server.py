@@ -105,15 +105,21 @@ class AdminServer:
         expected = {} if restart_expected_ms is None else {"restartExpectedMs": restart_expected_ms}
         self._sockets.broadcast("shutdown", {"reason": reason, **expected})
 
+    async def stop_listening(self) -> None:
+        """Take no new connection; those that are open are served on."""
+        if self._site is not None:
+            await self._site.stop()
+            self._site = None
+
     async def close(self, deadline: float) -> None:
-        """Stop listening, tell the clients to go, and cut off those that have not gone in time."""
+        """Tell the clients to go, and cut off those that have not gone in time."""
         if self._ticking is not None:
             self._ticking.cancel()
-        if self._site is None or self._runner is None:
+        if self._runner is None:
             return
         try:
             async with asyncio.timeout(deadline):
-                await self._site.stop()
+                await self.stop_listening()
                 await self._sockets.close_all(WSCloseCode.GOING_AWAY, "stop", self._app)
                 await asyncio.sleep(STOP_GRACE)
                 await self._runner.cleanup()

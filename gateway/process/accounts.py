@@ -60,8 +60,8 @@ class Accounts:
 
     async def carry_out(self, plan: Plan, config: Config, revision: str, cause: str) -> dict[str, Any]:
         """Do what the plan says to each account, side by side. Raises ReloadFailedError after all of them were tried."""
-        touched = {name: action for name, action in plan.accounts.items() if action is not AccountAction.NOTHING}
-        touched |= dict.fromkeys(self._left_behind(config), AccountAction.STOP)
+        touched = self._left_behind(config)
+        touched |= {name: action for name, action in plan.accounts.items() if action is not AccountAction.NOTHING}
         for name in config.accounts():
             self._ensure(name)
         steps = [self._bring(name, action, config, revision, cause) for name, action in touched.items()]
@@ -129,10 +129,18 @@ class Accounts:
         if name not in self._dispatcher.machines():
             self._dispatcher.add(Channel(name, ChannelData(generation=self._generations.get(name, 0))))
 
-    def _left_behind(self, config: Config) -> list[str]:
-        """Accounts that a reload started and could not finish, and that no config names: no plan knows of them."""
-        live = [name for name in self._channels() if not is_stopped(self._dispatcher.machine(name))]
-        return [name for name in live if name not in config.accounts()]
+    def _left_behind(self, config: Config) -> dict[str, AccountAction]:
+        """What a reload that could not be finished left behind, and no plan knows of, since what ran before was put back."""
+        found = {}
+        for name in self._channels():
+            machine, account = self._dispatcher.machine(name), config.accounts().get(name)
+            if is_stopped(machine):
+                continue
+            if account is None or not account.enabled:
+                found[name] = AccountAction.STOP
+            elif machine.data.run.settings != account:
+                found[name] = AccountAction.RESTART
+        return found
 
     def _forget_absent(self, config: Config) -> None:
         """An account that the config does not name does not exist, once its receiver is proven dead."""

@@ -42,8 +42,11 @@ class ControlPlane(Protocol):
     def announce_shutdown(self, reason: str, restart_expected_ms: int | None) -> None:
         """Tell the clients what is about to happen."""
 
+    async def stop_listening(self) -> None:
+        """Take no new connection; those that are open are served on."""
+
     async def close(self, deadline: float) -> None:
-        """Stop listening, close the clients with 1012 or 1001, and cut those that do not answer in time."""
+        """Close the clients with 1012 or 1001, and cut those that do not answer in time."""
 
     @property
     def listener(self) -> socket.socket:
@@ -179,9 +182,10 @@ class Operations:
         return bind(admin.host, admin.port)
 
     async def stop(self, _: str, effect: events.StopGateway) -> Event:
-        """Receivers end, with what they owe; replies go out; clients are told. A second request ends the waiting."""
+        """No new clients; receivers end, with what they owe; replies go out; clients go. A second request ends the waiting."""
         if self._control is not None:
             self._control.announce_shutdown("stop", None)
+            await self._control.stop_listening()
         patient = asyncio.ensure_future(self._accounts.stop_all())
         hurried = asyncio.ensure_future(self._hurry.wait())
         try:

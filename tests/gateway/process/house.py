@@ -76,6 +76,9 @@ class FakeControl:
     def announce_shutdown(self, reason: str, restart_expected_ms: int | None) -> None:
         self.told.append(("shutdown", (reason, restart_expected_ms)))
 
+    async def stop_listening(self) -> None:
+        self.told.append(("stop listening", None))
+
     async def close(self, deadline: float) -> None:
         self.told.append(("close", deadline))
         self.listener.close()

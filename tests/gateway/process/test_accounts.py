@@ -227,18 +227,38 @@ def test_a_defect_of_an_adapter_is_a_failed_reload_and_the_restart_mends_it(tmp_
     run(main())
 
 
-def test_what_a_failed_reload_left_behind_is_ended_by_the_next_that_succeeds(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("before", "failed", "after", "other"),
+    [
+        (telegram(main=ONE), BOTH, telegram(main=NEW), None),
+        (
+            telegram(main=ONE, other=f"{TWO}, enabled: false"),
+            BOTH,
+            telegram(main=NEW, other=f"{TWO}, enabled: false"),
+            None,
+        ),
+        (BOTH, telegram(main=ONE, other=NEW), telegram(main=NEW, other=TWO), "two-token"),
+    ],
+    ids=["absent", "disabled", "other settings"],
+)
+def test_what_a_failed_reload_left_behind_is_mended_by_the_next_that_succeeds(
+    tmp_path: Path, before: str, failed: str, after: str, other: str | None
+) -> None:
+    """Its restart was taken back: an account runs as no applied config says."""
+
     async def main() -> None:
-        async with House(tmp_path, telegram(main=ONE)) as house:
+        async with House(tmp_path, before) as house:
             await house.until_account(MAIN, "running")
             house.network.script(OTHER, Script(error=RuntimeError("a defect")))
-            receipt = await house.write(BOTH)
+            receipt = await house.write(failed)
             assert receipt["outcome"] == "restart_pending"
             await house.cancel(receipt["restart"]["id"])
             await house.until_account(OTHER, "running")
-            receipt = await house.write(telegram(main=NEW))
+            receipt = await house.write(after)
             assert receipt["outcome"] == "applied"
-            assert (house.account(OTHER), house.network.live(OTHER)) == ("absent", [])
+            assert [live.settings.token.reveal() for live in house.network.live(OTHER)] == ([other] if other else [])
+            assert (house.account(OTHER) == "running") == (other is not None)
+            assert list(receipt["plan"]["accounts"]) == [MAIN]
 
     run(main())
 

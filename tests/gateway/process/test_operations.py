@@ -431,7 +431,8 @@ def test_a_stop_tells_the_clients_then_ends_the_receivers_then_the_server(tmp_pa
             await both_run(house)
             house.network.live(MAIN)[0].script.closes_in = 2.0
             await house.end()
-            assert house.control.told[1:] == [("shutdown", ("stop", None)), ("close", CLIENTS_DEADLINE)]
+            told = [("shutdown", ("stop", None)), ("stop listening", None), ("close", CLIENTS_DEADLINE)]
+            assert house.control.told[1:] == told
             assert house.exit_code == 0
             assert [receiver.confirmed for receiver in house.network.receivers] == [1, 1]
 
