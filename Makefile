@@ -30,6 +30,10 @@ test: $(VENV)/.test  ## install what the tests need and run every one of them
 	@sh tests/debian-packages.sh
 	$(BIN)/python -m pytest
 
+.PHONY: coverage
+coverage: $(VENV)/.test  ## run the tests and say which lines none of them reached, in child processes too
+	$(BIN)/python -m pytest --cov --cov-report=term-missing
+
 .PHONY: check
 check: $(VENV)/.test  ## all that a merge needs beside the tests: format, lint, types, diagrams in step
 	$(BIN)/ruff format --check .
