@@ -194,6 +194,19 @@ def test_an_account_is_stopped_and_started(tmp_path: Path) -> None:
     run(main())
 
 
+def test_what_a_person_says_of_a_secret_is_not_repeated(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            body = {"delay_ms": 60_000, "reason": f"because of {SECRET}"}
+            status, asked, _ = await house.http("POST", "/api/v1/restart", json=body)
+            assert status == 202
+            tickets = (await house.http("GET", "/api/v1/status"))[1]["tickets"]
+            assert [ticket["reason"] for ticket in tickets] == ["because of __REDACTED__"]
+            await house.http("DELETE", f"/api/v1/restart/{asked['id']}")
+
+    run(main())
+
+
 def test_the_journal_and_the_machines(tmp_path: Path) -> None:
     async def main() -> None:
         async with AdminHouse(tmp_path) as house:

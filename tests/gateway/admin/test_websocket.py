@@ -16,6 +16,7 @@ from gateway.admin import methods as methods_module
 from gateway.admin import websocket as websocket_module
 from gateway.admin.auth import FAILURES, PERIOD
 from gateway.admin.methods import EVENTS, METHODS
+from gateway.admin.schemas import NoParams
 from gateway.admin.websocket import AT_ONCE, CONNECT_TIMEOUT, MAX_BEFORE, TICK, parse_frame
 from statemachine.lifecycle import LifecycleState
 from tests.gateway.admin.house import CHAT, MAIN, SECRET, TEXT, TOKEN, AdminHouse, Socket, run
@@ -332,15 +333,11 @@ def test_case_60_no_secret_goes_out_and_what_comes_back_as_a_mark_is_kept(tmp_pa
             written = await socket.ask("config.apply", raw=config["raw"] + "# again\n", baseHash=config["hash"])
             assert written["ok"]
             assert house.on_disk().decode() == TEXT + "# again\n"
-            for method in (
-                "status",
-                "config.schema",
-                "journal.list",
-                "machines.list",
-                "channels.status",
-                "lifecycle.get",
-            ):
+            asked = await socket.ask("gateway.restart.request", restartDelayMs=60_000, reason=f"because of {SECRET}")
+            for method in sorted(name for name in METHODS if METHODS[name].params is NoParams):
                 await socket.ask(method)
+            assert (await socket.ask("lifecycle.get"))["tickets"][0]["reason"] == "because of __REDACTED__"
+            await socket.ask("lifecycle.cancelRestart", id=asked["id"])
             frame = await socket.request("config.set", {"raw": f"gateway: {{nme: {SECRET}}}", "baseHash": house.hash})
             assert frame["error"]["details"]["issues"][0]["line"] == 1
 
