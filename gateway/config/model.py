@@ -20,7 +20,7 @@ from statemachine.lifecycle_events import Impact
 LIVE, CHANNEL, GATEWAY = Impact.LIVE, Impact.CHANNEL, Impact.GATEWAY
 
 
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)")]
 """A name that stands in addresses and in the names of machines."""
 
 

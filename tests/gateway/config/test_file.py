@@ -59,6 +59,9 @@ FAULTS: dict[str, tuple[str, str, str, int, int]] = {
         telegram(main="token: x, allow_from: me"), "channels.telegram.accounts.main.allow_from", "got str", 10, 24,
     ),
     "a bad name": (telegram(**{"ma/in": "token: x"}), "channels.telegram.accounts.ma/in", "regex", 10, 7),
+    "a name that ends its line": (
+        'channels:\n  webchat:\n    accounts:\n      "main\\n": {}\n', "channels.webchat.accounts.main\n", "regex", 4, 7,
+    ),
     "a number for a name": (
         "channels:\n  webchat:\n    accounts:\n      1: {}\n", "channels.webchat.accounts.1", "Expected str", 4, 7,
     ),
