@@ -141,12 +141,17 @@ class Schedule:
         await self.write("config.apply", changed)
 
     async def write(self, method: str, make: Callable[[str], str]) -> None:
-        """Read, write with the hash that was read; a stale hash is an outcome, as every other answer is."""
+        """Read, write with the hash that was read; a stale hash is an outcome, as every other answer is.
+
+        A restart closes connections, and a client then connects anew: but a write that was sent must have been answered.
+        """
+        sent = False
         try:
             async with asyncio.timeout(30):
                 client = await Client.connect(self.gateway.url)
                 try:
                     config = await client.request("config.get")
+                    sent = True
                     answer = await client.request(method, {"raw": make(config["raw"]), "baseHash": config["hash"]})
                     self.verdict.outcomes[answer["receipt"]["outcome"]] += 1
                 except RpcError as error:
@@ -154,8 +159,8 @@ class Schedule:
                 finally:
                     await client.close()
         except (ConnectionError, aiohttp.ClientError):
-            # A restart of the gateway closes its connections with 1012: a client asks again, and so it is answered.
-            self.verdict.outcomes["closed by a restart"] += 1
+            self.verdict.expect(not sent, f"{method} was sent, and its connection closed without an answer")
+            self.verdict.outcomes["closed before it was sent"] += 1
 
     async def restart_by_signal(self) -> None:
         self.gateway.signal(signal.SIGUSR1)
