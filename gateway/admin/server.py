@@ -71,9 +71,12 @@ class AdminServer:
         await self._serve(listener)
 
         async def drain() -> None:
-            await self._sockets.close_all(WSCloseCode.SERVICE_RESTART, "restart", app)
+            # The old listener first: what it accepted later would be closed by nobody. Then who is there, and after the
+            # pause who was still signing in.
             await site.stop()
-            await asyncio.sleep(STOP_GRACE)
+            pause = asyncio.sleep(STOP_GRACE)
+            await asyncio.gather(pause, self._sockets.close_all(WSCloseCode.SERVICE_RESTART, "restart", app))
+            await self._sockets.close_all(WSCloseCode.SERVICE_RESTART, "restart", app)
             await runner.cleanup()
             old.close()
 

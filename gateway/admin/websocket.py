@@ -35,6 +35,9 @@ QUEUE = 2_000
 TICK = 15.0
 ANSWERS_DEADLINE = 0.5
 """Seconds that requests which are under way get to be answered when their connection closes."""
+FAREWELL = 0.05
+"""Seconds between the last answer and the close: a client reacts to an answer with its next request, and that one is told
+that nothing was done, where the close alone would leave it to guess."""
 AT_ONCE = 32
 """Requests of one connection that may be under way at once."""
 
@@ -86,6 +89,7 @@ class Connection:
         self._closing = True
         if self._calls:
             await asyncio.wait(set(self._calls), timeout=ANSWERS_DEADLINE)
+        await asyncio.sleep(FAREWELL)
         await self.flush()
         await self._socket.close(code=code, message=reason.encode()[:120])
 
