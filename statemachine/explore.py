@@ -1,0 +1,207 @@
+"""Walks every state that a model can reach, and holds its promises against each.
+
+Safety: each move says which promises it breaks; the search is breadth-first, so the first story that breaks one is a shortest one.
+Liveness: moves are of two kinds. What is *owed* (completions, timers, deliveries: the inside) happens in the end if nothing
+else does; the rest (edits, calls, faults, a crash: the outside) may happen or not. Under that fairness a run which the outside
+leaves alone ends in a bottom strongly connected component of the owed moves, and visits all of it: what is outstanding
+in every state of such a component never comes.
+
+Sources: C. Baier, J.-P. Katoen, "Principles of Model Checking", 2008, sections 3.3 and 3.5;
+R. Tarjan, "Depth-first search and linear graph algorithms", 1972.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+W = TypeVar("W", bound=Hashable)
+
+REPORT_EVERY = 50_000
+"""States between two words of progress."""
+
+
+@dataclass(frozen=True)
+class Move(Generic[W]):
+    """One thing that can happen next. `broken` names the promises that it breaks."""
+
+    label: str
+    after: W
+    owed: bool = True
+    """It happens in the end, if nothing else does. False: the outside may do it, or not."""
+    broken: tuple[str, ...] = ()
+
+
+class Model(Protocol[W]):
+    """What can be explored. A world is hashable, and equal worlds have equal futures."""
+
+    def start(self) -> W:
+        """Where everything begins."""
+
+    def moves(self, world: W) -> Iterable[Move[W]]:
+        """All that can happen next, in a fixed order."""
+
+    def outstanding(self, world: W) -> Iterable[str]:
+        """What somebody still waits for in this world; in the end there must be nothing."""
+
+    def tell(self, world: W) -> str:
+        """The world in one line, for a story."""
+
+
+@dataclass(frozen=True)
+class Violation(Generic[W]):
+    """A broken promise and a shortest way to it: the moves from the start, with the world after each."""
+
+    promise: str
+    story: tuple[Move[W], ...]
+
+
+@dataclass(frozen=True)
+class Report(Generic[W]):
+    """What an exploration found: one violation for each promise that can be broken, the shortest."""
+
+    states: int
+    edges: int
+    seconds: float
+    violations: tuple[Violation[W], ...]
+    complete: bool = True
+    """False: it ended early, because a promise was broken or the limit was reached."""
+
+    @property
+    def promises_broken(self) -> frozenset[str]:
+        return frozenset(violation.promise for violation in self.violations)
+
+
+def explore(
+    model: Model[W],
+    *,
+    limit: int | None = None,
+    until_broken: bool = False,
+    progress: Callable[[int, int, float], None] | None = None,
+) -> Report[W]:
+    """Visit every reachable world. `limit` bounds their number; `until_broken` ends at the first broken promise.
+
+    `progress` is told states, edges and seconds now and then.
+    """
+    began = time.perf_counter()
+    walk = _Walk(model)
+    for visited in walk.visit():
+        if progress is not None and visited % REPORT_EVERY == 0:
+            progress(len(walk.worlds), walk.edges, time.perf_counter() - began)
+        if (until_broken and walk.broken) or (limit is not None and visited >= limit):
+            break
+    complete = walk.visited == len(walk.worlds)
+    if complete and not (until_broken and walk.broken):
+        walk.hold_liveness()
+    violations = tuple(Violation(promise, walk.story(*found)) for promise, found in walk.broken.items())
+    return Report(len(walk.worlds), walk.edges, time.perf_counter() - began, violations, complete)
+
+
+class _Walk(Generic[W]):
+    """The graph as far as it is known. Worlds have numbers, in the order in which they were met."""
+
+    def __init__(self, model: Model[W]) -> None:
+        self.model = model
+        first = model.start()
+        self.worlds: list[W] = [first]
+        self.numbers: dict[W, int] = {first: 0}
+        self.parents = array("l", [-1])
+        self.edges = 0
+        self.visited = 0
+        self.broken: dict[str, tuple[int, Move[W] | None]] = {}
+        self.owed = array("l")
+        self.heads = array("l", [0])
+        """The owed moves from world n lead to `owed[heads[n]:heads[n + 1]]`."""
+
+    def visit(self) -> Iterator[int]:
+        """Expand one world after the other, in breadth-first order; says how many have been."""
+        moves, numbers, worlds, parents, owed = self.model.moves, self.numbers, self.worlds, self.parents, self.owed
+        while self.visited < len(worlds):
+            here = self.visited
+            for move in moves(worlds[here]):
+                self.edges += 1
+                for promise in move.broken:
+                    self.broken.setdefault(promise, (here, move))
+                there = numbers.setdefault(move.after, len(worlds))
+                if there == len(worlds):
+                    worlds.append(move.after)
+                    parents.append(here)
+                if move.owed:
+                    owed.append(there)
+            self.heads.append(len(owed))
+            self.visited += 1
+            yield self.visited
+
+    def story(self, number: int, last: Move[W] | None) -> tuple[Move[W], ...]:
+        """The way to a world, and the move that broke the promise."""
+        way = [number]
+        while self.parents[way[-1]] >= 0:
+            way.append(self.parents[way[-1]])
+        way.reverse()
+        steps = [self._between(before, after) for before, after in zip(way, way[1:], strict=False)]
+        return (*steps, last) if last is not None else tuple(steps)
+
+    def _between(self, before: int, after: int) -> Move[W]:
+        return next(move for move in self.model.moves(self.worlds[before]) if move.after == self.worlds[after])
+
+    def hold_liveness(self) -> None:
+        """Name what is outstanding all through a bottom component; the shortest way to it is kept."""
+        for component in self._bottom_components():
+            waits = set(self.model.outstanding(self.worlds[component[0]]))
+            for number in component[1:]:
+                waits &= set(self.model.outstanding(self.worlds[number]))
+            for wait in sorted(waits):
+                promise = f"never comes: {wait}"
+                first = min(component)
+                if promise not in self.broken or first < self.broken[promise][0]:
+                    self.broken[promise] = (first, None)
+
+    def _bottom_components(self) -> Iterator[list[int]]:
+        """Tarjan's algorithm without recursion, over the owed moves; only components that no owed move leaves."""
+        heads, owed, count = self.heads, self.owed, len(self.worlds)
+        index, low, next_edge = array("l", bytes(8 * count)), array("l", bytes(8 * count)), array("l", heads)
+        leaves, on_stack = bytearray(count), bytearray(count)
+        stack: list[int] = []
+        number = 0
+        for root in range(count):
+            if index[root]:
+                continue
+            path = [root]
+            while path:
+                here = path[-1]
+                if not index[here]:
+                    number += 1
+                    index[here] = low[here] = number
+                    stack.append(here)
+                    on_stack[here] = 1
+                if next_edge[here] < heads[here + 1]:
+                    there = owed[next_edge[here]]
+                    next_edge[here] += 1
+                    if not index[there]:
+                        path.append(there)
+                    elif on_stack[there]:
+                        low[here] = min(low[here], index[there])
+                    else:
+                        leaves[here] = 1
+                    continue
+                path.pop()
+                if low[here] == index[here]:
+                    component = _pop_down_to(stack, here)
+                    if not any(leaves[member] for member in component):
+                        yield component
+                    for member in component:
+                        on_stack[member] = 0
+                    if path:
+                        leaves[path[-1]] = 1
+                else:
+                    low[path[-1]] = min(low[path[-1]], low[here])
+
+
+def _pop_down_to(stack: list[int], last: int) -> list[int]:
+    component = []
+    while not component or component[-1] != last:
+        component.append(stack.pop())
+    return component
