@@ -12,7 +12,6 @@ R. Tarjan, "Depth-first search and linear graph algorithms", 1972.
 
 from __future__ import annotations
 
-import time
 from array import array
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
@@ -65,7 +64,6 @@ class Report(Generic[W]):
 
     states: int
     edges: int
-    seconds: float
     violations: tuple[Violation[W], ...]
     complete: bool = True
     """False: it ended early, because a promise was broken or the limit was reached."""
@@ -80,24 +78,23 @@ def explore(
     *,
     limit: int | None = None,
     until_broken: bool = False,
-    progress: Callable[[int, int, float], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Report[W]:
     """Visit every reachable world. `limit` bounds their number; `until_broken` ends at the first broken promise.
 
-    `progress` is told states, edges and seconds now and then.
+    `progress` is told states and edges now and then; they go into no decision.
     """
-    began = time.perf_counter()
     walk = _Walk(model)
     for visited in walk.visit():
         if progress is not None and visited % REPORT_EVERY == 0:
-            progress(len(walk.worlds), walk.edges, time.perf_counter() - began)
+            progress(len(walk.worlds), walk.edges)
         if (until_broken and walk.broken) or (limit is not None and visited >= limit):
             break
     complete = walk.visited == len(walk.worlds)
     if complete and not (until_broken and walk.broken):
         walk.hold_liveness()
     violations = tuple(Violation(promise, walk.story(*found)) for promise, found in walk.broken.items())
-    return Report(len(walk.worlds), walk.edges, time.perf_counter() - began, violations, complete)
+    return Report(len(walk.worlds), walk.edges, violations, complete)
 
 
 class _Walk(Generic[W]):
