@@ -12,11 +12,12 @@ from yarl import URL
 
 from gateway.admin.auth import FAILURES
 from gateway.admin.errors import BadRequestError, NotFoundError, RefusedError, answer_for
-from gateway.admin.http import MAX_BODY, OPEN_PATHS, SAFE_HEADERS
+from gateway.admin.http import JOURNAL_PIECE, MAX_BODY, OPEN_PATHS, SAFE_HEADERS
+from gateway.cli.replay import run as run_file
 from gateway.errors import ConfigError, ConfigWriteError, GatewayError, Issue, StaleHashError, UnavailableError
 from statemachine import Refusal
 from statemachine.channel import By, Stop
-from tests.gateway.admin.house import MAIN, SECRET, TEXT, TOKEN, AdminHouse, run
+from tests.gateway.admin.house import CHAT, MAIN, SECRET, TEXT, TOKEN, AdminHouse, run
 
 JSON = {"Content-Type": "application/json"}
 YAML = {"Content-Type": "application/yaml"}
@@ -147,6 +148,7 @@ def test_read_change_and_read_again(tmp_path: Path) -> None:
         ("GET", "/api/v1/requests/never", None, {}, 404, "not_found"),
         ("GET", "/api/v1/journal?limit=many", None, {}, 400, "bad_request"),
         ("GET", "/api/v1/journal?limit=0", None, {}, 400, "bad_request"),
+        ("GET", "/api/v1/journal?format=xml", None, {}, 400, "bad_request"),
         ("GET", "/api/v1/machines/nothing.svg", None, {}, 404, "not_found"),
         ("GET", "/api/v1/machines/..%2Flifecycle.mmd", None, {}, 404, "not_found"),
         ("POST", "/api/v1/channels/telegram/main/start", None, {}, 409, "refused"),
@@ -217,6 +219,30 @@ def test_the_journal_and_the_machines(tmp_path: Path) -> None:
             status, text, headers = await house.http("GET", "/api/v1/machines/channel.mmd")
             assert (status, headers["Content-Type"]) == (200, "text/plain; charset=utf-8")
             assert "RUNNING" in text
+
+    run(main())
+
+
+def test_the_journal_as_a_file(tmp_path: Path) -> None:
+    """What is downloaded is replayed, and holds no secret; it is made in pieces, and each is a whole line."""
+
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            for number in range(60):
+                await house.http("POST", "/api/v1/restart", json={"reason": f"{number} {SECRET}", "delay_ms": 60_000})
+            status, text, headers = await house.http("GET", "/api/v1/journal?format=jsonl")
+            assert (status, headers["Content-Type"]) == (200, "application/jsonl; charset=utf-8")
+            assert headers["Content-Security-Policy"]
+            head, *lines = [json.loads(line) for line in text.splitlines()]
+            assert (head["entries"], head["cut"], len(lines) > JOURNAL_PIECE) == (len(lines), False, True)
+            path = tmp_path / "journal.jsonl"
+            path.write_text(text)
+            assert run_file(path)["states"] == {"gateway": "restart_pending", MAIN: "running", CHAT: "running"}
+            _, text, _ = await house.http("GET", f"/api/v1/journal?format=jsonl&machine={MAIN}&limit=2&after=1")
+            assert [line.get("machine") for line in map(json.loads, text.splitlines())] == [MAIN, MAIN, MAIN]
+            entries = (await house.http("GET", "/api/v1/journal?after=0&limit=3"))[1]["entries"]
+            assert [entry["event"]["by"] for entry in entries if entry["trigger"] == "start"] == ["gateway", "gateway"]
+            assert [entry["row"] for entry in entries] == [0, 0, 0]
 
     run(main())
 
