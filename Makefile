@@ -52,6 +52,10 @@ schedules: $(VENV)/.test  ## random schedules against the real process, with a r
 
 ##@ Make
 
+.PHONY: journals
+journals: $(VENV)/.test  ## record the journals in tests/replay/journals anew, each by a real process
+	$(BIN)/python -m tests.replay.record
+
 .PHONY: diagrams
 diagrams: $(VENV)/.test  ## render the pictures of the machines into diagrams/
 	$(BIN)/python -m statemachine render
