@@ -29,5 +29,5 @@ class RecordingApp(App):
 
 
 if __name__ == "__main__":
-    run.App = RecordingApp  # type: ignore[misc]
+    run.App = RecordingApp  # type: ignore[attr-defined]
     raise SystemExit(main())
