@@ -34,6 +34,10 @@ test: $(VENV)/.test  ## install what the tests need and run every one of them
 coverage: $(VENV)/.test  ## run the tests and say which lines none of them reached, in child processes too
 	$(BIN)/python -m pytest --cov --cov-report=term-missing
 
+.PHONY: machine-coverage
+machine-coverage: $(VENV)/.test  ## run the tests and show which rows of the tables they fired: a table, and pictures in machine-coverage/
+	$(BIN)/python -m pytest -p tests.machine_coverage --machine-coverage machine-coverage
+
 .PHONY: check
 check: $(VENV)/.test  ## all that a merge needs beside the tests: format, lint, types, diagrams in step
 	$(BIN)/ruff format --check .

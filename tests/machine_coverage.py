@@ -26,7 +26,11 @@ from statemachine.diagram import Look, RowLook, svg
 from statemachine.errors import DrawingError
 
 SERVICE, TABLES, NEVER = "#9bd58f", "#ffd56b", "#ff9a8f"
-LEGEND = ((SERVICE, "fired by the running service"), (TABLES, "by tests of the table only"), (NEVER, "never fired"))
+LEGEND = (
+    (SERVICE, "fired by the running service; behind each event: how often by it + by tests of the tables"),
+    (TABLES, "fired by tests of the tables only"),
+    (NEVER, "never fired"),
+)
 
 
 @dataclass
