@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -21,6 +21,7 @@ from statemachine.lifecycle_data import LifecycleData
 from statemachine.record import ABSENT, DEFECT, EXISTS, event_type, restored
 
 AnyMachine = Machine[Any, Any]
+REFUSED = "refused"
 KINDS: Mapping[str, type[AnyMachine]] = {machine.kind: machine for machine in MACHINES}
 KNOWS: Mapping[str, type[Any]] = {Lifecycle.kind: LifecycleData, Channel.kind: ChannelData}
 """What a machine of each kind knows beside its state."""
@@ -75,6 +76,21 @@ class Difference:
         return f"entry {self.seq}, {self.machine} {self.trigger}: recorded: {self.recorded}; replayed: {self.replayed}"
 
 
+class Verdict(NamedTuple):
+    """What became of an event: everything that is compared."""
+
+    before: str
+    after: str
+    outcome: str
+    row: int | None
+    guards: tuple[str, ...]
+
+    def __str__(self) -> str:
+        if self.row is None:
+            return f"refused in {self.before}" + (f" by {', '.join(self.guards)}" if self.guards else "")
+        return f"{self.before} to {self.after}, {self.outcome}, by row {self.row}"
+
+
 class Replay:
     """Takes entries one by one. `rows` says of which kinds of machine the row's number is compared: of one whose table is the recorded one.
 
@@ -103,14 +119,10 @@ class Replay:
         machine = self.machines.get(entry.machine)
         if machine is None:
             raise RecordError(f"entry {entry.seq}: {entry.machine} has no start before its first event")
-        said = _verdict(entry.before, entry.after, entry.outcome, entry.row, entry.guards)
-        answer = _fire(machine, entry)
-        if machine.kind in self._rows:
-            same = (entry.before, entry.after, entry.outcome, entry.guards, entry.row) == answer
-        else:
-            same = (entry.before, entry.after, entry.outcome, entry.guards) == answer[:4]
-        before, after, outcome, guards, row = answer
-        return None if same else _difference(entry, said, _verdict(before, after, outcome, row, guards))
+        found = _fire(machine, entry)
+        if machine.kind not in self._rows and None not in (found.row, entry.row):
+            found = found._replace(row=entry.row)
+        return None if found == _verdict(entry) else _difference(entry, _verdict(entry), found)
 
     def _begin(self, entry: Recorded, start: Start) -> str | None:
         """Build the machine; what is wrong with its beginning, if anything is."""
@@ -148,15 +160,12 @@ class Replay:
             if older.state is not older.final:
                 why = f"it is {older.state.value}, and is not removed from there"
                 return _difference(entry, "it does not exist", why)
-        expected = (ABSENT, "refused", None, (EXISTS,))
-        if (entry.after, entry.outcome, entry.row, entry.guards) != expected:
-            said = _verdict(entry.before, entry.after, entry.outcome, entry.row, entry.guards)
-            return _difference(entry, said, _verdict(ABSENT, ABSENT, "refused", None, (EXISTS,)))
-        return None
+        expected = Verdict(ABSENT, ABSENT, REFUSED, None, (EXISTS,))
+        return None if _verdict(entry) == expected else _difference(entry, _verdict(entry), expected)
 
 
-def _fire(machine: AnyMachine, entry: Recorded) -> tuple[str, str, str, tuple[str, ...], int | None]:
-    """What becomes of the event now: state before and after, outcome, the guards that said no, row."""
+def _fire(machine: AnyMachine, entry: Recorded) -> Verdict:
+    """What becomes of the event now. One that is in no row is as good as any other such event: it is refused."""
     kind = event_type(machine.table, entry.trigger)
     try:
         event = restored(kind, entry.event) if kind is not None else Event()
@@ -166,24 +175,22 @@ def _fire(machine: AnyMachine, entry: Recorded) -> tuple[str, str, str, tuple[st
     try:
         result = machine.fire(event)
     except BrokenActionError:
-        return before, before, "refused", (DEFECT,), None
+        return Verdict(before, before, REFUSED, None, (DEFECT,))
     if isinstance(result, Step):
-        return before, result.after, result.outcome.value, (), result.row
-    return before, before, "refused", result.guards, None
+        return Verdict(before, result.after, result.outcome.value, result.row, ())
+    return Verdict(before, before, REFUSED, None, result.guards)
 
 
 def _generation(machine: AnyMachine) -> int:
     return int(getattr(machine.data, "generation", 0))
 
 
-def _verdict(before: str, after: str, outcome: str, row: int | None, guards: tuple[str, ...]) -> str:
-    if row is None:
-        return f"refused in {before}" + (f" by {', '.join(guards)}" if guards else "")
-    return f"{before} to {after}, {outcome}, by row {row}"
+def _verdict(entry: Recorded) -> Verdict:
+    return Verdict(entry.before, entry.after, entry.outcome, entry.row, entry.guards)
 
 
-def _difference(entry: Recorded, said: str, found: str) -> Difference:
-    return Difference(entry.seq, entry.machine, entry.trigger, said, found)
+def _difference(entry: Recorded, said: Verdict | str, found: Verdict | str) -> Difference:
+    return Difference(entry.seq, entry.machine, entry.trigger, str(said), str(found))
 
 
 def _said(error: Exception) -> str:

@@ -69,7 +69,7 @@ def run(path: Path) -> dict[str, Any]:
 def _header(lines: list[str]) -> Header:
     try:
         header = msgspec.json.decode(lines[0] if lines else "", type=Header)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise UnreadableError(f"line 1: no header of an exported journal ({error}); {EXPORT}") from error
     if header.format != FORMAT:
         raise UnreadableError(f"line 1: format {header.format}, and this gateway reads {FORMAT}")
@@ -82,7 +82,7 @@ def _entries(header: Header, lines: list[str]) -> Iterator[tuple[int, Recorded]]
     for number, line in enumerate(lines[1:], 2):
         try:
             entry = recorded(json.loads(line))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UnreadableError(f"line {number}: no JSON, cut off perhaps ({error}); {EXPORT}") from error
         except RecordError as error:
             raise UnreadableError(f"line {number}: {error}") from error
