@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -225,14 +225,20 @@ class Http:
         response.content_type = "application/jsonl"
         response.charset = "utf-8"
         await response.prepare(request)
-        lines = self._api.journal_file(query)
-        while piece := list(islice(lines, JOURNAL_PIECE)):
-            text = "".join(json.dumps(self._services.redactor.tree(line)) + "\n" for line in piece)
-            await response.write(text.encode())
-            # A reader that keeps up makes no write wait.
-            await asyncio.sleep(0)
-        await response.write_eof()
+        if request.method == "GET":
+            await self._send_lines(response, self._api.journal_file(query))
         return response
+
+    async def _send_lines(self, response: web.StreamResponse, lines: Iterator[dict[str, Any]]) -> None:
+        try:
+            while piece := list(islice(lines, JOURNAL_PIECE)):
+                text = "".join(json.dumps(self._services.redactor.tree(line)) + "\n" for line in piece)
+                await response.write(text.encode())
+                # A reader that keeps up makes no write wait.
+                await asyncio.sleep(0)
+            await response.write_eof()
+        except ConnectionError:
+            log.info("journal_reader_gone")
 
     # Machines
 

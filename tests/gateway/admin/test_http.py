@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
 from yarl import URL
 
 from gateway.admin.auth import FAILURES
@@ -238,6 +241,8 @@ def test_the_journal_as_a_file(tmp_path: Path) -> None:
             path = tmp_path / "journal.jsonl"
             path.write_text(text)
             assert run_file(path)["states"] == {"gateway": "restart_pending", MAIN: "running", CHAT: "running"}
+            for _ in range(2):  # on one connection: what a HEAD does not announce must not be sent
+                assert (await house.http("HEAD", "/api/v1/journal?format=jsonl"))[:2] == (200, "")
             _, text, _ = await house.http("GET", f"/api/v1/journal?format=jsonl&machine={MAIN}&limit=2&after=1")
             assert [line.get("machine") for line in map(json.loads, text.splitlines())] == [MAIN, MAIN, MAIN]
             entries = (await house.http("GET", "/api/v1/journal?after=0&limit=3"))[1]["entries"]
@@ -245,6 +250,24 @@ def test_the_journal_as_a_file(tmp_path: Path) -> None:
             assert [entry["row"] for entry in entries] == [0, 0, 0]
 
     run(main())
+
+
+def test_a_reader_of_the_journal_may_go_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+
+            async def gone(*_: Any) -> None:
+                raise ConnectionResetError("the reader has gone")
+
+            with monkeypatch.context() as patch:
+                patch.setattr(web.StreamResponse, "write", gone)
+                with contextlib.suppress(aiohttp.ClientError):
+                    await house.http("GET", "/api/v1/journal?format=jsonl")
+            assert (await house.http("GET", "/api/v1/status"))[0] == 200
+
+    assert [line["event"] for line in run(main()) if line["event"] in ("journal_reader_gone", "http_failed")] == [
+        "journal_reader_gone"
+    ]
 
 
 def test_a_call_that_breaks_is_an_answer_and_a_line_in_the_log(tmp_path: Path) -> None:
