@@ -44,7 +44,7 @@ SAFE_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
-JOURNAL_PIECE = 50
+JOURNAL_PIECE = 20
 """Lines of an exported journal that are made at once: some milliseconds of work."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
