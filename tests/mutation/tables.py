@@ -45,11 +45,10 @@ def mutants() -> Iterator[Mutant]:
 
 
 def _words(row: Row[Any]) -> str:
-    kept = row.dest is None
-    sources = (
-        ", ".join(source.value for source in row.sources) if len(row.sources) < 4 else f"{len(row.sources)} states"
-    )
-    return f"{row.on.trigger} in {sources}" + ("" if kept else f" to {row.dest.value}")
+    few = len(row.sources) < 4
+    sources = ", ".join(source.value for source in row.sources) if few else f"{len(row.sources)} states"
+    way = "" if row.dest is None else f" to {row.dest.value}"
+    return f"{row.on.trigger} in {sources}{way}"
 
 
 def _changes(machine: AnyMachine, row: Row[Any]) -> Iterator[tuple[str, tuple[Row[Any], ...]]]:
