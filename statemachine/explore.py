@@ -15,7 +15,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 W = TypeVar("W", bound=Hashable)
 
@@ -23,8 +23,7 @@ REPORT_EVERY = 50_000
 """States between two words of progress."""
 
 
-@dataclass(frozen=True)
-class Move(Generic[W]):
+class Move(NamedTuple, Generic[W]):
     """One thing that can happen next. `broken` names the promises that it breaks."""
 
     label: str
@@ -44,7 +43,7 @@ class Model(Protocol[W]):
         """All that can happen next, in a fixed order."""
 
     def outstanding(self, world: W) -> Iterable[str]:
-        """What somebody still waits for in this world; in the end there must be nothing."""
+        """The promises that are not kept yet in this world; in the end there must be none."""
 
     def tell(self, world: W) -> str:
         """The world in one line, for a story."""
@@ -150,9 +149,8 @@ class _Walk(Generic[W]):
             waits = set(self.model.outstanding(self.worlds[component[0]]))
             for number in component[1:]:
                 waits &= set(self.model.outstanding(self.worlds[number]))
-            for wait in sorted(waits):
-                promise = f"never comes: {wait}"
-                first = min(component)
+            first = min(component)
+            for promise in waits:
                 if promise not in self.broken or first < self.broken[promise][0]:
                     self.broken[promise] = (first, None)
 

@@ -266,3 +266,8 @@ def is_serving(machine: Machine[Any, Any]) -> bool:
 
 def is_restarting(machine: Machine[Any, Any]) -> bool:
     return machine.state is S.RESTARTING
+
+
+def is_ending(machine: Machine[Any, Any]) -> bool:
+    """It takes no more requests: a stop is under way, or done, or it has failed."""
+    return machine.state not in ALIVE

@@ -18,12 +18,13 @@ from statemachine.lifecycle_events import Impact
 class Proposal:
     """What becoming of a revision means now. `target` is what runs afterwards, and `identity` names it.
 
-    `complete` is False for an overlay: a part that can be applied now of a revision that needs a restart.
+    `impact` is what the whole of it needs. `complete` is False for an overlay: a part that can be applied now of a revision that needs a restart.
     """
 
     revision: Revision
     base: str
     whole: Plan
+    impact: Impact
     plan: Plan
     target: Config
     identity: str
@@ -38,6 +39,8 @@ class Ledger:
         self.applied = first.config
         self.applied_id = first.id
         self.waiting: Config | None = None
+        self.astray = False
+        """A reload broke off: what ran before counts as what runs, and accounts may run with what it wanted."""
         self._proposals: dict[str, Proposal] = {}
         self._before: tuple[str, Config, str] | None = None
         """What ran before the revision that is, or was last, carried out."""
@@ -46,7 +49,11 @@ class Ledger:
         """Plan a revision against what runs now."""
         self.accepted = revision
         whole = make_plan(self.applied, revision.config)
-        proposal = Proposal(revision, self.applied_id, whole, whole, revision.config, revision.id, complete=True)
+        # Even what differs in nothing has accounts to bring back then: it is no change of nothing.
+        impact = max(whole.impact, Impact.CHANNEL) if self.astray else whole.impact
+        proposal = Proposal(
+            revision, self.applied_id, whole, impact, whole, revision.config, revision.id, complete=True
+        )
         if whole.impact is Impact.GATEWAY and self.waiting is not None:
             proposal = self._overlay(revision, whole, self.waiting) or proposal
         self._proposals[revision.id] = proposal
@@ -63,7 +70,9 @@ class Ledger:
             return None  # it leans on what waits, and so it waits with it
         identity = revision_of(f"{self.applied_id}+{revision.id}".encode())
         plan = make_plan(self.applied, target)
-        return Proposal(revision, self.applied_id, whole, plan, target, identity, complete=False)
+        if plan.impact is Impact.NONE and not self.astray:
+            return None  # that part runs already: there is nothing to reload, and only the restart is left
+        return Proposal(revision, self.applied_id, whole, whole.impact, plan, target, identity, complete=False)
 
     def proposal(self, revision: str) -> Proposal:
         return self._proposals[revision]
@@ -75,6 +84,7 @@ class Ledger:
     def carry_out(self, proposal: Proposal) -> None:
         """Let the proposal's target run, as far as it goes well."""
         self._before = proposal.revision.id, self.applied, self.applied_id
+        self.astray = False
         self.swap(proposal.target, proposal.identity)
 
     def put_back(self, revision: str) -> None:
@@ -82,11 +92,13 @@ class Ledger:
         if self._before is not None and self._before[0] == revision:
             _, config, identity = self._before
             self._before = None
+            self.astray = True
             self.swap(config, identity)
 
     def note(self, revision: str, outcome: str) -> None:
         """What the lifecycle said of a revision: one that waits for a restart is remembered, with what it wants."""
         proposal = self._proposals.pop(revision, None)
+        self.astray = self.astray and outcome != "applied"
         if outcome == "noop" and proposal is not None:
             self.swap(proposal.revision.config, revision)
         if outcome == "restart_pending" and proposal is not None:

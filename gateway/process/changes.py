@@ -25,7 +25,7 @@ from gateway.errors import ConfigError, StaleHashError, UnavailableError
 from gateway.redact import Redactor
 from gateway.requests import Requests, new_id
 from statemachine import Refusal
-from statemachine.lifecycle import is_restarting
+from statemachine.lifecycle import is_ending, is_restarting
 from statemachine.lifecycle_events import ConfigChanged, ConfigRejected, Origin, SettleRevision, Ticket
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -142,7 +142,7 @@ class Changes:
         event = ConfigChanged(
             revision=revision,
             base=proposal.base,
-            impact=proposal.whole.impact,
+            impact=proposal.impact,
             overlay=not proposal.complete,
             origin=origin,
             reload=self._ledger.applied.gateway.reload.mode == "hybrid",
@@ -178,7 +178,7 @@ class Changes:
 
     async def _carry_out(self, request: str, write: Write) -> dict[str, Any]:
         async with self._lock:
-            if ConfigChanged.trigger not in self._dispatcher.machine(LIFECYCLE).allowed:
+            if is_ending(self._dispatcher.machine(LIFECYCLE)):
                 raise UnavailableError("the gateway is stopping; nothing was written")
             proposal = await self._write_file(write)
             event = self._event(proposal, Origin.CALL, write.requester, write.delay)

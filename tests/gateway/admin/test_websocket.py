@@ -505,6 +505,26 @@ def test_case_65_a_stop_tells_the_clients_and_closes_them(tmp_path: Path) -> Non
     run(main())
 
 
+@pytest.mark.parametrize("verb", ["start", "restart", "stop"])
+def test_a_gateway_that_stops_starts_no_account_any_more(tmp_path: Path, verb: str) -> None:
+    """The stop would wait for the new receiver until its budget is spent."""
+
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            socket = await house.sign_in()
+            house.network.live("telegram/main")[0].script.lingers = 2.0
+            began = house.now()
+            ending = asyncio.ensure_future(house.end())
+            await socket.event("shutdown")
+            answer = await socket.request(f"channels.{verb}", {"channel": "telegram", "accountId": "main"})
+            assert (answer["ok"], answer["error"]["code"]) == (False, "UNAVAILABLE")
+            await ending
+            assert house.now() - began < 5
+            assert len(house.network.of("telegram/main")) == 1
+
+    run(main())
+
+
 def test_a_restart_closes_with_its_own_code_and_the_next_connection_is_served(tmp_path: Path) -> None:
     async def main() -> None:
         async with AdminHouse(tmp_path) as house:

@@ -175,3 +175,20 @@ def test_a_proposal_is_forgotten_with_its_outcome(ledger: Ledger) -> None:
         ledger.proposal(name)
     ledger.note("never proposed", "restart_pending")
     assert ledger.waiting == config(PORT)
+
+
+def test_what_runs_already_is_no_overlay(ledger: Ledger) -> None:
+    """A revision that waits for a restart had a part for an account as well, and the next one takes that part back."""
+    wait(ledger, PORT.replace(ONE, TWO))
+    proposal = propose(ledger, PORT)
+    assert (proposal.impact, proposal.complete) == (Impact.GATEWAY, True)
+
+
+def test_after_a_reload_that_broke_off_nothing_is_a_change_of_nothing(ledger: Ledger) -> None:
+    failed = propose(ledger, telegram(main=TWO))
+    ledger.carry_out(failed)
+    ledger.put_back(failed.revision.id)
+    proposal = propose(ledger, FIRST)
+    assert (proposal.whole.impact, proposal.impact) == (Impact.NONE, Impact.CHANNEL)
+    ledger.carry_out(proposal)
+    assert propose(ledger, FIRST).impact is Impact.NONE

@@ -263,6 +263,27 @@ def test_what_a_failed_reload_left_behind_is_mended_by_the_next_that_succeeds(
     run(main())
 
 
+def test_a_failed_reload_that_is_taken_back_takes_its_accounts_back_too(tmp_path: Path) -> None:
+    """The file says again what ran before; an account runs as the revision that failed wanted it, and nothing may differ."""
+
+    async def main() -> None:
+        async with House(tmp_path, BOTH) as house:
+            await both_run(house)
+            house.network.script(OTHER, Script(error=RuntimeError("a defect")))
+            receipt = await house.write(telegram(main=ONE, other=NEW))
+            assert receipt["outcome"] == "restart_pending"
+            ticket = receipt["restart"]["id"]
+            receipt = await house.write(BOTH)
+            assert receipt["outcome"] == "applied"
+            assert house.outcome(ticket) == "superseded"
+            await both_run(house)
+            assert [live.settings.token.reveal() for live in house.network.live(OTHER)] == ["two-token"]
+            assert len(house.network.of(MAIN)) == 1, "the other account was not touched"
+            assert (await house.write(BOTH))["outcome"] == "noop"
+
+    run(main())
+
+
 def test_an_account_that_cannot_be_cut_off_holds_up_nobody_for_ever(tmp_path: Path) -> None:
     async def main() -> None:
         async with House(tmp_path, BOTH) as house:

@@ -1,0 +1,204 @@
+"""The product that is explored: one gateway process, N accounts, a file, a network, and an outside that does its worst.
+
+The machines are the real tables; what surrounds them (timers, work in flight, receivers, writers) is told in moves.
+The outside is bounded by budgets, since it can always do one thing more: what is explored is every order of that many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from statemachine._machine import Machine
+from statemachine.channel import Channel
+from statemachine.explore import Move
+from statemachine.lifecycle import Lifecycle, LifecycleState
+from statemachine.world.account import Account, AccountModel, View
+from statemachine.world.account import Change as AccountChange
+from statemachine.world.config import BAD, FIRST, impact, settings_of
+from statemachine.world.process import ONE_OUTCOME, Process, ProcessModel
+from statemachine.world.process import Change as ProcessChange
+
+CHANGE_KEPT = "a change is not dropped"
+STOP_ARRIVES = "a stop arrives"
+ENDS = "what is under way ends"
+
+T = TypeVar("T")
+
+
+Worlds = tuple[int, ...]
+"""The number of a process, how much the outside has left, and the number of each account; the accounts that nobody edits are in order, since they are alike."""
+
+
+class World:
+    """A model for `statemachine.explore`, over a lifecycle class and a channel class."""
+
+    def __init__(
+        self,
+        channels: int = 1,
+        lifecycle: type[Machine[Any, Any]] = Lifecycle,
+        channel: type[Machine[Any, Any]] = Channel,
+        budget: int = 2,
+        *,
+        reload: bool = True,
+    ) -> None:
+        self._channels = channels
+        self._process_model = ProcessModel(lifecycle, reload=reload)
+        self._account_model = AccountModel(channel)
+        self._processes: _Numbered[Process] = _Numbered()
+        self._accounts: _Numbered[Account] = _Numbered()
+        self._budget = budget
+        self._process_moves: dict[int, tuple[ProcessChange, ...]] = {}
+        self._work_moves: dict[tuple[int, tuple[View, ...]], tuple[ProcessChange, ...]] = {}
+        self._account_moves: dict[tuple[int, str | None], tuple[AccountChange, ...]] = {}
+        self._views: dict[int, View] = {}
+        self._told: dict[tuple[int, Any], tuple[int, tuple[str, ...]]] = {}
+
+    # What `explore` asks
+
+    def start(self) -> Worlds:
+        return self._begin(FIRST, self._budget)
+
+    def moves(self, world: Worlds) -> Iterator[Move[Worlds]]:
+        process_number, budget, *accounts = world
+        process = self._processes[process_number]
+        views = tuple(self._view(number) for number in accounts)
+        for change in (*self._changes(process_number), *self._changes_of_work(process_number, views)):
+            if change.cost <= budget:
+                yield self._tell_accounts(change, budget - change.cost, accounts)
+        if process.ended:
+            return
+        if budget:
+            yield Move("the process is killed and started again", self._begin(process.disk, budget - 1), owed=False)
+        calls = self._process_model.takes_calls(process)
+        for place, number in enumerate(accounts):
+            settings = settings_of(process.ledger, place) if calls else None
+            yield from self._account_moves_of(world, place, number, settings)
+
+    def outstanding(self, world: Worlds) -> Iterator[str]:
+        process_number, _, *accounts = world
+        process = self._processes[process_number]
+        if process.asked or process.data.tickets or process.data.served:
+            yield ONE_OUTCOME
+        if process.ended:
+            return
+        if process.state is LifecycleState.STOPPING:
+            yield STOP_ARRIVES
+        elif process.state is not LifecycleState.RUNNING or process.unread or process.posted or process.reviewing:
+            yield ENDS
+        elif self._is_dropped(process, accounts):
+            yield CHANGE_KEPT
+        if any(self._account_model.outstanding(self._accounts[number]) for number in accounts):
+            yield ENDS
+
+    def tell(self, world: Worlds) -> str:
+        process_number, _, *accounts = world
+        process = self._processes[process_number]
+        tickets = ", ".join(f"{t.id} ({t.revision or 'a person'})" for t in process.data.tickets)
+        parts = [
+            "ended" if process.ended else f"gateway {process.state.value}",
+            f"runs {process.ledger}, file {process.disk}",
+            *([f"open: {tickets}"] if tickets else []),
+            *(self._tell_account(place, number) for place, number in enumerate(accounts)),
+        ]
+        return "; ".join(parts)
+
+    def _tell_account(self, place: int, number: int) -> str:
+        account = self._accounts[number]
+        receiver = f", receiver {account.receiver.value}" + (" and hanging" if account.hangs else "")
+        return f"account {place} {account.state.value}{receiver}"
+
+    # Inside
+
+    def _begin(self, disk: str, budget: int) -> Worlds:
+        """A new process, and no receiver of an older one: the kernel has closed them."""
+        process = self._processes.number(self._process_model.begin(disk))
+        account = self._accounts.number(self._account_model.begin())
+        return (process, budget, *[account] * self._channels)
+
+    def _changes(self, number: int) -> tuple[ProcessChange, ...]:
+        if number not in self._process_moves:
+            self._process_moves[number] = tuple(self._process_model.changes(self._processes[number]))
+        return self._process_moves[number]
+
+    def _changes_of_work(self, number: int, views: tuple[View, ...]) -> tuple[ProcessChange, ...]:
+        key = number, views
+        if key not in self._work_moves:
+            self._work_moves[key] = tuple(self._process_model.changes_of_work(self._processes[number], views))
+        return self._work_moves[key]
+
+    def _tell_accounts(self, change: ProcessChange, budget: int, accounts: list[int]) -> Move[Worlds]:
+        broken = change.broken
+        if change.after.ended:  # its receivers end with the process
+            accounts = [self._accounts.number(self._account_model.begin())] * len(accounts)
+        elif change.asks:
+            told = [self._ask(number, ask) for number, ask in zip(accounts, change.asks, strict=True)]
+            accounts = [number for number, _ in told]
+            broken = (*broken, *(promise for _, wrong in told for promise in wrong))
+        process = self._processes.number(change.after)
+        return Move(change.label, _ordered(process, budget, accounts), change.owed, broken)
+
+    def _ask(self, number: int, event: Any) -> tuple[int, tuple[str, ...]]:
+        if event is None:
+            return number, ()
+        key = number, event
+        if key not in self._told:
+            after, broken = self._account_model.tell(self._accounts[number], event)
+            self._told[key] = self._accounts.number(after), broken
+        return self._told[key]
+
+    def _account_moves_of(self, world: Worlds, place: int, number: int, settings: str | None) -> Iterator[Move[Worlds]]:
+        process, budget, *accounts = world
+        if place > 1 and accounts[place - 1] == number:
+            return  # its twin has made the same moves
+        for change in self._changes_of(number, settings):
+            if change.cost <= budget:
+                moved = accounts.copy()
+                moved[place] = self._accounts.number(change.after)
+                label = f"account {place}: {change.label}"
+                yield Move(label, _ordered(process, budget - change.cost, moved), change.owed, change.broken)
+
+    def _changes_of(self, number: int, settings: str | None) -> tuple[AccountChange, ...]:
+        key = number, settings
+        if key not in self._account_moves:
+            account, model = self._accounts[number], self._account_model
+            asked = [] if settings is None else model.asked_by_person(account, settings)
+            self._account_moves[key] = (*model.changes(account), *asked)
+        return self._account_moves[key]
+
+    def _view(self, number: int) -> View:
+        if number not in self._views:
+            self._views[number] = self._account_model.view(self._accounts[number])
+        return self._views[number]
+
+    def _is_dropped(self, process: Process, accounts: list[int]) -> bool:
+        """Everything rests, and what is in the file does not run although nobody said no."""
+        if process.excused or process.disk == BAD:
+            return False
+        wanted = [settings_of(process.ledger, place) for place in range(len(accounts))]
+        astray = any(
+            not view.stopped and view.settings != some
+            for view, some in zip(map(self._view, accounts), wanted, strict=True)
+        )
+        return astray or impact(process.ledger, process.disk) != 0
+
+
+def _ordered(process: int, budget: int, accounts: list[int]) -> Worlds:
+    return (process, budget, *accounts[:1], *sorted(accounts[1:]))
+
+
+class _Numbered(Generic[T]):
+    """Things that are looked up by number: a world is then a few small integers, quick to compare and to keep."""
+
+    def __init__(self) -> None:
+        self._things: list[T] = []
+        self._numbers: dict[T, int] = {}
+
+    def number(self, thing: T) -> int:
+        found = self._numbers.setdefault(thing, len(self._things))
+        if found == len(self._things):
+            self._things.append(thing)
+        return found
+
+    def __getitem__(self, number: int) -> T:
+        return self._things[number]

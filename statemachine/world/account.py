@@ -1,0 +1,240 @@
+"""One account in the product: the real channel machine, its timer, its receiver, and the network that may fail it.
+
+What is abstracted: time is gone (a timer that is armed may ring), numbers are relative (the current generation and timer
+are 1, every older one is 0), and what no guard reads is blanked, so that equal futures are equal worlds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import Enum
+from typing import Any, NamedTuple
+
+from statemachine._machine import Effect, Event, Machine, Refusal, Step
+from statemachine.channel import (
+    By,
+    Cause,
+    ChannelData,
+    ChannelPolicy,
+    CloseReceiver,
+    FenceDue,
+    FenceFailed,
+    FenceReceiver,
+    OpenReceiver,
+    ReceiverEnded,
+    ReceiverFenced,
+    ReceiverReady,
+    Restart,
+    RetryDue,
+    Run,
+    Start,
+    StartOverdue,
+    Stop,
+    StopOverdue,
+    is_broken,
+    is_settled,
+    is_stopped,
+)
+from statemachine.effects import ArmTimer, DisarmTimer
+
+ONE_RECEIVER = "one receiver an account"
+STALE = "what is stale moves nothing"
+
+CURRENT, OLD = 1, 0
+NOW = 0.0
+POLICY = ChannelPolicy(intensity=2)
+"""The second failure in a row spends the intensity: the smallest number for which there is one that does not."""
+OFF = "off"
+"""Settings of an account that is not to run."""
+DEADLINES = (StartOverdue, StopOverdue)
+OWN_ENDS = (Cause.LOST, Cause.CONFLICT, Cause.REFUSED, Cause.CRASHED)
+
+
+class Receiver(Enum):
+    """What there is of a receiver outside of the machine."""
+
+    NONE = "none"
+    OPENING = "opening"
+    UP = "up"
+
+
+class Account(NamedTuple):
+    """One account. `timer` is the event that is armed; `hangs`: neither its first receive nor its end will come by themselves."""
+
+    state: Any
+    data: ChannelData
+    receiver: Receiver = Receiver.NONE
+    told: bool = False
+    hangs: bool = False
+    fencing: bool = False
+    timer: type[Event] | None = None
+
+
+class Change(NamedTuple):
+    """A move of one account. `cost` is what it takes from the outside's budget."""
+
+    label: str
+    after: Account
+    owed: bool
+    cost: int
+    broken: tuple[str, ...]
+
+
+class View(NamedTuple):
+    """What the gateway's own work can see of an account."""
+
+    settled: bool
+    stopped: bool
+    broken: bool
+    hangs: bool
+    settings: str
+
+
+def run_with(settings: str) -> Run:
+    return Run("", settings, enabled=settings != OFF, policy=POLICY)
+
+
+class AccountModel:
+    """The moves of an account, over a channel machine class."""
+
+    def __init__(self, channel: type[Machine[Any, Any]]) -> None:
+        self._machine = channel("account", ChannelData())
+        self._initial = channel.initial
+        self._stale: dict[tuple[Any, ChannelData], tuple[str, ...]] = {}
+
+    def begin(self) -> Account:
+        return Account(self._initial, _blank(ChannelData()))
+
+    def view(self, account: Account) -> View:
+        machine = self._at(account)
+        settings = account.data.run.settings
+        return View(is_settled(machine), is_stopped(machine), is_broken(machine), account.hangs, str(settings))
+
+    def outstanding(self, account: Account) -> list[str]:
+        """What is under way with it, by the state's name."""
+        rests = is_settled(self._at(account)) and account.timer is None
+        return [] if rests else [f"an account leaves {account.state.value}"]
+
+    # What it is asked
+
+    def tell(self, account: Account, event: Event) -> tuple[Account, tuple[str, ...]]:
+        """The account after an event of the gateway or of a person, and the promises that this broke."""
+        after, broken = self._fire(account, event)
+        return after, broken + self._hold_stale(after)
+
+    def asked_by_person(self, account: Account, settings: str) -> list[Change]:
+        run = run_with(settings)
+        events = (Start(run, By.PERSON), Stop(By.PERSON, confirm=True), Restart(run, By.PERSON))
+        return [self._change(f"a person asks: {event.trigger}", account, event, owed=False, cost=1) for event in events]
+
+    # What happens by itself
+
+    def changes(self, account: Account) -> list[Change]:
+        """All that its receiver, its network and its timer can do next."""
+        found = [*self._receiver_changes(account), *self._fence_changes(account)]
+        if account.timer is not None:
+            # A deadline passes only for what hangs; slowness that ends in time changes nothing.
+            overdue = account.timer in DEADLINES
+            if account.hangs or not overdue:
+                event = account.timer(CURRENT)  # type: ignore[call-arg]
+                found.append(self._change(f"the timer rings: {event.trigger}", account._replace(timer=None), event))
+        return found
+
+    def _receiver_changes(self, account: Account) -> list[Change]:
+        if account.receiver is Receiver.NONE:
+            return []
+        found = []
+        gone = account._replace(receiver=Receiver.NONE, told=False, hangs=False)
+        if account.receiver is Receiver.OPENING:
+            up = account._replace(receiver=Receiver.UP)
+            comes = not account.hangs
+            found.append(self._change("its first receive is complete", up, ReceiverReady(CURRENT), owed=comes))
+        if account.told:
+            ended = ReceiverEnded(CURRENT, Cause.CLOSED, "", NOW)
+            found.append(self._change("its receiver has ended", gone, ended, owed=not account.hangs))
+        for cause in OWN_ENDS:
+            ended = ReceiverEnded(CURRENT, cause, "", NOW)
+            label = f"its receiver ends by itself: {cause.value}"
+            found.append(self._change(label, gone, ended, owed=False, cost=1))
+        if not account.hangs:
+            found.append(Change("its receiver hangs", account._replace(hangs=True), owed=False, cost=1, broken=()))
+        return found
+
+    def _fence_changes(self, account: Account) -> list[Change]:
+        if not account.fencing:
+            return []
+        before = account._replace(fencing=False)
+        cut = before._replace(receiver=Receiver.NONE, told=False, hangs=False)
+        return [
+            self._change("its receiver is cut off", cut, ReceiverFenced(CURRENT, NOW)),
+            self._change("cutting it off fails", before, FenceFailed(CURRENT, ""), owed=False, cost=1),
+        ]
+
+    def _change(self, label: str, account: Account, event: Event, *, owed: bool = True, cost: int = 0) -> Change:
+        after, broken = self._fire(account, event)
+        return Change(label, after, owed, cost, broken + self._hold_stale(after))
+
+    # The machine
+
+    def _at(self, account: Account) -> Machine[Any, Any]:
+        self._machine.state, self._machine.data = account.state, account.data
+        return self._machine
+
+    def _fire(self, account: Account, event: Event) -> tuple[Account, tuple[str, ...]]:
+        machine = self._at(account)
+        step = machine.fire(event)
+        if isinstance(step, Refusal):
+            return account, ()
+        after = account._replace(state=machine.state, data=machine.data)
+        broken: tuple[str, ...] = ()
+        for effect in step.effects:
+            after, wrong = _perform(after, effect)
+            broken += wrong
+        return after._replace(data=_blank(after.data)), broken
+
+    def _hold_stale(self, account: Account) -> tuple[str, ...]:
+        """Whatever an older generation or timer may still say must be refused, here and everywhere."""
+        key = account.state, account.data
+        if key not in self._stale:
+            self._stale[key] = tuple({STALE for event in _STALE_WORDS if isinstance(self._try(account, event), Step)})
+        return self._stale[key]
+
+    def _try(self, account: Account, event: Event) -> Step | Refusal:
+        return self._at(account).fire(event)
+
+
+_STALE_WORDS: tuple[Event, ...] = (
+    ReceiverReady(OLD),
+    *(ReceiverEnded(OLD, cause, "", NOW) for cause in Cause),
+    ReceiverFenced(OLD, NOW),
+    FenceFailed(OLD, ""),
+    *(ring(OLD) for ring in (StartOverdue, StopOverdue, RetryDue, FenceDue)),
+)
+
+
+def _perform(account: Account, effect: Effect) -> tuple[Account, tuple[str, ...]]:
+    """An effect, taken at its word: what `gateway` would refuse to do a second time is done here, and counted."""
+    data = account.data
+    match effect:
+        case OpenReceiver():
+            alive = account.receiver is not Receiver.NONE
+            opened = account._replace(receiver=Receiver.OPENING, told=False, hangs=False, fencing=False)
+            return opened, (ONE_RECEIVER,) if alive else ()
+        case CloseReceiver(generation=generation) if generation == data.generation:
+            return account._replace(told=account.receiver is not Receiver.NONE), ()
+        case FenceReceiver(generation=generation) if generation == data.generation:
+            return account._replace(fencing=True), ()
+        case ArmTimer(then=then):
+            return account._replace(timer=type(then) if then.token == data.timer else None), ()  # type: ignore[attr-defined]
+        case DisarmTimer():
+            return account._replace(timer=None), ()
+    return account, ()
+
+
+def _blank(data: ChannelData) -> ChannelData:
+    """Numbers made relative, and what no guard reads made equal."""
+    spent = (NOW,) * min(len(data.failures), POLICY.intensity - 1)
+    return replace(
+        data, generation=CURRENT, timer=CURRENT, failures=spent, attempts=0, conflicts=(), last_error="",
+        run=data.run if data.run.settings is not None else run_with(OFF),
+    )  # fmt: skip
