@@ -24,3 +24,7 @@ class DrawingError(StateMachineError):
 
 class VocabularyError(StateMachineError):
     """A guard or an action of a table has no translation into Promela; the message names it."""
+
+
+class SpinError(StateMachineError):
+    """Spin could not say anything about a model; the message says why, and what to do."""

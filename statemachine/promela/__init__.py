@@ -24,7 +24,7 @@ from statemachine.channel import SETTLED, WAITING, Channel
 from statemachine.lifecycle import ALIVE, Lifecycle
 from statemachine.promela import account, channel, lifecycle, process, table
 from statemachine.promela.move import Move, declarations
-from statemachine.promela.promises import MODEL_FITS, PROMISES
+from statemachine.promela.promises import MODEL_FITS, PROMISES, declare
 
 AnyMachine = type[Machine[Any, Any]]
 
@@ -51,7 +51,7 @@ def promela(
         [
             "/* Made from the tables by `python -m statemachine promela`: change those, not this. */",
             *_constants(lifecycle_class, channel_class, accounts, budget, reload=reload),
-            *_verdicts(),
+            *declare(PROMISES | {"model_fits": MODEL_FITS}),
             *declarations(),
             f"byte budget = {budget}, stops = {STOPS};",
             channel.DECLARATIONS,
@@ -94,19 +94,6 @@ def _constants(
 
 def _in_order(states: Any) -> list[Any]:
     return sorted(states, key=lambda state: str(state.value))
-
-
-def _verdicts() -> Iterator[str]:
-    """A broken promise is told once, by the shortest story in a breadth-first search, and the search goes on."""
-    yield "c_decl {"
-    yield "  extern void (*uerror)(char *);"
-    yield f"  static unsigned char told_broken[{len(PROMISES) + 1}];"
-    yield "  static void broken(int promise, char *name) {"
-    yield "    if (!told_broken[promise]) { told_broken[promise] = 1; uerror(name); }"
-    yield "  }"
-    yield "}"
-    for number, (word, name) in enumerate((*PROMISES.items(), ("model_fits", MODEL_FITS))):
-        yield f'#define BREAK_{word} printf("!! broken: {name}\\n"); c_code {{ broken({number}, "broken: {name}"); }}'
 
 
 def _world(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 ONE_RECEIVER = "one receiver an account"
 APPLIED_ONCE = "a revision is applied once"
 ONE_OUTCOME = "a request has one outcome"
@@ -27,3 +29,16 @@ PROMISES: dict[str, str] = {
 
 MODEL_FITS = "the model's bounds hold what happens"
 """Not a promise of the gateway: when this one is broken, the model is too small and proves nothing."""
+
+
+def declare(promises: Mapping[str, str]) -> Iterator[str]:
+    """`BREAK_<word>` for each promise: it is told once, by the shortest story of a breadth-first search, and the search goes on."""
+    yield "c_decl {"
+    yield "  extern void (*uerror)(char *);"
+    yield f"  static unsigned char told_broken[{len(promises)}];"
+    yield "  static void broken(int promise, char *name) {"
+    yield "    if (!told_broken[promise]) { told_broken[promise] = 1; uerror(name); }"
+    yield "  }"
+    yield "}"
+    for number, (word, name) in enumerate(promises.items()):
+        yield f'#define BREAK_{word} printf("!! broken: {name}\\n"); c_code {{ broken({number}, "broken: {name}"); }}'
