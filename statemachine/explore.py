@@ -15,6 +15,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 W = TypeVar("W", bound=Hashable)
@@ -137,7 +138,7 @@ class _Walk(Generic[W]):
         while self.parents[way[-1]] >= 0:
             way.append(self.parents[way[-1]])
         way.reverse()
-        steps = [self._between(before, after) for before, after in zip(way, way[1:], strict=False)]
+        steps = [self._between(before, after) for before, after in pairwise(way)]
         return (*steps, last) if last is not None else tuple(steps)
 
     def _between(self, before: int, after: int) -> Move[W]:
@@ -155,48 +156,55 @@ class _Walk(Generic[W]):
                     self.broken[promise] = (first, None)
 
     def _bottom_components(self) -> Iterator[list[int]]:
-        """Tarjan's algorithm without recursion, over the owed moves; only components that no owed move leaves."""
-        heads, owed, count = self.heads, self.owed, len(self.worlds)
-        index, low, next_edge = array("l", bytes(8 * count)), array("l", bytes(8 * count)), array("l", heads)
-        leaves, on_stack = bytearray(count), bytearray(count)
-        stack: list[int] = []
-        number = 0
-        for root in range(count):
-            if index[root]:
-                continue
-            path = [root]
-            while path:
-                here = path[-1]
-                if not index[here]:
-                    number += 1
-                    index[here] = low[here] = number
-                    stack.append(here)
-                    on_stack[here] = 1
-                if next_edge[here] < heads[here + 1]:
-                    there = owed[next_edge[here]]
-                    next_edge[here] += 1
-                    if not index[there]:
-                        path.append(there)
-                    elif on_stack[there]:
-                        low[here] = min(low[here], index[there])
-                    else:
-                        leaves[here] = 1
-                    continue
-                path.pop()
-                if low[here] == index[here]:
-                    component = _pop_down_to(stack, here)
-                    if not any(leaves[member] for member in component):
-                        yield component
-                    for member in component:
-                        on_stack[member] = 0
-                    if path:
-                        leaves[path[-1]] = 1
+        """The components of the owed moves that no owed move leaves."""
+        component_of = array("l", [-1]) * len(self.worlds)
+        for number, component in enumerate(components(self.heads, self.owed)):
+            for member in component:
+                component_of[member] = number
+            # A component is named after all that can be reached from it: what leads elsewhere is named already.
+            ways = (there for member in component for there in self.owed[self.heads[member] : self.heads[member + 1]])
+            if all(component_of[there] == number for there in ways):
+                yield component
+
+
+def components(heads: array[int], edges: array[int]) -> Iterator[list[int]]:
+    """Strongly connected components, by Tarjan's algorithm without recursion; each after all that it leads to.
+
+    Node n leads to `edges[heads[n]:heads[n + 1]]`.
+    """
+    count = len(heads) - 1
+    index, low, next_edge = array("l", [0]) * count, array("l", [0]) * count, array("l", heads)
+    done = count + 1  # the index of what is in a component already: it lowers nothing
+    stack: list[int] = []
+    reached = 0
+    for root in range(count):
+        path = [] if index[root] else [root]
+        while path:
+            here = path[-1]
+            if not index[here]:
+                reached += 1
+                index[here] = low[here] = reached
+                stack.append(here)
+            if next_edge[here] < heads[here + 1]:
+                there = edges[next_edge[here]]
+                next_edge[here] += 1
+                if not index[there]:
+                    path.append(there)
                 else:
-                    low[path[-1]] = min(low[path[-1]], low[here])
+                    low[here] = min(low[here], index[there])
+                continue
+            path.pop()
+            if path:
+                low[path[-1]] = min(low[path[-1]], low[here])
+            if low[here] == index[here]:
+                component = _pop_down_to(stack, here)
+                for member in component:
+                    index[member] = low[member] = done
+                yield component
 
 
 def _pop_down_to(stack: list[int], last: int) -> list[int]:
-    component = []
+    component: list[int] = []
     while not component or component[-1] != last:
         component.append(stack.pop())
     return component

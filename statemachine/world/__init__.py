@@ -7,7 +7,7 @@ The outside is bounded by budgets, since it can always do one thing more: what i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from statemachine._machine import Machine
 from statemachine.channel import Channel
@@ -16,8 +16,9 @@ from statemachine.lifecycle import Lifecycle, LifecycleState
 from statemachine.world.account import Account, AccountModel, View
 from statemachine.world.account import Change as AccountChange
 from statemachine.world.config import BAD, FIRST, impact, settings_of
-from statemachine.world.process import ONE_OUTCOME, Process, ProcessModel
-from statemachine.world.process import Change as ProcessChange
+from statemachine.world.process import ProcessModel
+from statemachine.world.state import ONE_OUTCOME, Process
+from statemachine.world.state import Change as ProcessChange
 
 CHANGE_KEPT = "a change is not dropped"
 STOP_ARRIVES = "a stop arrives"

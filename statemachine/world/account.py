@@ -136,7 +136,7 @@ class AccountModel:
             # A deadline passes only for what hangs; slowness that ends in time changes nothing.
             overdue = account.timer in DEADLINES
             if account.hangs or not overdue:
-                event = account.timer(CURRENT)  # type: ignore[call-arg]
+                event = account.timer(CURRENT)
                 found.append(self._change(f"the timer rings: {event.trigger}", account._replace(timer=None), event))
         return found
 

@@ -1,0 +1,151 @@
+"""What the effects of the lifecycle do to what surrounds it, and which promises they break by being asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from statemachine import lifecycle_events as events
+from statemachine._machine import Effect, Step
+from statemachine.effects import ArmTimer, DisarmTimer
+from statemachine.lifecycle_data import LifecycleData
+from statemachine.lifecycle_events import Impact
+from statemachine.world.config import BAD, Proposal, config_of, impact
+from statemachine.world.state import (
+    APPLIED_ONCE,
+    APPLY,
+    ONE_OUTCOME,
+    ONE_WORK,
+    OPEN,
+    OPEN_TICKETS,
+    RESTART,
+    STOP,
+    Process,
+    Work,
+)
+
+Performed = tuple[Process, tuple[str, ...]]
+"""The process after an effect, and the promises that were broken by it."""
+
+_WORKS: Mapping[type[Effect], str] = {
+    events.OpenGateway: OPEN,
+    events.ApplyPlan: APPLY,
+    events.RestartGateway: RESTART,
+    events.StopGateway: STOP,
+}
+
+
+def perform(process: Process, effect: Effect, before: LifecycleData, proposal: Proposal | None) -> Performed:
+    """An effect of a step, taken at its word. `before` is what the machine knew before the step."""
+    kind = type(effect)
+    if kind in _WORKS:
+        return _start_work(process, effect, proposal)
+    if kind is events.CloseTicket:
+        assert isinstance(effect, events.CloseTicket)
+        return process._replace(excused=process.excused or _gives_up(before, effect)), ()
+    act = _COMMANDS.get(kind)
+    return (process if act is None else act(process, effect)), ()
+
+
+def _arm(process: Process, effect: ArmTimer) -> Process:
+    """A timer that carries another token than the machine's present one rings in vain."""
+    current = getattr(effect.then, "token", None) == process.data.timer
+    return process._replace(timer=type(effect.then) if current else None)
+
+
+def _check(process: Process, effect: events.CheckReadiness) -> Process:
+    return process._replace(checking=effect.token == process.data.timer)
+
+
+def _hurry(process: Process, _: Effect) -> Process:
+    return process if process.work is None else process._replace(work=process.work._replace(hurried=True))
+
+
+def _exit(process: Process, _: Effect) -> Process:
+    return process._replace(ended=True, timer=None, work=None)
+
+
+def note(process: Process, revision: str, outcome: str) -> Process:
+    """The ledger's part of it."""
+    known = revision in dict(process.origins)
+    origins = tuple(item for item in process.origins if item[0] != revision)
+    process = process._replace(origins=origins, astray=process.astray and outcome != "applied")
+    if outcome == "noop" and known:
+        process = process._replace(ledger=revision)
+    if outcome == "restart_pending" and known:
+        return process._replace(waiting=revision)
+    return process._replace(waiting=None) if outcome in ("applied", "noop") else process
+
+
+def put_back(process: Process, revision: str) -> Process:
+    if process.before is None or process.before[0] != revision:
+        return process
+    return process._replace(ledger=process.before[1], before=None, astray=True)
+
+
+def _settle(process: Process, effect: events.SettleRevision) -> Process:
+    """The machine's word on a revision, as `gateway.process.changes` takes it."""
+    noted = note(process, effect.revision, effect.outcome)
+    asked = noted.asked - {effect.revision}
+    if effect.outcome == "superseded" and effect.revision in noted.asked:
+        asked |= {effect.why}
+    return noted._replace(asked=asked, excused=noted.excused or effect.outcome == "noted")
+
+
+def _gives_up(before: LifecycleData, effect: events.CloseTicket) -> bool:
+    """Whether closing this ticket says no to what a revision asked for."""
+    return effect.outcome in ("cancelled", "refused", "failed") and any(
+        ticket.id == effect.id for ticket in (*before.tickets, *before.served)
+    )
+
+
+def _start_work(process: Process, effect: Effect, proposal: Proposal | None) -> Performed:
+    broken: tuple[str, ...] = (ONE_WORK,) if process.work is not None else ()
+    if isinstance(effect, events.ApplyPlan):
+        assert proposal is not None, "a plan comes with its revision"
+        runs_already = config_of(proposal.identity) == config_of(process.ledger) and not process.astray
+        broken += (APPLIED_ONCE,) if runs_already or proposal.revision != effect.revision else ()
+    if isinstance(effect, events.RestartGateway) and _is_needless(process, effect):
+        broken += (APPLIED_ONCE,)
+    kind = _WORKS[type(effect)]
+    return process._replace(work=Work(kind, proposal=proposal if kind == APPLY else None)), broken
+
+
+def _is_needless(process: Process, effect: events.RestartGateway) -> bool:
+    """A restart that only revisions ask for, and what is in the file runs already, and the machine has heard of it."""
+    heard = process.data.known in ("", process.disk) and not process.unread and process.posted is None
+    runs_already = process.disk != BAD and impact(process.ledger, process.disk) is Impact.NONE and not process.astray
+    return heard and runs_already and all(ticket.revision is not None for ticket in effect.tickets)
+
+
+_COMMANDS: Mapping[type[Effect], Callable[[Process, Any], Process]] = {
+    ArmTimer: _arm,
+    DisarmTimer: lambda process, _: process._replace(timer=None),
+    events.CheckReadiness: _check,
+    events.ReviewConfig: lambda process, effect: process._replace(reviewing=effect.revision),
+    events.CancelWork: lambda process, _: process._replace(work=None),
+    events.HurryStop: _hurry,
+    events.AbandonPlan: lambda process, effect: put_back(process, effect.revision),
+    events.SettleRevision: _settle,
+    events.Exit: _exit,
+}
+
+
+def hold_tickets(before: LifecycleData, after: LifecycleData, step: Step) -> tuple[str, ...]:
+    """Each ticket is opened once and closed once, and a restart takes all that are open."""
+    broken: tuple[str, ...] = ()
+    open_ids = {ticket.id for ticket in (*before.tickets, *before.served)}
+    served = {ticket.id for ticket in before.served}
+    for effect in step.effects:
+        match effect:
+            case events.TicketOpened(ticket=ticket):
+                broken += (ONE_OUTCOME,) if ticket.id in open_ids else ()
+                open_ids.add(ticket.id)
+            case events.CloseTicket(id=id_, outcome=outcome):
+                broken += (ONE_OUTCOME,) if id_ not in open_ids else ()
+                broken += (OPEN_TICKETS,) if outcome == "done" and id_ not in served else ()
+                open_ids.discard(id_)
+            case events.RestartGateway(tickets=tickets):
+                broken += (OPEN_TICKETS,) if not tickets or set(tickets) != set(before.tickets) else ()
+    kept = {ticket.id for ticket in (*after.tickets, *after.served)}
+    return broken + ((ONE_OUTCOME,) if kept != open_ids else ())
