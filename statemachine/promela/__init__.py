@@ -46,11 +46,12 @@ def promela(
     `budget` says how many things the outside may do: save or write the file, ask for something, fail, kill the process.
     `reload` is False for reload mode `off`.
     """
-    words = lifecycle.vocabulary(budget), channel.CHANNEL
+    tickets = budget + 1
+    words = lifecycle.vocabulary(tickets), channel.CHANNEL
     return "\n".join(
         [
             "/* Made from the tables by `python -m statemachine promela`: change those, not this. */",
-            *_constants(lifecycle_class, channel_class, accounts, budget, reload=reload),
+            *_constants(lifecycle_class, channel_class, accounts, tickets, reload=reload),
             *declare(PROMISES | {"model_fits": MODEL_FITS}),
             *declarations(),
             f"byte budget = {budget}, stops = {STOPS};",
@@ -59,7 +60,7 @@ def promela(
             *table.inlines(lifecycle_class, words[0], _alphabet(Lifecycle)),
             *table.inlines(channel_class, words[1], _alphabet(Channel)),
             process.HELPERS,
-            *_world(lifecycle_class, channel_class, words, accounts, budget),
+            *_world(lifecycle_class, channel_class, words, accounts, tickets),
             "",
         ]
     )
@@ -71,10 +72,10 @@ def _alphabet(machine: AnyMachine) -> dict[str, Any]:
 
 
 def _constants(
-    lifecycle_class: AnyMachine, channel_class: AnyMachine, accounts: int, budget: int, *, reload: bool
+    lifecycle_class: AnyMachine, channel_class: AnyMachine, accounts: int, tickets: int, *, reload: bool
 ) -> Iterator[str]:
     yield f"#define ACCOUNTS {accounts}"
-    yield f"#define TICKETS {budget}"
+    yield f"#define TICKETS {tickets}"
     yield f"#define RELOAD {'true' if reload else 'false'}"
     yield "#define REFUSED 255"
     for machine in (lifecycle_class, channel_class):
@@ -87,7 +88,7 @@ def _constants(
     timers = [f"TIMER_{trigger.upper()}" for trigger in _alphabet(Lifecycle) | _alphabet(Channel)]
     yield "#define NO_TIMER 0"
     yield from (f"#define {timer} {number}" for number, timer in enumerate(timers, 1) if timer.endswith(("DUE", "OVERDUE")))
-    yield f"#define TICKET_IS_OPEN ({lifecycle.some_ticket(budget)})"
+    yield f"#define TICKET_IS_OPEN ({lifecycle.some_ticket(tickets)})"
     alive = " || ".join(f"lifecycle_state == {table.constant(lifecycle_class, state)}" for state in ALIVE)
     yield f"#define ALIVE ({alive})"
 
@@ -97,18 +98,19 @@ def _in_order(states: Any) -> list[Any]:
 
 
 def _world(
-    lifecycle_class: AnyMachine, channel_class: AnyMachine, words: Any, accounts: int, budget: int
+    lifecycle_class: AnyMachine, channel_class: AnyMachine, words: Any, accounts: int, tickets: int
 ) -> Iterator[str]:
     yield "active proctype world() {"
     yield "  d_step { disk = 1; begin_process(); forget() };"
     yield "  do"
-    for move in (*process.moves(accounts, budget), *_every_account(accounts), _rest()):
+    for move in (*process.moves(accounts, tickets), *_every_account(accounts), _rest()):
         yield from move.promela()
     for stale in _stale(lifecycle_class, channel_class, words, accounts):
-        yield f"  :: d_step {{ !ended && ({stale}) -> BREAK_stale }}; goto end"
+        # Only until it is told: a way that stays open would hide that nothing else is left to happen.
+        yield f"  :: d_step {{ !ended && c_expr {{ !IS_TOLD_stale }} && ({stale}) -> BREAK_stale }}; goto end"
     yield "  :: else -> break"
     yield "  od;"
-    yield from _final(accounts, budget)
+    yield from _final(accounts, tickets)
     yield "end: skip"
     yield "}"
 

@@ -48,11 +48,12 @@ def _fence() -> Iterator[Move]:
         "fencing[c]",
         (
             "fencing[c] = 0",
-            "cut_off[c] = (receiver[c] != NONE)",
+            "found = (receiver[c] != NONE)",
             "lose_receiver()",
             "ev_current = 1",
             "ev_cause = LOST",
             "channel_receiver_fenced()",
+            "cut_off[c] = found && took != REFUSED && receiver[c] == NONE",
         ),
     )
     yield Move(

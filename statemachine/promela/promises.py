@@ -41,4 +41,5 @@ def declare(promises: Mapping[str, str]) -> Iterator[str]:
     yield "  }"
     yield "}"
     for number, (word, name) in enumerate(promises.items()):
+        yield f"#define IS_TOLD_{word} told_broken[{number}]"
         yield f'#define BREAK_{word} printf("!! broken: {name}\\n"); c_code {{ broken({number}, "broken: {name}"); }}'

@@ -112,7 +112,7 @@ class AccountModel:
 
     def outstanding(self, account: Account) -> list[str]:
         """What is under way with it, by the state's name."""
-        rests = is_settled(self._at(account)) and account.timer is None
+        rests = is_settled(self._at(account)) and account.timer is None and account.state not in self._machine.waiting
         return [] if rests else [f"an account leaves {account.state.value}"]
 
     # What it is asked
