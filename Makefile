@@ -34,6 +34,10 @@ test: $(VENV)/.test  ## install what the tests need and run every one of them
 coverage: $(VENV)/.test  ## run the tests and say which lines none of them reached, in child processes too
 	$(BIN)/python -m pytest --cov --cov-report=term-missing
 
+.PHONY: machine-coverage
+machine-coverage: $(VENV)/.test  ## run the tests and show which rows of the tables they fired: a table, and pictures in machine-coverage/
+	$(BIN)/python -m pytest -p tests.machine_coverage --machine-coverage machine-coverage
+
 .PHONY: check
 check: $(VENV)/.test  ## all that a merge needs beside the tests: format, lint, types, diagrams in step
 	$(BIN)/ruff format --check .
@@ -52,6 +56,10 @@ schedules: $(VENV)/.test  ## random schedules against the real process, with a r
 
 ##@ Make
 
+.PHONY: journals
+journals: $(VENV)/.test  ## record the journals in tests/replay/journals anew, each by a real process
+	$(BIN)/python -m tests.replay.record
+
 .PHONY: diagrams
 diagrams: $(VENV)/.test  ## render the pictures of the machines into diagrams/
 	$(BIN)/python -m statemachine render
@@ -63,4 +71,4 @@ format: $(VENV)/.test  ## format the code
 
 .PHONY: help
 help:  ## this text
-	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*##/ {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*##/ {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

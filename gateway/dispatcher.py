@@ -13,8 +13,9 @@ from typing import Any
 
 import structlog
 
-from gateway.journal import Journal
+from gateway.journal import Before, Journal
 from statemachine import BrokenActionError, Effect, Event, Machine, Refusal, Step
+from statemachine.record import ABSENT, DEFECT, EXISTS
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -74,8 +75,10 @@ class Dispatcher:
             self._turn(await self._inbox.get())
 
     def _turn(self, posted: _Posted) -> None:
+        machine = self._machines.get(posted.machine)
+        before = Before(machine, machine.data) if machine is not None else None
         result = self._fire(posted)
-        entry = self.journal.record(result, posted.cause)
+        entry = self.journal.record(result, posted.cause, before)
         # A submitter that was cancelled has a done future: what it asked for happens all the same.
         if not posted.answer.done():
             posted.answer.set_result(result)
@@ -86,12 +89,12 @@ class Dispatcher:
     def _fire(self, posted: _Posted) -> Step | Refusal:
         machine = self._machines.get(posted.machine)
         if machine is None:
-            return Refusal(posted.machine, "absent", posted.event, (), ("account_exists",))
+            return Refusal(posted.machine, ABSENT, posted.event, (), (EXISTS,))
         try:
             return machine.fire(posted.event)
         except BrokenActionError:
             log.error("broken_action", machine=posted.machine, trigger=posted.event.trigger, exc_info=True)
-            return Refusal(posted.machine, machine.state.value, posted.event, machine.allowed, ("defect",))
+            return Refusal(posted.machine, machine.state.value, posted.event, machine.allowed, (DEFECT,))
 
     # Waiting
 

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import hmac
+import secrets
 from collections import deque
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Hashable
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
 import structlog
 
 from gateway.clock import Clock
-from statemachine import Refusal, Step
+from gateway.redact import Secret
+from statemachine import Machine, Refusal, Step
+from statemachine.record import plain
 
 KEPT = 10_000
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One step or refusal. `at` is in milliseconds of the wall clock; `cause` names what led here, `step:N` or a requester."""
+class Before(NamedTuple):
+    """A machine, and what it knew when an event came."""
+
+    machine: Machine[Any, Any]
+    data: Any
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One step or refusal. `at` is in milliseconds of the wall clock; `cause` names what led here, `step:N` or a requester.
+
+    `row` is the number of the row that was taken, None for a refusal; `guards` are those that said no.
+    Event and machine are kept as they are, and made into plain data only when somebody asks for it:
+    one of these is made for every event.
+    """
 
     seq: int
     at: int
@@ -32,9 +47,17 @@ class Entry:
     cause: str
     revision: str | None
     generation: int | None
+    row: int | None
+    guards: tuple[str, ...]
+    event: Any
+    standing: Before | None
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """What everybody is told of it; `Journal.full` has the event, too."""
+        return {name: getattr(self, name) for name in TOLD}
+
+
+TOLD = tuple(name for name in Entry.__struct_fields__ if name not in ("event", "standing"))
 
 
 class Journal:
@@ -46,6 +69,7 @@ class Journal:
         self._listeners: list[Callable[[Entry], None]] = []
         self._seq = 0
         self._moved_at: dict[str, int] = {}
+        self._key = secrets.token_bytes(32)
 
     def listen(self, listener: Callable[[Entry], None]) -> None:
         """`listener` is called in the dispatcher's turn: it must be quick and must not raise."""
@@ -54,9 +78,9 @@ class Journal:
     def ignore(self, listener: Callable[[Entry], None]) -> None:
         self._listeners.remove(listener)
 
-    def record(self, result: Step | Refusal, cause: str) -> Entry:
+    def record(self, result: Step | Refusal, cause: str, before: Before | None = None) -> Entry:
         self._seq += 1
-        entry = self._entry(result, cause)
+        entry = self._entry(result, cause, before)
         self._entries.append(entry)
         if entry.before != entry.after:
             self._moved_at[entry.machine] = entry.at
@@ -64,7 +88,7 @@ class Journal:
             listener(entry)
         return entry
 
-    def _entry(self, result: Step | Refusal, cause: str) -> Entry:
+    def _entry(self, result: Step | Refusal, cause: str, before: Before | None) -> Entry:
         event = result.event
         return Entry(
             seq=self._seq,
@@ -79,6 +103,10 @@ class Journal:
             cause=cause,
             revision=getattr(event, "revision", None) or getattr(event, "applied", None),
             generation=getattr(event, "generation", None),
+            row=result.row if isinstance(result, Step) else None,
+            guards=result.guards if isinstance(result, Refusal) else (),
+            event=event,
+            standing=before,
         )
 
     def moved_at(self, machine: str) -> int | None:
@@ -94,6 +122,20 @@ class Journal:
         """The last `limit` entries, oldest first."""
         return list(self._entries)[-limit:]
 
+    @property
+    def first(self) -> int:
+        """The number of the oldest entry that is kept."""
+        return self._entries[0].seq if self._entries else self._seq + 1
+
+    def full(self, entry: Entry) -> dict[str, Any]:
+        """An entry with its event as plain data."""
+        return entry.as_dict() | {"event": plain(entry.event, self.seal)}
+
+    def seal(self, settings: Hashable) -> str:
+        """Stands for an account's settings: equal for equal ones, and nobody can try tokens on it without this run's key."""
+        content = msgspec.json.encode(settings, enc_hook=Secret.reveal, order="sorted")
+        return hmac.digest(self._key, type(settings).__name__.encode() + content, "sha256").hex()
+
 
 def log_entry(entry: Entry) -> None:
     """A journal listener: one `transition` line a move, `warning` for a refusal, `error` on entering a failed state."""
@@ -107,6 +149,8 @@ def log_entry(entry: Entry) -> None:
     context |= {key: value for key in ("generation", "why") if (value := getattr(entry, key))}
     if entry.revision:
         context["revision"] = entry.revision[:12]
+    if entry.row is not None:
+        context["row"] = entry.row
     if entry.kind == "refusal":
         log.warning("refused", state=entry.before, **context)
     elif entry.before == entry.after:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from statemachine import MACHINES
 from statemachine.check import faults, outdated
@@ -17,6 +18,7 @@ The tables in statemachine/ say what may happen in the gateway. This draws them 
 
   python -m statemachine render    after every change of a table: writes the diagrams
   python -m statemachine check     before every commit: are the tables sound, and the diagrams of them?
+  python -m statemachine explore   do the promises hold, whatever happens in whatever order?
 """
 
 RENDER = """\
@@ -37,6 +39,20 @@ Then compares the diagrams in the folder with the tables. Nothing is written.
 Exit code 0: all is well. 1: something is not; each line says what and where, and what to do.
 """
 
+EXPLORE = """\
+Visits every world that the lifecycle and N accounts can reach: their machines are the real tables; around them are
+timers, work under way, receivers, the file, and who waits for an answer. The outside may do --budget things, in any
+order and at any moment: save or write one of six configs or a bad one, ask for a restart, start, stop or restart an
+account, break, hang or refuse a receiver, fail or hang the gateway's own work, or kill the process. Cancelling a
+restart and asking for a stop are always possible.
+
+Holds against each world: one receiver an account; a revision is applied once; a request has one outcome; a restart
+serves open tickets; one piece of work at a time; what is stale moves nothing; what a person stopped stays stopped.
+And, where the outside does nothing more: what is under way ends, a stop arrives, a change is not dropped.
+
+A broken promise is told as a shortest story. Exit code 0: all are kept. 1: one is broken. 2: the limit came first.
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the result is the exit code."""
@@ -48,16 +64,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ("render", render, "write the diagrams of all machines", RENDER),
         ("check", check, "check the tables, and that the diagrams are of them", CHECK),
     ):
-        command = commands.add_parser(
-            name, help=summary, description=about, formatter_class=argparse.RawDescriptionHelpFormatter
-        )
+        command = _command(commands, name, summary, about)
         command.add_argument(
             "--out", type=Path, default=Path("diagrams"), metavar="FOLDER", help="where the diagrams are (%(default)s)"
         )
-        command.set_defaults(run=run)
+        command.set_defaults(run=lambda given, run=run: run(given.out))
+    command = _command(commands, "explore", "visit every reachable world, and hold the promises against it", EXPLORE)
+    command.add_argument("--channels", type=int, default=3, metavar="N", help="how many accounts (%(default)s)")
+    command.add_argument("--budget", type=int, default=2, metavar="K", help="how much the outside may do (%(default)s)")
+    command.add_argument("--reload-off", action="store_true", help="in reload mode `off`")
+    command.add_argument("--limit", type=int, metavar="STATES", help="visit no more than that many")
+    command.add_argument("--test", type=Path, metavar="FILE", help="write the first broken promise as a test, too")
+    command.add_argument("--json", action="store_true", help="the result as JSON")
+    command.set_defaults(run=explore)
     given = parser.parse_args(arguments)
-    result: int = given.run(given.out)
+    result: int = given.run(given)
     return result
+
+
+def _command(commands: Any, name: str, summary: str, about: str) -> argparse.ArgumentParser:
+    made: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    return made
 
 
 def render(folder: Path) -> int:
@@ -84,6 +113,21 @@ def check(folder: Path) -> int:
     verdict = f"{len(found)} found" if found else "ok"
     print(f"{len(MACHINES)} machines, {states} states, {rows} rows: {verdict}")
     return 1 if found else 0
+
+
+def explore(given: argparse.Namespace) -> int:
+    """Explore the product, and tell what was found."""
+    # Imported when asked for: drawing and checking need nothing of it.
+    from statemachine.exploration import run  # noqa: PLC0415
+
+    return run(
+        given.channels,
+        given.budget,
+        reload=not given.reload_off,
+        limit=given.limit,
+        test=given.test,
+        as_json=given.json,
+    )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from html import escape
 from textwrap import wrap
@@ -58,6 +58,32 @@ LINKED = 4
 Numbered = tuple[int, Row[Any]]
 
 
+class RowLook(NamedTuple):
+    """How one row is shown: on this colour, with this note behind its event."""
+
+    colour: str
+    note: str
+
+
+class Look(NamedTuple):
+    """What a picture tells of rows and states beside what they are; `gateway` and its page need none.
+
+    `legend` says what each colour means, the gravest last: an arrow that stands for several rows has the gravest of theirs.
+    """
+
+    rows: Mapping[int, RowLook] = {}
+    states: Mapping[Enum, str] = {}
+    legend: tuple[tuple[str, str], ...] = ()
+
+    def colour_of(self, rows: Iterable[int]) -> str | None:
+        """Of an arrow that stands for these rows."""
+        colours = {self.rows[number].colour for number in rows if number in self.rows}
+        return next((colour for colour, _ in reversed(self.legend) if colour in colours), None)
+
+
+PLAIN = Look()
+
+
 # Mermaid
 
 
@@ -93,26 +119,26 @@ def mermaid_lines(row: Row[Any]) -> list[str]:
 # DOT
 
 
-def dot(machine: MachineClass, current: Enum | None = None) -> str:
+def dot(machine: MachineClass, current: Enum | None = None, look: Look = PLAIN) -> str:
     """The picture as DOT. `current` is drawn with a heavy border."""
     lines = [
         f'digraph "{machine.kind}" {{',
         f'  graph [rankdir=TB, nodesep=0.2, ranksep=0.2, fontname="{FONT}", fontsize=9, labelloc=t, bgcolor=white,',
-        f"    label=<{_heading(machine)}>];",
+        f"    label=<{_heading(machine, look)}>];",
         f'  node [shape=plain, fontname="{FONT}", fontsize=9, fontcolor="{INK}"];',
         f'  edge [fontname="{FONT}", fontsize=9, fontcolor="{INK}", color="#444444", arrowsize=0.7];',
         # First, because Graphviz takes the way from here as the way down.
         '  initial [shape=point, width=0.12, label=""];',
         f'  initial -> "{machine.initial.name}";',
-        *(_state(machine, state, state is current) for state in machine.states),
-        *_groups(machine),
-        *_arrows(machine),
+        *(_state(machine, state, look, is_current=state is current) for state in machine.states),
+        *_groups(machine, look),
+        *_arrows(machine, look),
         "}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _heading(machine: MachineClass) -> str:
+def _heading(machine: MachineClass, look: Look) -> str:
     meanings = docstrings(Kind)
     kinds = [kind for kind in Kind if any(kind_of(machine, state) is kind for state in machine.states)]
     legend = "".join(
@@ -125,21 +151,25 @@ def _heading(machine: MachineClass) -> str:
     span = f'COLSPAN="{len(kinds)}"'
     head = "".join(f"<TR><TD {span}>{line}</TD></TR>" for line in lines[:2])
     foot = f"<TR><TD {span}>{'<BR/>'.join(lines[2:])}</TD></TR>"
+    for colour, meaning in look.legend:
+        foot += f'<TR><TD {span} BORDER="1" CELLPADDING="4" BGCOLOR="{colour}">{escape(meaning)}</TD></TR>'
     return _table(f"{head}<TR>{legend}</TR>{foot}", spacing=4)
 
 
-def _state(machine: MachineClass, state: Enum, is_current: bool) -> str:
+def _state(machine: MachineClass, state: Enum, look: Look, *, is_current: bool) -> str:
     kind, documented = kind_of(machine, state), docstrings(machine.states)
     about = [escape(line) for line in wrap(documented.get(state.name, "").replace("`", ""), 44)]
     heading = [_font(f"<B>{state.name}</B>", size=13), _font("<BR/>".join(about), GREY, 8)]
+    if state in look.states:
+        heading.append(_font(escape(look.states[state]), size=8))
     fill, line = COLOURS[kind]
-    look = f'STYLE="ROUNDED" BGCOLOR="{fill}" COLOR="{line}" BORDER="{3 if is_current else 1}"'
-    label = _box(heading, _kept(machine, (state,)), look)
+    frame = f'STYLE="ROUNDED" BGCOLOR="{fill}" COLOR="{line}" BORDER="{3 if is_current else 1}"'
+    label = _box(heading, _kept(machine, (state,)), frame, look)
     classes = f"state {kind.value}" + (" current" if is_current else "")
     return f'  "{state.name}" [id="state-{state.value}", class="{classes}", label=<{label}>];'
 
 
-def _groups(machine: MachineClass) -> Iterator[str]:
+def _groups(machine: MachineClass, look: Look) -> Iterator[str]:
     """A dashed box for each set of states that has rows in common, and lines to it from its members."""
     moving = {_sources(machine, row) for row in machine.table if row.dest}
     groups = dict.fromkeys(_sources(machine, row) for row in machine.table)
@@ -147,17 +177,17 @@ def _groups(machine: MachineClass) -> Iterator[str]:
         name, members = group_name(machine, group), ", ".join(state.name for state in group)
         heading = ["in any of" + ("" if name == members else f" <B>{name}</B>")]
         heading.append(_font("<BR/>".join(wrap(members, 44)), GREY, 8))
-        label = _box(heading, _kept(machine, group), f'STYLE="DASHED" COLOR="{GREY}" BORDER="1"')
+        label = _box(heading, _kept(machine, group), f'STYLE="DASHED" COLOR="{GREY}" BORDER="1"', look)
         yield f'  "{_origin(group)}" [id="group-{_slug(group)}", class="group", label=<{label}>];'
         if group in moving:
             linked = len(group) <= LINKED
             # The one invisible line keeps a large group's box in the flow.
-            look = f'style=dashed, color="{PALE}", arrowhead=none' if linked else "style=invis"
+            line = f'style=dashed, color="{PALE}", arrowhead=none' if linked else "style=invis"
             for state in group if linked else group[:1]:
-                yield f'  "{state.name}" -> "{_origin(group)}" [class="member", {look}];'
+                yield f'  "{state.name}" -> "{_origin(group)}" [class="member", {line}];'
 
 
-def _arrows(machine: MachineClass) -> Iterator[str]:
+def _arrows(machine: MachineClass, look: Look) -> Iterator[str]:
     """One arrow from a state or a box to a state, with the text of every row that it stands for."""
     arrows: dict[tuple[tuple[Enum, ...], Enum], list[Numbered]] = {}
     for number, row in enumerate(machine.table):
@@ -165,10 +195,12 @@ def _arrows(machine: MachineClass) -> Iterator[str]:
             arrows.setdefault((_sources(machine, row), row.dest), []).append((number, row))
     for (sources, dest), rows in arrows.items():
         classes = " ".join(["arrow", *(f"row-{number}" for number, _ in rows)])
-        label = _table("".join(_row(numbered, 30) for numbered in rows), padding=4)
+        label = _table("".join(_row(numbered, 30, look) for numbered in rows), padding=4)
+        colour = look.colour_of(number for number, _ in rows)
+        drawn = f'color="{colour}", penwidth=2.5, ' if colour else ""
         yield (
             f'  "{_origin(sources)}" -> "{dest.name}" '
-            f'[id="arrow-{_slug((*sources, dest))}", class="{classes}", label=<{label}>];'
+            f'[id="arrow-{_slug((*sources, dest))}", class="{classes}", {drawn}label=<{label}>];'
         )
 
 
@@ -192,27 +224,30 @@ def _slug(states: Iterable[Enum]) -> str:
     return "-".join(str(state.value) for state in states)
 
 
-def _box(heading: list[str], rows: list[Numbered], look: str) -> str:
+def _box(heading: list[str], rows: list[Numbered], frame: str, look: Look) -> str:
     body = "".join(f"<TR><TD>{line}</TD></TR>" for line in heading)
     if rows:
-        body += "<HR/>" + "".join(_row(numbered, 56) for numbered in rows)
-    return _table(body, look, padding=4)
+        body += "<HR/>" + "".join(_row(numbered, 56, look) for numbered in rows)
+    return _table(body, frame, padding=4)
 
 
-def _row(numbered: Numbered, width: int) -> str:
+def _row(numbered: Numbered, width: int, look: Look) -> str:
     """A row's text as a table row: number and event, then guards, then effects, on lines of their own."""
     number, row = numbered
     outcome = "" if row.outcome is Outcome.DONE else " " + _font(f"<I>{row.outcome.value}</I>", GREY, 8)
-    lines = [f"{_font(str(number), GREY, 7)} <B>{row.on.trigger}</B>{outcome}"]
+    shown = look.rows.get(number)
+    note = " " + _font(escape(shown.note), size=8) if shown else ""
+    lines = [f"{_font(str(number), GREY, 7)} <B>{row.on.trigger}</B>{outcome}{note}"]
     lines += [_font(line, BROWN) for line in wrap(" ".join(f"[{name}]" for name in row.guards), width)]
     lines += [_font(line, BLUE) for line in wrap(f"/ {', '.join(row.effects)}", width) if row.effects]
     text = "".join(f'{line}<BR ALIGN="LEFT"/>' for line in lines)
     title = escape(f"row {number}: {row_words(row)}")
-    return f'<TR><TD ALIGN="LEFT" BALIGN="LEFT" ID="row-{number}" TITLE="{title}">{text}</TD></TR>'
+    colour = f' BGCOLOR="{shown.colour}"' if shown else ""
+    return f'<TR><TD ALIGN="LEFT" BALIGN="LEFT" ID="row-{number}" TITLE="{title}"{colour}>{text}</TD></TR>'
 
 
-def _table(body: str, look: str = 'BORDER="0"', *, padding: int = 1, spacing: int = 0) -> str:
-    return f'<TABLE {look} CELLBORDER="0" CELLSPACING="{spacing}" CELLPADDING="{padding}">{body}</TABLE>'
+def _table(body: str, frame: str = 'BORDER="0"', *, padding: int = 1, spacing: int = 0) -> str:
+    return f'<TABLE {frame} CELLBORDER="0" CELLSPACING="{spacing}" CELLPADDING="{padding}">{body}</TABLE>'
 
 
 def _font(text: str, colour: str = INK, size: int = 9) -> str:
@@ -222,20 +257,24 @@ def _font(text: str, colour: str = INK, size: int = 9) -> str:
 # SVG
 
 
-def svg(machine: MachineClass) -> bytes:
+def svg(machine: MachineClass, look: Look = PLAIN) -> bytes:
     """The picture. Text widths are those of this machine's fonts, so compare `stamp()`, not bytes."""
-    drawn = _graphviz().AGraph(string=dot(machine)).draw(format="svg", prog="dot").decode()
+    drawn = _graphviz().AGraph(string=dot(machine, look=look)).draw(format="svg", prog="dot").decode()
     picture = drawn[drawn.index("<svg") :]
-    picture = picture.replace('<g id="graph0"', f'<metadata id="stamp">{stamp(machine)}</metadata>\n<g id="graph0"', 1)
+    picture = picture.replace(
+        '<g id="graph0"', f'<metadata id="stamp">{stamp(machine, look)}</metadata>\n<g id="graph0"', 1
+    )
     # Graphviz makes an anchor of each titled cell, to carry the title; there is nothing to go to.
     anchor, row = r'<g id="a_row&#45;(\d+)"><a xlink:title="([^"]*)">', r'<g id="row-\1" class="row"><title>\2</title>'
     picture = re.sub(anchor, row, picture)
     return ('<?xml version="1.0" encoding="UTF-8"?>\n' + picture.replace("</a>\n", "")).encode()
 
 
-def stamp(machine: MachineClass) -> str:
+def stamp(machine: MachineClass, look: Look = PLAIN) -> str:
     """What an SVG says it was drawn from: the digest of the table, and that of the drawing of it."""
-    return f"table sha256:{digest(machine)} drawing sha256:{hashlib.sha256(dot(machine).encode()).hexdigest()}"
+    return (
+        f"table sha256:{digest(machine)} drawing sha256:{hashlib.sha256(dot(machine, look=look).encode()).hexdigest()}"
+    )
 
 
 def _graphviz() -> ModuleType:

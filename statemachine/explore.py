@@ -13,7 +13,7 @@ R. Tarjan, "Depth-first search and linear graph algorithms", 1972.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Generic, NamedTuple, Protocol, TypeVar
@@ -77,10 +77,10 @@ def explore(
     model: Model[W],
     *,
     limit: int | None = None,
-    until_broken: bool = False,
+    until: Collection[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Report[W]:
-    """Visit every reachable world. `limit` bounds their number; `until_broken` ends at the first broken promise.
+    """Visit every reachable world. `limit` bounds their number; It ends early when one of the promises in `until` is broken.
 
     `progress` is told states and edges now and then; they go into no decision.
     """
@@ -88,13 +88,45 @@ def explore(
     for visited in walk.visit():
         if progress is not None and visited % REPORT_EVERY == 0:
             progress(len(walk.worlds), walk.edges)
-        if (until_broken and walk.broken) or (limit is not None and visited >= limit):
+        if not walk.broken.keys().isdisjoint(until) or (limit is not None and visited >= limit):
             break
     complete = walk.visited == len(walk.worlds)
-    if complete and not (until_broken and walk.broken):
+    if complete and walk.broken.keys().isdisjoint(until):
         walk.hold_liveness()
     violations = tuple(Violation(promise, walk.story(*found)) for promise, found in walk.broken.items())
     return Report(len(walk.worlds), walk.edges, violations, complete)
+
+
+def follow(model: Model[W], labels: Iterable[str]) -> frozenset[str]:
+    """Take the moves with these labels, then leave the world alone: the promises that are broken on this way.
+
+    Raises ValueError where a move cannot be made: the way is none of this model.
+    """
+    world = model.start()
+    broken: set[str] = set()
+    for label in labels:
+        move = next((move for move in model.moves(world) if move.label == label), None)
+        if move is None:
+            raise ValueError(f"{label!r} cannot happen in: {model.tell(world)}")
+        broken |= set(move.broken)
+        world = move.after
+    return frozenset(broken) | explore(_LeftAlone(model, world)).promises_broken
+
+
+class _LeftAlone(Generic[W]):
+    """A model from one world on, in which the outside does nothing any more."""
+
+    def __init__(self, model: Model[W], world: W) -> None:
+        self._model = model
+        self._world = world
+        self.outstanding = model.outstanding
+        self.tell = model.tell
+
+    def start(self) -> W:
+        return self._world
+
+    def moves(self, world: W) -> Iterator[Move[W]]:
+        return (move for move in self._model.moves(world) if move.owed)
 
 
 class _Walk(Generic[W]):

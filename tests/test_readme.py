@@ -30,10 +30,11 @@ def test_every_command_of_the_readme_is_known_here() -> None:
         *DEVELOPMENT,
         "python -m gateway check",
         "python -m gateway --help",
+        "python -m gateway replay journal.jsonl",
         "python -m statemachine check",
     }
     rest = [line for line in COMMANDS if line not in tried]
-    assert [line.split()[0] for line in rest] == ["curl", "curl", "kill"]
+    assert [line.split()[0] for line in rest] == ["curl", "curl", "kill", "curl"]
 
 
 @pytest.mark.parametrize("target", sorted(DEVELOPMENT))
@@ -109,12 +110,13 @@ async def _talk(url: str, token: str) -> None:
 
 def _try_the_section_on_changes(checkout: Path, url: str) -> None:
     python = checkout / ".venv" / "bin" / "python"
-    status, patch, kill = (line for line in COMMANDS if line.startswith(("curl", "kill")))
+    status, patch, kill, journal = (line for line in COMMANDS if line.startswith(("curl", "kill")))
     shown = _shell(status.replace("http://127.0.0.1:18790", url), checkout)
     assert '"state": "running"' in shown
     receipt = _shell(patch.replace("http://127.0.0.1:18790", url), checkout)
     assert '"outcome": "applied"' in receipt
     assert "name: office" in (checkout / "gateway.yaml").read_text()
+    _shell(journal.replace("http://127.0.0.1:18790", url), checkout)
     for line in COMMANDS:
         if line.startswith("python -m"):
             assert _shell(line.replace("python", str(python), 1), checkout)

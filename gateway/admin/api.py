@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from gateway import __version__
@@ -15,6 +17,7 @@ from gateway.admin.views import Views
 from gateway.config import file
 from gateway.config.edit import Edit, merge_patch, parse_patch, redacted_text, replacement
 from gateway.errors import ConfigError, UnavailableError
+from gateway.journal import KEPT
 from gateway.process.changes import LIFECYCLE, Write
 from gateway.requests import new_id
 from statemachine import Event, Refusal, Step
@@ -180,7 +183,17 @@ class Api:
             entries = journal.newest(params.limit)
         else:
             entries = journal.page(params.after or 0, params.limit, params.machine)
-        return {"entries": [entry.as_dict() for entry in entries]}
+        return {"entries": [journal.full(entry) for entry in entries]}
+
+    def journal_file(self, query: schemas.JournalQuery) -> Iterator[dict[str, Any]]:
+        """The header and the entries of an export, as they are at this moment."""
+        # Imported when asked for: what it says of the tables is not on the way to the first poll.
+        from gateway.export import exported, header  # noqa: PLC0415
+
+        journal, after = self._services.journal, query.after or 0
+        entries = journal.page(after, KEPT if query.limit is None else query.limit, query.machine)
+        first = header(journal, entries, self._services.boot().id, query.machine, after)
+        return chain((first,), exported(journal, entries))
 
     # Web chat
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,9 @@ SAFE_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+
+JOURNAL_PIECE = 20
+"""Lines of an exported journal that are made at once: some milliseconds of work."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -207,10 +212,33 @@ class Http:
     async def request(self, request: web.Request) -> web.Response:
         return self._json(self._api.request(request.match_info["id"]))
 
-    async def journal(self, request: web.Request) -> web.Response:
-        return self._json(
-            self._api.journal(schemas.parse_params(schemas.JournalList, dict(request.query), strict=False))
-        )
+    async def journal(self, request: web.Request) -> web.StreamResponse:
+        query = schemas.parse_params(schemas.JournalQuery, dict(request.query), strict=False)
+        if query.format == "jsonl":
+            return await self._journal_file(request, query)
+        limit = schemas.JournalList().limit if query.limit is None else query.limit
+        return self._json(self._api.journal(schemas.JournalList(after=query.after, limit=limit, machine=query.machine)))
+
+    async def _journal_file(self, request: web.Request, query: schemas.JournalQuery) -> web.StreamResponse:
+        """The whole of it, or what was asked for; made in pieces, between which the gateway goes on."""
+        response = web.StreamResponse(headers=SAFE_HEADERS)
+        response.content_type = "application/jsonl"
+        response.charset = "utf-8"
+        await response.prepare(request)
+        if request.method == "GET":
+            await self._send_lines(response, self._api.journal_file(query))
+        return response
+
+    async def _send_lines(self, response: web.StreamResponse, lines: Iterator[dict[str, Any]]) -> None:
+        try:
+            while piece := list(islice(lines, JOURNAL_PIECE)):
+                text = "".join(json.dumps(self._services.redactor.tree(line)) + "\n" for line in piece)
+                await response.write(text.encode())
+                # A reader that keeps up makes no write wait.
+                await asyncio.sleep(0)
+            await response.write_eof()
+        except ConnectionError:
+            log.info("journal_reader_gone")
 
     # Machines
 

@@ -6,7 +6,7 @@ Names and shapes of the published methods are those of OpenClaw's gateway protoc
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -122,6 +122,15 @@ class JournalList(Params, frozen=True, kw_only=True):
     after: Annotated[int, Meta(ge=0)] | None = None
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
     machine: str | None = None
+
+
+class JournalQuery(Params, frozen=True, kw_only=True):
+    """The query of GET /api/v1/journal: as journal.list, and `format=jsonl` for the file that `gateway replay` reads."""
+
+    after: Annotated[int, Meta(ge=0)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=1000)] | None = None
+    machine: str | None = None
+    format: Literal["json", "jsonl"] = "json"
 
 
 class ChatSend(Params, frozen=True, kw_only=True, forbid_unknown_fields=False):

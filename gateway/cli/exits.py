@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-EXIT_OK, EXIT_FAILED, EXIT_HELD, EXIT_CONFIG = 0, 1, 76, 78
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_HELD, EXIT_CONFIG = 0, 1, 2, 76, 78
 
 
 def complain(message: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 EPILOG = """exit codes:
   0   stopped as asked
@@ -17,6 +18,9 @@ signals:
   SIGUSR1 asks for a restart, SIGHUP reads the config now,
   SIGTERM and SIGINT stop: the second time sooner, the third time at once
 """
+
+REPLAY = """exit codes: 0 every step led to the same state, 1 one led elsewhere (the first is named),
+2 the file is no whole journal (the line is named)."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -37,7 +41,15 @@ def build_parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         for parser_ in (command, parser) if name == "run" else (command,):
             _add_places(parser_)
+    _add_replay(commands)
     return parser
+
+
+def _add_replay(commands: Any) -> None:
+    text = "run an exported journal through the tables, and compare every step with what was recorded"
+    command = commands.add_parser("replay", help=text, description=text, epilog=REPLAY)
+    command.add_argument("file", type=Path, metavar="FILE", help="what GET /api/v1/journal?format=jsonl answered")
+    command.add_argument("--json", action="store_true", help="the result as JSON")
 
 
 def _add_places(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +76,10 @@ def main(argv: list[str] | None = None) -> int:
         from gateway.cli.check import check  # noqa: PLC0415
 
         return check(config)
+    if given.command == "replay":
+        from gateway.cli.replay import replay  # noqa: PLC0415
+
+        return replay(given.file, as_json=given.json)
     from gateway.cli.run import run  # noqa: PLC0415
 
     return run(config.absolute(), state_dir.absolute())

@@ -13,15 +13,15 @@ from statemachine._machine import Machine
 from statemachine.channel import Channel
 from statemachine.explore import Move
 from statemachine.lifecycle import Lifecycle, LifecycleState
-from statemachine.world.account import Account, AccountModel, View
+from statemachine.lifecycle_events import Impact
+from statemachine.world.account import OFF, Account, AccountModel, View
 from statemachine.world.account import Change as AccountChange
 from statemachine.world.config import BAD, FIRST, impact, settings_of
 from statemachine.world.process import ProcessModel
-from statemachine.world.state import ONE_OUTCOME, Process
+from statemachine.world.state import ONE_OUTCOME, STOP_ARRIVES, Process
 from statemachine.world.state import Change as ProcessChange
 
 CHANGE_KEPT = "a change is not dropped"
-STOP_ARRIVES = "a stop arrives"
 ENDS = "what is under way ends"
 
 T = TypeVar("T")
@@ -89,7 +89,7 @@ class World:
             yield ENDS
         elif self._is_dropped(process, accounts):
             yield CHANGE_KEPT
-        if any(self._account_model.outstanding(self._accounts[number]) for number in accounts):
+        if any(self._account_model.is_under_way(self._accounts[number]) for number in accounts):
             yield ENDS
 
     def tell(self, world: Worlds) -> str:
@@ -177,11 +177,15 @@ class World:
         if process.excused or process.disk == BAD:
             return False
         wanted = [settings_of(process.ledger, place) for place in range(len(accounts))]
-        astray = any(
-            not view.stopped and view.settings != some
-            for view, some in zip(map(self._view, accounts), wanted, strict=True)
-        )
-        return astray or impact(process.ledger, process.disk) != 0
+        astray = any(_is_astray(view, some) for view, some in zip(map(self._view, accounts), wanted, strict=True))
+        return astray or impact(process.ledger, process.disk) is not Impact.NONE
+
+
+def _is_astray(view: View, wanted: str) -> bool:
+    """It runs and should not, or should and does not, or runs with other settings than it should."""
+    if view.stopped:
+        return wanted != OFF and not view.held
+    return wanted == OFF or view.settings != wanted
 
 
 def _ordered(process: int, budget: int, accounts: list[int]) -> Worlds:

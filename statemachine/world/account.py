@@ -39,6 +39,7 @@ from statemachine.effects import ArmTimer, DisarmTimer
 
 ONE_RECEIVER = "one receiver an account"
 STALE = "what is stale moves nothing"
+STAYS_STOPPED = "what a person stopped stays stopped"
 
 CURRENT, OLD = 1, 0
 NOW = 0.0
@@ -85,6 +86,7 @@ class View(NamedTuple):
 
     settled: bool
     stopped: bool
+    held: bool
     broken: bool
     hangs: bool
     settings: str
@@ -107,13 +109,14 @@ class AccountModel:
 
     def view(self, account: Account) -> View:
         machine = self._at(account)
-        settings = account.data.run.settings
-        return View(is_settled(machine), is_stopped(machine), is_broken(machine), account.hangs, str(settings))
+        data = account.data
+        settled, stopped, broken = is_settled(machine), is_stopped(machine), is_broken(machine)
+        return View(settled, stopped, data.held, broken, account.hangs, str(data.run.settings))
 
-    def outstanding(self, account: Account) -> list[str]:
-        """What is under way with it, by the state's name."""
-        rests = is_settled(self._at(account)) and account.timer is None and account.state not in self._machine.waiting
-        return [] if rests else [f"an account leaves {account.state.value}"]
+    def is_under_way(self, account: Account) -> bool:
+        """Whether something is under way with it, or a wait that nothing will end."""
+        machine = self._at(account)
+        return not is_settled(machine) or account.state in machine.waiting or account.timer is not None
 
     # What it is asked
 
@@ -219,7 +222,7 @@ def _perform(account: Account, effect: Effect) -> tuple[Account, tuple[str, ...]
         case OpenReceiver():
             alive = account.receiver is not Receiver.NONE
             opened = account._replace(receiver=Receiver.OPENING, told=False, hangs=False, fencing=False)
-            return opened, (ONE_RECEIVER,) if alive else ()
+            return opened, ((ONE_RECEIVER,) if alive else ()) + ((STAYS_STOPPED,) if data.held else ())
         case CloseReceiver(generation=generation) if generation == data.generation:
             return account._replace(told=account.receiver is not Receiver.NONE), ()
         case FenceReceiver(generation=generation) if generation == data.generation:

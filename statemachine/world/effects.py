@@ -149,3 +149,13 @@ def hold_tickets(before: LifecycleData, after: LifecycleData, step: Step) -> tup
                 broken += (OPEN_TICKETS,) if not tickets or set(tickets) != set(before.tickets) else ()
     kept = {ticket.id for ticket in (*after.tickets, *after.served)}
     return broken + ((ONE_OUTCOME,) if kept != open_ids else ())
+
+
+def hold_known(before: LifecycleData, after: LifecycleData, step: Step) -> tuple[str, ...]:
+    """What is known of a revision moves nothing; one that was only noted is news once a call asks for it."""
+    event = step.event
+    if not isinstance(event, events.ConfigChanged) or event.revision != before.known:
+        return ()
+    news = before.drift and event.origin is events.Origin.CALL
+    moved = step.before != step.after or len(after.tickets) > len(before.tickets)
+    return (APPLIED_ONCE,) if moved and not news else ()

@@ -15,7 +15,7 @@ from statemachine.lifecycle_data import LifecycleData
 from statemachine.lifecycle_events import ConfigChanged, ConfigRejected, Origin, Ticket
 from statemachine.world.account import CURRENT, OLD, STALE, View
 from statemachine.world.config import BAD, REVISIONS, Proposal, propose
-from statemachine.world.effects import hold_tickets, perform
+from statemachine.world.effects import hold_known, hold_tickets, perform
 from statemachine.world.state import (
     LATER,
     LATEST,
@@ -24,6 +24,7 @@ from statemachine.world.state import (
     OVERDUE,
     POLICY,
     SOON,
+    STOP_ARRIVES,
     Change,
     Process,
     blank,
@@ -55,7 +56,8 @@ class ProcessModel:
         yield from self._request_changes(process)
         yield from self._check_changes(process)
         if process.timer is not None and process.timer is not events.StopOverdue:
-            yield self._ring(process, rare=process.timer in OVERDUE)
+            hangs = process.work is not None and process.work.hangs
+            yield self._ring(process, rare=process.timer in OVERDUE and not hangs)
 
     def changes_of_work(self, process: Process, accounts: tuple[View, ...]) -> Iterator[Change]:
         """How its work goes on, which hangs on what it sees of the accounts."""
@@ -64,7 +66,8 @@ class ProcessModel:
         for turn in turns(process, accounts):
             yield self._take(turn)
         if process.timer is events.StopOverdue:
-            yield self._ring(process, rare=not any(account.hangs for account in accounts))
+            hangs = process.work is None or process.work.hangs or any(account.hangs for account in accounts)
+            yield self._ring(process, rare=not hangs)
 
     def _ring(self, process: Process, *, rare: bool) -> Change:
         assert process.timer is not None
@@ -146,7 +149,8 @@ class ProcessModel:
         for ticket in process.data.tickets:
             label = f"somebody cancels {ticket.id}"
             yield self._change(label, process, events.RestartCancelled(ticket.id), owed=False)
-        yield self._change("somebody asks for a stop", process, events.StopRequested(""), owed=False)
+        stop = self._change("somebody asks for a stop", process, events.StopRequested(""), owed=False)
+        yield stop if stop.after is not process else stop._replace(broken=(*stop.broken, STOP_ARRIVES))
 
     def _check_changes(self, process: Process) -> Iterator[Change]:
         if not process.busy:
@@ -190,7 +194,7 @@ class ProcessModel:
             state=state, data=data,
             checking=process.checking and not renumbered, timer=None if renumbered else process.timer,
         )  # fmt: skip
-        broken = hold_tickets(before, after.data, step)
+        broken = hold_tickets(before, after.data, step) + hold_known(before, after.data, step)
         for effect in step.effects:
             after, wrong = perform(after, effect, before, proposal)
             broken += wrong
@@ -227,6 +231,7 @@ _STALE_WORDS: tuple[Event, ...] = (
     events.RestartReady(OLD),
     events.WorkInFlight(OLD, 1, MUCH_LATER),
     events.ConfigUnfit(OLD, ""),
+    events.RestartCancelled("never opened"),
     *(ring(OLD) for ring in (*OVERDUE, events.RestartDue)),
 )
 

@@ -15,6 +15,7 @@ from statemachine.world.config import FIRST, Proposal
 APPLIED_ONCE = "a revision is applied once"
 ONE_OUTCOME = "a request has one outcome"
 OPEN_TICKETS = "a restart serves open tickets"
+STOP_ARRIVES = "a stop arrives"
 ONE_WORK = "one piece of work at a time"
 
 OPEN, APPLY, RESTART, STOP = "open", "apply", "restart", "stop"
@@ -39,6 +40,8 @@ class Work(NamedTuple):
     proposal: Proposal | None = None
     touched: tuple[bool, ...] = ()
     hurried: bool = False
+    hangs: bool = False
+    """It will not come to its end by itself."""
 
 
 class Process(NamedTuple):

@@ -28,8 +28,10 @@ class Turn(NamedTuple):
 
 def turns(process: Process, accounts: Accounts) -> Iterator[Turn]:
     """How the work that is under way can go on."""
-    if process.work is not None:
-        yield from _KINDS[process.work.kind](process, process.work, accounts)
+    work = process.work
+    if work is not None and not work.hangs:
+        yield from _KINDS[work.kind](process, work, accounts)
+        yield Turn("the work hangs", process._replace(work=work._replace(hangs=True)), rare=True)
 
 
 def _opening(process: Process, work: Work, accounts: Accounts) -> Iterator[Turn]:

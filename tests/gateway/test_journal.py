@@ -138,6 +138,7 @@ def test_one_line_for_each_entry() -> None:
     context = {"machine": "lamp", "cause": "test"}
     assert move == context | {
         "event": "transition", "log_level": "info", "source": "off", "dest": "on", "trigger": "switch_on", "seq": 1,
+        "row": 0,
     }  # fmt: skip
     assert refusal == context | {
         "event": "refused", "log_level": "warning", "state": "on", "trigger": "switch_on", "seq": 2,
@@ -145,6 +146,7 @@ def test_one_line_for_each_entry() -> None:
     }  # fmt: skip
     assert kept == context | {
         "event": "handled", "log_level": "info", "state": "on", "outcome": "done", "trigger": "burnt", "seq": 3,
+        "row": 3,
     }  # fmt: skip
 
 

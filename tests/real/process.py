@@ -16,6 +16,8 @@ from typing import Any, Self
 
 import aiohttp
 
+from tests.machine_coverage import note_log
+
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "a-token-for-tests-0123456789"
 READY = re.compile(r"gateway ready (http://\S+) pid=(\d+) boot=(\S+)")
@@ -260,6 +262,8 @@ class Gateway:
             await self.process.wait()
         if self._reading is not None:
             await self._reading
+        if (self.folder / "log").exists():
+            note_log(self.folder / "log", self.log)
 
     async def __aenter__(self) -> Self:
         try:

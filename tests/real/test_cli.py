@@ -53,8 +53,22 @@ def test_wrong_usage_is_2(tmp_path: Path, arguments: list[str]) -> None:
 
 def test_help_names_the_commands_the_exit_codes_and_the_signals(tmp_path: Path) -> None:
     text = gateway("--help", folder=tmp_path).stdout
-    for word in ("run", "init", "check", "76", "78", "SIGUSR1", "--config", "--state-dir"):
+    for word in ("run", "init", "check", "replay", "76", "78", "SIGUSR1", "--config", "--state-dir"):
         assert word in text
+
+
+def test_replay_says_where_a_journal_leads(tmp_path: Path) -> None:
+    """One of a real process leads where it led; one that was tampered with elsewhere; one that is cut off nowhere."""
+    text = (ROOT / "tests" / "replay" / "journals" / "founding_case.jsonl").read_text()
+    for name, content, code, said in (
+        ("journal.jsonl", text, 0, "the tables lead to the same states"),
+        ("tampered.jsonl", text.replace('"after": "hot_reloading"', '"after": "running"', 1), 1, "the tables lead elsewhere: entry"),
+        ("cut.jsonl", text[: len(text) // 2], 2, "gateway: cut.jsonl: line "),
+    ):  # fmt: skip
+        (tmp_path / name).write_text(content)
+        done = gateway("replay", name, folder=tmp_path)
+        assert done.returncode == code, name
+        assert said in done.stdout + done.stderr, name
 
 
 async def test_the_starter_config_polls_with_the_token_of_the_environment(tmp_path: Path) -> None:

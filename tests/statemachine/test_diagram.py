@@ -16,7 +16,7 @@ from statemachine._machine import Outcome, Row, guard
 from statemachine.channel import ChannelState, Start, Stop
 from statemachine.check import outdated
 from statemachine.describe import Kind, MachineClass, digest, docstrings, facts, group_name, kind_of, row_words
-from statemachine.diagram import dot, mermaid, svg
+from statemachine.diagram import PLAIN, Look, RowLook, dot, mermaid, stamp, svg
 from statemachine.errors import DrawingError
 from statemachine.lifecycle import LifecycleState
 
@@ -218,3 +218,45 @@ def test_render_writes_what_check_accepts(tmp_path, capsys):
 
 def test_the_committed_pictures_are_in_step(request):
     assert outdated(MACHINES, request.config.rootpath / "diagrams") == []
+
+
+# What a picture tells beside the table
+
+
+GOOD, BAD = "#00aa00", "#aa0000"
+TOLD = Look(
+    {0: RowLook(GOOD, "12 times"), 16: RowLook(BAD, "never"), 15: RowLook(BAD, "no & never")},
+    {ChannelState.RUNNING: "3 < 4 refused"},
+    ((GOOD, "fired"), (BAD, "never fired")),
+)
+
+
+def test_a_look_colours_rows_and_says_something_of_states():
+    told = dot(Channel, look=TOLD)
+    assert f'ID="row-0" TITLE="row 0: {row_words(Channel.table[0])}" BGCOLOR="{GOOD}"' in told.replace("&amp;", "&")
+    assert "12 times" in told
+    assert "no &amp; never" in told
+    assert "3 &lt; 4 refused" in told
+    assert told.count("never fired") == 1
+
+
+def test_an_arrow_has_the_gravest_colour_of_its_rows():
+    (arrow,) = [line for line in dot(Channel, look=TOLD).splitlines() if 'class="arrow row-0 row-16"' in line]
+    assert f'color="{BAD}", penwidth=2.5' in arrow
+    assert TOLD.colour_of([0]) == GOOD
+    assert TOLD.colour_of([1]) is None
+    untold = [line for line in dot(Channel, look=TOLD).splitlines() if 'class="arrow row-2"' in line]
+    assert "penwidth" not in untold[0]
+
+
+def test_without_a_look_a_picture_is_what_it_was_and_its_stamp_tells_them_apart():
+    assert dot(Channel, look=PLAIN) == dot(Channel)
+    assert stamp(Channel, TOLD) != stamp(Channel)
+    assert not any(colour in dot(Channel) for colour in (GOOD, BAD))
+
+
+def test_a_look_can_be_drawn():
+    pytest.importorskip("pygraphviz")
+    drawn = svg(Channel, TOLD).decode()
+    assert BAD in drawn
+    assert stamp(Channel, TOLD) in drawn

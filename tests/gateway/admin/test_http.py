@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
 from yarl import URL
 
 from gateway.admin.auth import FAILURES
 from gateway.admin.errors import BadRequestError, NotFoundError, RefusedError, answer_for
-from gateway.admin.http import MAX_BODY, OPEN_PATHS, SAFE_HEADERS
+from gateway.admin.http import JOURNAL_PIECE, MAX_BODY, OPEN_PATHS, SAFE_HEADERS
+from gateway.cli.replay import run as run_file
 from gateway.errors import ConfigError, ConfigWriteError, GatewayError, Issue, StaleHashError, UnavailableError
 from statemachine import Refusal
 from statemachine.channel import By, Stop
-from tests.gateway.admin.house import MAIN, SECRET, TEXT, TOKEN, AdminHouse, run
+from tests.gateway.admin.house import CHAT, MAIN, SECRET, TEXT, TOKEN, AdminHouse, run
 
 JSON = {"Content-Type": "application/json"}
 YAML = {"Content-Type": "application/yaml"}
@@ -147,6 +151,7 @@ def test_read_change_and_read_again(tmp_path: Path) -> None:
         ("GET", "/api/v1/requests/never", None, {}, 404, "not_found"),
         ("GET", "/api/v1/journal?limit=many", None, {}, 400, "bad_request"),
         ("GET", "/api/v1/journal?limit=0", None, {}, 400, "bad_request"),
+        ("GET", "/api/v1/journal?format=xml", None, {}, 400, "bad_request"),
         ("GET", "/api/v1/machines/nothing.svg", None, {}, 404, "not_found"),
         ("GET", "/api/v1/machines/..%2Flifecycle.mmd", None, {}, 404, "not_found"),
         ("POST", "/api/v1/channels/telegram/main/start", None, {}, 409, "refused"),
@@ -219,6 +224,50 @@ def test_the_journal_and_the_machines(tmp_path: Path) -> None:
             assert "RUNNING" in text
 
     run(main())
+
+
+def test_the_journal_as_a_file(tmp_path: Path) -> None:
+    """What is downloaded is replayed, and holds no secret; it is made in pieces, and each is a whole line."""
+
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            for number in range(60):
+                await house.http("POST", "/api/v1/restart", json={"reason": f"{number} {SECRET}", "delay_ms": 60_000})
+            status, text, headers = await house.http("GET", "/api/v1/journal?format=jsonl")
+            assert (status, headers["Content-Type"]) == (200, "application/jsonl; charset=utf-8")
+            assert headers["Content-Security-Policy"]
+            head, *lines = [json.loads(line) for line in text.splitlines()]
+            assert (head["entries"], head["cut"], len(lines) > JOURNAL_PIECE) == (len(lines), False, True)
+            path = tmp_path / "journal.jsonl"
+            path.write_text(text)
+            assert run_file(path)["states"] == {"gateway": "restart_pending", MAIN: "running", CHAT: "running"}
+            for _ in range(2):  # on one connection: what a HEAD does not announce must not be sent
+                assert (await house.http("HEAD", "/api/v1/journal?format=jsonl"))[:2] == (200, "")
+            _, text, _ = await house.http("GET", f"/api/v1/journal?format=jsonl&machine={MAIN}&limit=2&after=1")
+            assert [line.get("machine") for line in map(json.loads, text.splitlines())] == [MAIN, MAIN, MAIN]
+            entries = (await house.http("GET", "/api/v1/journal?after=0&limit=3"))[1]["entries"]
+            assert [entry["event"]["by"] for entry in entries if entry["trigger"] == "start"] == ["gateway", "gateway"]
+            assert [entry["row"] for entry in entries] == [0, 0, 0]
+
+    run(main())
+
+
+def test_a_reader_of_the_journal_may_go_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+
+            async def gone(*_: Any) -> None:
+                raise ConnectionResetError("the reader has gone")
+
+            with monkeypatch.context() as patch:
+                patch.setattr(web.StreamResponse, "write", gone)
+                with contextlib.suppress(aiohttp.ClientError):
+                    await house.http("GET", "/api/v1/journal?format=jsonl")
+            assert (await house.http("GET", "/api/v1/status"))[0] == 200
+
+    assert [line["event"] for line in run(main()) if line["event"] in ("journal_reader_gone", "http_failed")] == [
+        "journal_reader_gone"
+    ]
 
 
 def test_a_call_that_breaks_is_an_answer_and_a_line_in_the_log(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from statemachine import Event, Machine, Refusal, Step
 from statemachine.lifecycle import LifecycleState
 from statemachine.lifecycle_events import Boot, Origin, RestartCancelled, RestartRequested, StopRequested, Ticket
 from tests.gateway.fakes import FakeNetwork
+from tests.replay.again import replay_again
 from tests.virtual import VirtualClock
 
 AnyMachine = Machine[Any, Any]
@@ -160,6 +161,7 @@ class House(App):
         assert self._runner.busy == 0
         names = {task.get_name() for task in asyncio.all_tasks()} - {_own_name()}
         assert names == set(), "a task outlived the gateway"
+        replay_again(self._journal, self._dispatcher)
 
     # Asking it
 

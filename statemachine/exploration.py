@@ -1,0 +1,49 @@
+"""`python -m statemachine explore`: one exploration of the product, with its progress, its figures and its stories."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from statemachine.explore import Report, explore
+from statemachine.story import as_test, story
+from statemachine.world import World, Worlds
+
+
+def run(channels: int, budget: int, *, reload: bool, limit: int | None, test: Path | None, as_json: bool) -> int:
+    """Explore, print, and return the exit code; the first broken promise goes into the file `test` as well."""
+    world = World(channels, budget=budget, reload=reload)
+    began = time.perf_counter()
+
+    def progress(states: int, edges: int) -> None:
+        print(f"{states:,} states, {edges:,} edges, {time.perf_counter() - began:.0f} s", file=sys.stderr)
+
+    report = explore(world, limit=limit, progress=progress)
+    seconds = time.perf_counter() - began
+    made = f"World({channels}, budget={budget}{'' if reload else ', reload=False'})"
+    if test is not None and report.violations:
+        command = f"python -m statemachine explore --channels {channels} --budget {budget}"
+        test.write_text(as_test(report.violations[0], made, command), encoding="utf-8")
+    print(_as_json(world, report, seconds) if as_json else _as_text(world, report, seconds, made))
+    if report.violations:
+        return 1
+    return 0 if report.complete else 2
+
+
+def _as_text(world: World, report: Report[Worlds], seconds: float, made: str) -> str:
+    stories = [story(world, violation) for violation in report.violations]
+    reach = "all that can be reached" if report.complete else "NOT all that can be reached: the limit came first"
+    verdict = f"{len(stories)} promises broken" if stories else "every promise kept"
+    figures = f"{made}: {report.states:,} states, {report.edges:,} edges, {seconds:.1f} s; {reach}; {verdict}"
+    return "\n\n".join([*stories, figures])
+
+
+def _as_json(world: World, report: Report[Worlds], seconds: float) -> str:
+    broken = [
+        {"promise": v.promise, "story": [{"move": m.label, "world": world.tell(m.after)} for m in v.story]}
+        for v in report.violations
+    ]
+    figures = {"states": report.states, "edges": report.edges, "seconds": round(seconds, 1)}
+    return json.dumps(figures | {"complete": report.complete, "broken": broken}, indent=2)

@@ -1,0 +1,1 @@
+"""Journals, exported and run through the tables again."""
