@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from statemachine.errors import SpinError
+from statemachine.promela.promises import MODEL_FITS, PROMISES
 
 MEMORY_MB = 2000
 NO_ORDER = ("-DNOREDUCE", f"-DMEMLIM={MEMORY_MB}", "-w")
@@ -41,10 +42,12 @@ class Verdicts:
         return frozenset(self.stories)
 
 
-def check(model: str, *, timeout: float = 600.0, cycles: bool = False, optimise: bool = False) -> Verdicts:
+def check(
+    model: str, *, timeout: float = 600.0, cycles: bool = False, optimise: bool = False, stories: bool = True
+) -> Verdicts:
     """Search the whole model. `optimise` compiles longer and searches faster: for large ones.
 
-    `cycles` looks for endless runs as well, where no promise is broken. Raises SpinError when a program is missing,
+    `cycles` looks for endless runs as well, where no promise is broken; without `stories` they stay empty. Raises SpinError when a program is missing,
     when the model is none, or when it is too large for the memory or the time.
     """
     with TemporaryDirectory(prefix="spin-") as name:
@@ -54,13 +57,25 @@ def check(model: str, *, timeout: float = 600.0, cycles: bool = False, optimise:
         bench.compile("search", *SEARCH, level)
         told = bench.run("search", "-c0", "-e")
         broken = re.findall(r"^pan:\d+: broken: (.+) \(at depth \d+\)$", told, re.MULTILINE)
-        stories = bench.stories(broken)
+        told_stories: dict[str, tuple[str, ...]] = bench.stories(broken) if stories else dict.fromkeys(broken, ())
         endless = False
         if cycles and not broken:
             bench.compile("cycles", *CYCLES, level)
             endless = _number(r"errors: (\d+)", bench.run("cycles", "-l", f"-m{DEEPEST}")) > 0
+        if MODEL_FITS in broken:
+            raise SpinError(f"the model is too small for what happens in it: {told_stories[MODEL_FITS]}")
         states, transitions = _number(r"(\d+) states, stored", told), _number(r"(\d+) transitions \(=", told)
-        return Verdicts(states, transitions, stories, endless)
+        return Verdicts(states, transitions, told_stories, endless)
+
+
+def tell(verdicts: Verdicts) -> str:
+    """The verdict on each promise, with the story of every broken one."""
+    lines = [f"{verdicts.states} states, {verdicts.transitions} transitions"]
+    for promise in PROMISES.values():
+        lines.append(f"{promise}: {'broken' if promise in verdicts.stories else 'holds'}")
+        lines += [f"  {line}" for line in verdicts.stories.get(promise, ())]
+    lines += ["a run without an end is possible"] if verdicts.endless else []
+    return "\n".join(lines)
 
 
 def _number(pattern: str, text: str) -> int:
@@ -110,7 +125,12 @@ class _Bench:
             raise SpinError(f"{program} is not installed: apt-get install {program}")
         try:
             done = subprocess.run(  # noqa: S603 - the program and its options are ours
-                [program, *arguments], cwd=self._folder, capture_output=True, text=True, timeout=self._timeout, check=False
+                [program, *arguments],
+                cwd=self._folder,
+                capture_output=True,
+                text=True,
+                timeout=self._timeout,
+                check=False,
             )
         except subprocess.TimeoutExpired as error:
             raise SpinError(f"{program} did not end within {self._timeout:g} s; try a smaller budget") from error

@@ -87,7 +87,9 @@ def _constants(
     yield f"#define WAITS(n) ({waiting})"
     timers = [f"TIMER_{trigger.upper()}" for trigger in _alphabet(Lifecycle) | _alphabet(Channel)]
     yield "#define NO_TIMER 0"
-    yield from (f"#define {timer} {number}" for number, timer in enumerate(timers, 1) if timer.endswith(("DUE", "OVERDUE")))
+    yield from (
+        f"#define {timer} {number}" for number, timer in enumerate(timers, 1) if timer.endswith(("DUE", "OVERDUE"))
+    )
     yield f"#define TICKET_IS_OPEN ({lifecycle.some_ticket(tickets)})"
     alive = " || ".join(f"lifecycle_state == {table.constant(lifecycle_class, state)}" for state in ALIVE)
     yield f"#define ALIVE ({alive})"

@@ -39,6 +39,7 @@ bit cut_off[ACCOUNTS];  /* The receiver of the present generation was cut off; i
 
 inline open_receiver() {
   if :: receiver[c] != NONE -> BREAK_one_receiver :: else fi;
+  if :: held[c] -> BREAK_stays_stopped :: else fi;
   receiver[c] = OPENING; told[c] = 0; hangs[c] = 0; fencing[c] = 0; cut_off[c] = 0; follows[c] = REST
 }
 

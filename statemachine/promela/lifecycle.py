@@ -58,7 +58,7 @@ byte ticket_at[TICKETS], ticket_revision[TICKETS], ticket_due[TICKETS];
 bit ticket_force[TICKETS];
 /* The outside of the machine: its timer, its work, the file, the ledger, and who waits for an answer. */
 byte lifecycle_timer, work, work_revision, work_identity, touched;
-bit begun, work_complete, hurried, checking, reviewing;
+bit begun, work_hangs, work_complete, hurried, checking, reviewing;
 byte disk, ledger, waits_for_restart, before_revision, before_identity;
 byte posted, posted_base, posted_impact, posted_identity;
 bit posted_complete, posted_call;
@@ -132,12 +132,12 @@ inline close_of_revisions(only) {
 /* Work. */
 inline begin_work(kind) {
   if :: work != NO_WORK -> BREAK_one_work :: else fi;
-  work = kind; begun = 0; touched = 0; hurried = 0;
+  work = kind; begun = 0; work_hangs = 0; touched = 0; hurried = 0;
   work_revision = 0; work_identity = 0; work_complete = 0
 }
 
 inline end_work() {
-  work = NO_WORK; begun = 0; touched = 0; hurried = 0;
+  work = NO_WORK; begun = 0; work_hangs = 0; touched = 0; hurried = 0;
   work_revision = 0; work_identity = 0; work_complete = 0
 }
 

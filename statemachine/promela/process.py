@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from statemachine.promela.move import Move
 
@@ -102,12 +103,12 @@ inline begin_process() {
 def moves(accounts: int, tickets: int) -> Iterator[Move]:
     """All that can happen to the process but for what happens to its accounts."""
     found = [*_file(), *_requests(tickets), *_timers(accounts), *_check()]
-    found += [*_opening(), *_applying(accounts), *_restarting(accounts), *_stopping(accounts)]
+    works = (*_opening(), *_applying(accounts), *_restarting(accounts), *_stopping(accounts))
+    found += [replace(move, guard=f"!work_hangs && {move.guard}") for move in works]
+    found.append(Move("the work hangs", "work != NO_WORK && !work_hangs && budget > 0", ("budget--", "work_hangs = 1")))
     for move in found:
         yield Move(move.label, f"!ended && {move.guard}", (*move.body, "hold_tickets()"))
-    yield Move(
-        "the process is killed and started again", "!ended && budget > 0", ("budget--", "begin_process()")
-    )
+    yield Move("the process is killed and started again", "!ended && budget > 0", ("budget--", "begin_process()"))
 
 
 def _file() -> Iterator[Move]:
@@ -120,7 +121,7 @@ def _file() -> Iterator[Move]:
     for revision in USABLE:
         yield Move(
             f"a call writes revision {revision}",
-            f"budget > 0 && posted == 0 && ALIVE",
+            "budget > 0 && posted == 0 && ALIVE",
             (
                 "budget--",
                 f"if :: disk != {revision} -> unread = 1; excused = 0 :: else fi",
@@ -155,34 +156,36 @@ def _requests(tickets: int) -> Iterator[Move]:
                 "lifecycle_restart_requested()",
             ),
         )
+    # To cancel costs nothing, as long as the outside does anything at all: there are only so many tickets.
     for slot in range(tickets):
         yield Move(
             f"somebody cancels ticket {slot}",
-            f"ticket_at[{slot}] == OPEN && budget > 0",
-            ("budget--", f"ev_ticket = {slot}", "lifecycle_restart_cancelled()"),
+            f"ticket_at[{slot}] == OPEN && stops > 0",
+            (f"ev_ticket = {slot}", "lifecycle_restart_cancelled()"),
         )
     yield Move("somebody asks for a stop", "stops > 0", ("stops--", "lifecycle_stop_requested()"))
 
 
 def _timers(accounts: int) -> Iterator[Move]:
     rings = ("lifecycle_timer = NO_TIMER", "ev_current = 1")
-    yield Move("the timer rings: restart_due", "lifecycle_timer == TIMER_RESTART_DUE", (*rings, "lifecycle_restart_due()"))
+    yield Move(
+        "the timer rings: restart_due", "lifecycle_timer == TIMER_RESTART_DUE", (*rings, "lifecycle_restart_due()")
+    )
+    # A deadline is due where the work hangs; that it passes although the work goes on is a fault.
     for trigger in ("start_overdue", "reload_overdue", "restart_overdue", "stop_overdue"):
         due = f"lifecycle_timer == TIMER_{trigger.upper()}"
-        yield Move(f"the timer rings: {trigger}", f"{due} && budget > 0", ("budget--", *rings, f"lifecycle_{trigger}()"))
-    yield Move(
-        "the timer rings, since an account hangs: stop_overdue",
-        f"lifecycle_timer == TIMER_STOP_OVERDUE && {_some_hang(accounts)}",
-        (*rings, "lifecycle_stop_overdue()"),
-    )
+        hangs = (
+            "work_hangs" if trigger != "stop_overdue" else f"(work == NO_WORK || work_hangs || {_some_hang(accounts)})"
+        )
+        fires = (*rings, f"lifecycle_{trigger}()")
+        yield Move(f"the timer rings: {trigger}", f"{due} && {hangs}", fires)
+        yield Move(f"the timer rings early: {trigger}", f"{due} && !{hangs} && budget > 0", ("budget--", *fires))
 
 
 def _check() -> Iterator[Move]:
     checked = ("checking = 0", "ev_current = 1")
     yield Move("a message is handled for ever", "!busy && budget > 0", ("budget--", "busy = 1"))
-    yield Move(
-        "the next config cannot be used", "checking && disk == BAD", (*checked, "lifecycle_config_unfit()")
-    )
+    yield Move("the next config cannot be used", "checking && disk == BAD", (*checked, "lifecycle_config_unfit()"))
     # The second look is past the budget for waiting: so a wait has an end, as it has in time.
     yield Move(
         "messages are in flight",
@@ -207,7 +210,9 @@ def _applying(accounts: int) -> Iterator[Move]:
     applying = "work == WORK_APPLY"
     touched = [f"(touched & {1 << account})" for account in range(accounts)]
     settled = " && ".join(f"(!{some} || SETTLED({n}))" for n, some in enumerate(touched))
-    broke = " || ".join(f"({some} && crashed[{n}] && channel_state[{n}] != CHANNEL_RUNNING)" for n, some in enumerate(touched))
+    broke = " || ".join(
+        f"({some} && crashed[{n}] && channel_state[{n}] != CHANNEL_RUNNING)" for n, some in enumerate(touched)
+    )
     hanging = " || ".join(f"({some} && hangs[{n}])" for n, some in enumerate(touched))
     fails = ("put_back(work_revision)", *_ends("plan_failed"))
     # Events are heard in the order in which they were posted: what was read before this is heard before what comes of it.

@@ -11,6 +11,7 @@ OPEN_TICKETS = "a restart serves open tickets"
 CHANGE_KEPT = "a change is not dropped"
 STOP_ARRIVES = "a stop arrives"
 STALE = "what is stale moves nothing"
+STAYS_STOPPED = "what a person stopped stays stopped"
 ONE_WORK = "one piece of work at a time"
 ENDS = "what is under way ends"
 
@@ -22,6 +23,7 @@ PROMISES: dict[str, str] = {
     "change_kept": CHANGE_KEPT,
     "stop_arrives": STOP_ARRIVES,
     "stale": STALE,
+    "stays_stopped": STAYS_STOPPED,
     "one_work": ONE_WORK,
     "ends": ENDS,
 }

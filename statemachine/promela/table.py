@@ -46,7 +46,9 @@ def events(machine: type[Machine[Any, Any]]) -> list[type[Event]]:
     return list(dict.fromkeys(row.on for row in machine.table))
 
 
-def inlines(machine: type[Machine[Any, Any]], vocabulary: Vocabulary, alphabet: Mapping[str, type[Event]]) -> Iterator[str]:
+def inlines(
+    machine: type[Machine[Any, Any]], vocabulary: Vocabulary, alphabet: Mapping[str, type[Event]]
+) -> Iterator[str]:
     """`<kind>_<trigger>()` for every event of the alphabet; `took` is then the number of the row, or REFUSED."""
     for trigger, event in alphabet.items():
         yield f"inline {machine.kind}_{trigger}() {{"

@@ -7,7 +7,17 @@ from collections.abc import Iterator
 from statemachine.promela import table
 from statemachine.promela.move import Move
 from statemachine.promela.promises import declare
-from tests.founding.two_roads import CHANGE_KEPT, ONE_RECEIVER, RINGS, SIGNAL, WATCHER, Design, Due, ReceiverEnded, Written
+from tests.founding.two_roads import (
+    CHANGE_KEPT,
+    ONE_RECEIVER,
+    RINGS,
+    SIGNAL,
+    WATCHER,
+    Design,
+    Due,
+    ReceiverEnded,
+    Written,
+)
 
 DECLARATIONS = """\
 #define REFUSED 255

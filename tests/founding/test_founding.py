@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ SEEDS = range(300)
 designs = pytest.mark.parametrize("design", DESIGNS, ids=lambda design: design.name)
 
 
-def told(design: Design, violation: Violation) -> tuple[str, ...]:
+def told(design: Design, violation: Violation[Any]) -> tuple[str, ...]:
     """The story's labels; printed with what the world is after each."""
     world = TwoRoads(design)
     print(f"{design.name}: broken: {violation.promise}")
@@ -92,7 +93,11 @@ def test_simulation_finds_the_double_start(design: Design) -> None:
     found = first(design, ONE_RECEIVER, writes=2)
     assert found is not None
     seed, run = found
-    print(f"{design.name}: broken: {ONE_RECEIVER}; simulate({design.name.upper()}, seed={seed}, writes=2)", *run.story, sep="\n  ")
+    print(
+        f"{design.name}: broken: {ONE_RECEIVER}; simulate({design.name.upper()}, seed={seed}, writes=2)",
+        *run.story,
+        sep="\n  ",
+    )
     assert simulate(design, seed, 2) == run, "a seed is a run"
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from statemachine import Command, Event, Machine, Row, Work
 from statemachine._machine import Draft, Exits, action, guard
@@ -104,8 +104,8 @@ class Road(Machine[RoadState, RoadData]):
     states = RoadState
     initial = S.IDLE
     final = S.IDLE
-    table: Any = ()
-    exits: Any = {S.STOPPING: Exits((ReceiverEnded,), (), (), ())}
+    table: ClassVar[Any] = ()
+    exits: ClassVar[Any] = {S.STOPPING: Exits((ReceiverEnded,), (), (), ())}
 
     @guard
     def started_since(data: RoadData, event: Due) -> bool:
@@ -212,7 +212,8 @@ class TwoRoads:
 
     def _receiver_ends(self, world: World) -> Move[World]:
         """Whoever waits for it hears of it."""
-        after, broken = world._replace(receivers=world.receivers[1:], ending=False), ()
+        after = world._replace(receivers=world.receivers[1:], ending=False)
+        broken: tuple[str, ...] = ()
         for number in (WATCHER, SIGNAL):
             after, more = self._fire(after, number, ReceiverEnded())
             broken += more
@@ -226,7 +227,8 @@ class TwoRoads:
         machine = self._machines[number]
         machine.state, machine.data = world.roads[number]
         step = machine.fire(event)
-        after, broken = world._replace(roads=_put(world.roads, number, (machine.state, machine.data))), ()
+        after = world._replace(roads=_put(world.roads, number, (machine.state, machine.data)))
+        broken: tuple[str, ...] = ()
         for effect in getattr(step, "effects", ()):
             after, more = self._perform(after, number, effect)
             broken += more
