@@ -54,6 +54,15 @@ SEEDS ?= 300
 schedules: $(VENV)/.test  ## random schedules against the real process, with a referee: make schedules SEEDS=300
 	$(BIN)/python -m tests.real.schedules --seeds $(SEEDS)
 
+.PHONY: explore
+CHANNELS ?= 3
+explore: $(VENV)/.test  ## visit every world that the gateway can reach, and hold its promises: make explore CHANNELS=3
+	$(BIN)/python -m statemachine explore --channels $(CHANNELS)
+
+.PHONY: mutants
+mutants: $(VENV)/.test  ## break every guard on purpose, one after the other, and say what sees it
+	$(BIN)/python -m tests.mutation
+
 ##@ Make
 
 .PHONY: journals

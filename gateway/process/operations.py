@@ -132,14 +132,10 @@ class Operations:
         return events.Started(effect.work, self._ledger.applied_id)
 
     async def apply(self, _: str, effect: events.ApplyPlan) -> Event:
-        """Swap the snapshot, then bring the accounts in line. On any fault the old snapshot is put back."""
+        """Swap the snapshot, then bring the accounts in line. On any fault the lifecycle abandons the plan, and the old one is put back."""
         proposal = self._ledger.proposal(effect.revision)
         self._ledger.carry_out(proposal)
-        try:
-            results = await self._accounts.carry_out(proposal.plan, proposal.target, proposal.identity, effect.revision)
-        except BaseException:
-            self._ledger.put_back(effect.revision)
-            raise
+        results = await self._accounts.carry_out(proposal.plan, proposal.target, proposal.identity, effect.revision)
         self._changes.report(effect.revision, results)
         self._reports.applied(proposal.target)
         return events.PlanApplied(effect.work, proposal.identity, proposal.complete)

@@ -10,7 +10,7 @@ from statemachine._machine import Event
 from statemachine.channel import By, Restart, Start, Stop
 from statemachine.world.account import CURRENT, OFF, View, run_with
 from statemachine.world.config import BAD, settings_of
-from statemachine.world.effects import note, put_back
+from statemachine.world.effects import note
 from statemachine.world.state import APPLY, NOW, OPEN, POLICY, RESTART, STOP, Asks, Process, Work
 
 Accounts = tuple[View, ...]
@@ -47,7 +47,6 @@ def _opening(process: Process, work: Work, accounts: Accounts) -> Iterator[Turn]
 def _applying(process: Process, work: Work, accounts: Accounts) -> Iterator[Turn]:
     assert work.proposal is not None
     revision, identity = work.proposal.revision, work.proposal.identity
-    old = put_back(process, revision)
     waited_for = [view for view, touched in zip(accounts, work.touched, strict=False) if touched]
     if not work.begun:
         asks = tuple(
@@ -59,11 +58,11 @@ def _applying(process: Process, work: Work, accounts: Accounts) -> Iterator[Turn
         yield Turn(f"the plan of {revision} is begun", swapped, asks=asks)
     elif all(view.settled for view in waited_for):
         if any(view.broken for view in waited_for):
-            yield Turn("an account broke", old, events.PlanFailed(CURRENT, ""))
+            yield Turn("an account broke", process, events.PlanFailed(CURRENT, ""))
         else:
             applied = events.PlanApplied(CURRENT, identity, work.proposal.complete)
             yield Turn(f"{revision} is applied", process, applied)
-    yield Turn("the plan cannot be carried out", old, events.PlanFailed(CURRENT, ""), rare=True)
+    yield Turn("the plan cannot be carried out", process, events.PlanFailed(CURRENT, ""), rare=True)
 
 
 def _restarting(process: Process, work: Work, accounts: Accounts) -> Iterator[Turn]:

@@ -1,0 +1,90 @@
+"""`python -m tests.mutation`: every mutant, and what kills it. Exit code 1 when one survives without an explanation."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from statemachine import BrokenActionError, Channel
+from statemachine.explore import explore
+from statemachine.world import PROMISES, World
+from tests.mutation.by_tests import killers
+from tests.mutation.shell import SWAPS, copy_of_the_tree, killer
+from tests.mutation.tables import AnyMachine, Mutant, mutants
+
+EXPLAINED: dict[str, str] = {}
+"""Mutants that nothing needs to kill, by name, each with the reason why it makes no difference."""
+LIMIT = 20_000
+"""Worlds that an exploration visits for one mutant: the outside may do one thing, which is 1,466 where nothing is wrong."""
+FENCES = ("generation_is_current", "work_is_current", "timer_is_current")
+"""Guards against stale words. Where they are missing an exploration must find it: it goes on to two things of the outside."""
+
+
+def is_fence(mutant: Mutant) -> bool:
+    return any(mutant.name.endswith(f"without {fence}") for fence in FENCES)
+
+
+def promise_broken_by(mutant: Mutant) -> str:
+    """What an exploration of one account finds first; "" where nothing is found."""
+    built = mutant.build()
+    for budget, limit in ((1, LIMIT), (2, None)) if is_fence(mutant) else ((1, LIMIT),):
+        world = _world(built, budget)
+        try:
+            found = explore(world, until=PROMISES, limit=limit).violations
+        except BrokenActionError as error:
+            return f"an action breaks: {error}"
+        if found:
+            return found[0].promise
+    return ""
+
+
+def _world(built: AnyMachine, budget: int) -> World:
+    if issubclass(built, Channel):
+        return World(1, channel=built, budget=budget)
+    return World(1, lifecycle=built, budget=budget)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the list there, too")
+    given = parser.parse_args()
+    found = [*_tables(), *_shell()]
+    for name, by in found:
+        print(
+            f"{'killed ' if by else 'ALIVE  '} {name}\n          {'; '.join(by) or EXPLAINED.get(name, 'by nothing')}"
+        )
+    alive = [name for name, by in found if not by]
+    explored = sum(any(line.startswith("explore") for line in by) for _, by in found)
+    unexplained = [name for name in alive if name not in EXPLAINED]
+    print(
+        f"{len(found)} mutants: {len(found) - len(alive)} killed, {explored} of them by exploration too, "
+        f"{len(alive) - len(unexplained)} explained, {len(unexplained)} alive"
+    )
+    if given.json:
+        given.json.write_text(json.dumps(dict(found), indent=2), encoding="utf-8")
+    return 1 if unexplained else 0
+
+
+def _tables() -> list[tuple[str, list[str]]]:
+    every = list(mutants())
+    print(f"{len(every)} mutants of the tables meet the table tests ...", file=sys.stderr)
+    tests = killers(every)
+    print("... and the explorer ...", file=sys.stderr)
+    found = []
+    for mutant in every:
+        promise, test = promise_broken_by(mutant), tests.get(mutant.name)
+        found.append((mutant.name, [*([f"explore: {promise}"] if promise else []), *([test] if test else [])]))
+    return found
+
+
+def _shell() -> list[tuple[str, list[str]]]:
+    print(f"... and {len(SWAPS)} of the code around them their tests", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as folder, copy_of_the_tree(Path(folder)) as tree:
+        return [(swap.name, [by] if (by := killer(swap, tree)) else []) for swap in SWAPS]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,217 @@
+"""Mutants of the code around the tables: fences on generations, the order of record and effect, one writer, one inbox.
+
+Each is a piece of a file and what stands in its place. The tests that are named with it must find it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+COPIED = ("gateway", "statemachine", "tests", "diagrams", "pyproject.toml", "Makefile", "README.md", ".gitignore")
+DISPATCHER, RUNNER, RECEIVERS = (
+    "tests/gateway/test_dispatcher.py",
+    "tests/gateway/test_runner.py",
+    "tests/gateway/channels",
+)
+PROCESS, CONFIG, TABLES = "tests/gateway/process", "tests/gateway/config", "tests/statemachine/test_machine.py"
+
+
+@dataclass(frozen=True)
+class Swap:
+    """`old` stands once in `file`; with `new` in its place, one of `tests` must fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+SWAPS = (
+    # The way of an event: recorded, answered, then set going; one inbox that nothing ends
+    Swap(
+        "effects are set going before the step is recorded", "gateway/dispatcher.py",
+        "        entry = self.journal.record(result, posted.cause, before)\n",
+        "        if isinstance(result, Step):\n"
+        "            self._perform(posted.machine, result.effects, 'step:0')\n"
+        "        entry = self.journal.record(result, posted.cause, before)\n",
+        (DISPATCHER,),
+    ),
+    Swap(
+        "a submitter that was cancelled ends the dispatcher", "gateway/dispatcher.py",
+        "        if not posted.answer.done():\n            posted.answer.set_result(result)",
+        "        posted.answer.set_result(result)",
+        (DISPATCHER,),
+    ),
+    Swap(
+        "a defect in a table ends the dispatcher", "gateway/dispatcher.py",
+        "        except BrokenActionError:", "        except ZeroDivisionError:", (DISPATCHER,),
+    ),
+    Swap(
+        "nobody who waits for a state is told of it", "gateway/dispatcher.py",
+        "            self._tell_waiters(posted.machine)\n", "            pass\n", (DISPATCHER,),
+    ),
+    Swap(
+        "a machine keeps what it knew", "statemachine/_machine.py",
+        "        self.state, self.data = cursor.state, draft.data\n", "        self.state = cursor.state\n", (TABLES,),
+    ),
+    Swap(
+        "another machine's event of the same name is taken", "statemachine/_machine.py",
+        "        if type(event) not in self._alphabet:", "        if event.trigger not in {e.trigger for e in self._alphabet}:", (TABLES,),
+    ),
+    # Every effect has one completion, every machine one timer
+    Swap(
+        "a timer that is armed anew leaves the old one", "gateway/runner.py",
+        "        self._disarm(machine)\n        now =", "        now =", (RUNNER,),
+    ),
+    Swap(
+        "work that was cancelled has no completion", "gateway/runner.py",
+        "            completion = worker.failed", "            if done.cancelled():\n                return\n            completion = worker.failed",
+        (RUNNER,),
+    ),
+    Swap(
+        "work that fails has no completion", "gateway/runner.py",
+        '            return worker.failed(effect, f"{type(error).__name__}: {error}")', "            raise", (RUNNER,),
+    ),
+    Swap(
+        "an early timer is not held back by what the network asked for", "gateway/runner.py",
+        "max(wait, effect.at_least, 0.0)", "max(wait, 0.0)", (RUNNER,),
+    ),
+    # The owner of receivers: fences on generations
+    Swap(
+        "a second receiver of an account is opened", "gateway/channels/receivers.py",
+        "        if name in self._live:\n            raise", "        if False:\n            raise", (RECEIVERS,),
+    ),
+    Swap(
+        "a receiver that was told to end before it began begins", "gateway/channels/receivers.py",
+        "        if told is not None and told.generation == effect.generation:", "        if False:", (RECEIVERS,),
+    ),
+    Swap(
+        "what an older generation is told ends the present one", "gateway/channels/receivers.py",
+        "        if live is None or live.generation != effect.generation:", "        if live is None:", (RECEIVERS,),
+    ),
+    Swap(
+        "the present generation is cut off in place of an older one", "gateway/channels/receivers.py",
+        "        if live is not None and live.generation == effect.generation:", "        if live is not None:", (RECEIVERS,),
+    ),
+    Swap(
+        "a generation that was cut off delivers", "gateway/channels/receivers.py",
+        "            live.intake.revoke()\n            await live.receiver.fence()", "            await live.receiver.fence()", (RECEIVERS,),
+    ),
+    Swap(
+        "a revoked intake takes messages", "gateway/channels/base.py",
+        "        if self._revoked:", "        if False:", (RECEIVERS,),
+    ),
+    Swap(
+        "the end is said before the connection is closed", "gateway/channels/receivers.py",
+        "        finally:\n            await self._end(name, live)\n", "        finally:\n            asyncio.ensure_future(self._end(name, live))\n",
+        (RECEIVERS,),
+    ),
+    Swap(
+        "a late end of one that was cut off takes its successor away", "gateway/channels/receivers.py",
+        "        if self._live.get(name) is live:\n            del self._live[name]\n\n    async def _say_goodbye",
+        "        self._live.pop(name, None)\n\n    async def _say_goodbye", (RECEIVERS,),
+    ),
+    Swap(
+        "an offset is kept before its messages are taken", "gateway/channels/base.py",
+        "        await self._deliver(messages)\n        self._offsets.set(identity, offset)",
+        "        self._offsets.set(identity, offset)\n        await self._deliver(messages)", (RECEIVERS,),
+    ),
+    # One writer, one revision, one outcome
+    Swap(
+        "two writers at once", "gateway/process/changes.py",
+        "        async with self._lock:\n            if is_ending", "        async with asyncio.Lock():\n            if is_ending", (PROCESS,),
+    ),
+    Swap(
+        "a stale base is written over", "gateway/process/changes.py",
+        "        if here is not None and write.base != here:", "        if False:", (PROCESS,),
+    ),
+    Swap(
+        "what was saved between reading and writing is written over", "gateway/process/changes.py",
+        "        if here != current:", "        if False:", (PROCESS,),
+    ),
+    Swap(
+        "who waits for a revision that was superseded is never told", "gateway/process/changes.py",
+        "            self._waiters.setdefault(said.why, []).extend(waiters)\n", "", (PROCESS,),
+    ),
+    Swap(
+        "a second outcome of a request is taken", "gateway/requests.py",
+        "        if request.outcome != PENDING:", "        if False:", ("tests/gateway/test_requests.py",),
+    ),
+    Swap(
+        "a failed reload leaves the new config as the one that runs", "gateway/process/operations.py",
+        "lambda _, effect: self._ledger.put_back(effect.revision)", "lambda *_: None", (PROCESS,),
+    ),
+    Swap(
+        "a reload that broke off is forgotten", "gateway/config/ledger.py",
+        "            self.astray = True\n", "", (CONFIG, PROCESS),
+    ),
+    Swap(
+        "an account that comes back counts its generations anew", "gateway/process/accounts.py",
+        "ChannelData(generation=self._generations.get(name, 0))", "ChannelData()", (PROCESS,),
+    ),
+    Swap(
+        "a restart into an invalid file is begun", "gateway/process/operations.py",
+        '            return events.ConfigUnfit(effect.token, f"the config cannot be used: {error}")',
+        "            log.error('unfit', why=str(error))", (PROCESS,),
+    ),
+    Swap(
+        "a restart does not wait for messages in flight", "gateway/process/operations.py",
+        "        if self._pipeline.in_flight:", "        if False:", (PROCESS,),
+    ),
+    Swap(
+        "the file is written in place", "gateway/config/file.py",
+        "        Path(name).replace(target)\n", "        target.write_bytes(raw)\n        Path(name).unlink()\n", (CONFIG,),
+    ),
+    Swap(
+        "a secret is shown", "gateway/redact.py",
+        "self._pattern.sub(MARK, text) if self._pattern else text", "text", ("tests/gateway/test_redact.py",),
+    ),
+)  # fmt: skip
+
+
+@contextmanager
+def copy_of_the_tree(folder: Path) -> Iterator[Path]:
+    """A copy of the project to put mutants into; it is gone afterwards."""
+    tree = folder / "tree"
+    for name in COPIED:
+        source = ROOT / name
+        ignore = shutil.ignore_patterns("__pycache__")
+        if source.is_dir():
+            shutil.copytree(source, tree / name, ignore=ignore)
+        else:
+            tree.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, tree / name)
+    try:
+        yield tree
+    finally:
+        shutil.rmtree(tree)
+
+
+def killer(swap: Swap, tree: Path) -> str:
+    """The test that fails with the swap in place; "" where all of its tests pass. The tree is as before afterwards."""
+    place = tree / swap.file
+    text = place.read_text(encoding="utf-8")
+    if text.count(swap.old) != 1:
+        raise LookupError(f"{swap.name}: {swap.file} holds that piece {text.count(swap.old)} times")
+    place.write_text(text.replace(swap.old, swap.new), encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *swap.tests]
+    environ = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        done = subprocess.run(command, cwd=tree, env=environ, capture_output=True, text=True, check=False)
+    finally:
+        place.write_text(text, encoding="utf-8")
+    failed = [
+        line.split()[1] for line in done.stdout.splitlines() if line.startswith(("FAILED tests/", "ERROR tests/"))
+    ]
+    if done.returncode and not failed:
+        raise RuntimeError(f"{swap.name}: the tests could not be run:\n{done.stdout}{done.stderr}")
+    return failed[0] if failed else ""
