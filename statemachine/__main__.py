@@ -11,7 +11,7 @@ from typing import Any
 from statemachine import MACHINES
 from statemachine.check import faults, outdated
 from statemachine.diagram import mermaid, svg
-from statemachine.errors import DrawingError
+from statemachine.errors import DrawingError, SpinError
 
 ABOUT = """\
 The tables in statemachine/ say what may happen in the gateway. This draws them and checks them.
@@ -19,6 +19,7 @@ The tables in statemachine/ say what may happen in the gateway. This draws them 
   python -m statemachine render    after every change of a table: writes the diagrams
   python -m statemachine check     before every commit: are the tables sound, and the diagrams of them?
   python -m statemachine explore   do the promises hold, whatever happens in whatever order?
+  python -m statemachine promela   the same question for Spin: writes its model, or runs it
 """
 
 RENDER = """\
@@ -53,6 +54,16 @@ And, where the outside does nothing more: what is under way ends, a stop arrives
 A broken promise is told as a shortest story. Exit code 0: all are kept. 1: one is broken. 2: the limit came first.
 """
 
+PROMELA = """\
+Writes the product of the lifecycle and N accounts as a Promela model: the rows are those of the tables, what their
+guards and actions mean and what the outside may do stands in statemachine/promela/, apart from what explore uses.
+
+With --check the model is not written but searched, by the programs spin and gcc (both are Debian packages): first for
+the promises that explore holds too, then for a run without an end. Budget 3 and one account take under a minute.
+
+Exit code 0: written, or every promise kept. 1: one is broken, and told as a shortest story. 2: it could not be done.
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the result is the exit code."""
@@ -77,6 +88,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("--test", type=Path, metavar="FILE", help="write the first broken promise as a test, too")
     command.add_argument("--json", action="store_true", help="the result as JSON")
     command.set_defaults(run=explore)
+    command = _command(commands, "promela", "the tables as a model for Spin", PROMELA)
+    command.add_argument("--channels", type=int, default=1, metavar="N", help="how many accounts (%(default)s)")
+    command.add_argument("--budget", type=int, default=2, metavar="K", help="how much the outside may do (%(default)s)")
+    command.add_argument("--reload-off", action="store_true", help="in reload mode `off`")
+    command.add_argument("--out", type=Path, metavar="FILE", help="write it there, not to standard output")
+    command.add_argument("--check", action="store_true", help="search it with Spin, and say what was found")
+    command.set_defaults(run=promela)
     given = parser.parse_args(arguments)
     result: int = given.run(given)
     return result
@@ -128,6 +146,28 @@ def explore(given: argparse.Namespace) -> int:
         test=given.test,
         as_json=given.json,
     )
+
+
+def promela(given: argparse.Namespace) -> int:
+    """Write the model for Spin, or run Spin on it."""
+    from statemachine import spin  # noqa: PLC0415
+    from statemachine.promela import promela as model_of  # noqa: PLC0415
+
+    model = model_of(accounts=given.channels, budget=given.budget, reload=not given.reload_off)
+    if given.out is not None:
+        given.out.write_text(model, encoding="utf-8")
+        print(given.out)
+    elif not given.check:
+        print(model, end="")
+    if not given.check:
+        return 0
+    try:
+        verdicts = spin.check(model, cycles=True, optimise=given.budget > 2 or given.channels > 1)
+    except SpinError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(spin.tell(verdicts))
+    return 1 if verdicts.stories or verdicts.endless else 0
 
 
 if __name__ == "__main__":

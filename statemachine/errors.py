@@ -20,3 +20,11 @@ class BrokenActionError(StateMachineError):
 
 class DrawingError(StateMachineError):
     """An SVG was asked for and cannot be drawn here; the message says what is missing."""
+
+
+class VocabularyError(StateMachineError):
+    """A guard or an action of a table has no translation into Promela; the message names it."""
+
+
+class SpinError(StateMachineError):
+    """Spin could not say anything about a model; the message says why, and what to do."""

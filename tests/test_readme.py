@@ -32,6 +32,7 @@ def test_every_command_of_the_readme_is_known_here() -> None:
         "python -m gateway --help",
         "python -m gateway replay journal.jsonl",
         "python -m statemachine check",
+        "python -m statemachine promela",
     }
     rest = [line for line in COMMANDS if line not in tried]
     assert [line.split()[0] for line in rest] == ["curl", "curl", "kill", "curl"]

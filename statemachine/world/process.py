@@ -222,6 +222,7 @@ _STALE_WORDS: tuple[Event, ...] = (
     events.Started(OLD, "0a"),
     events.StartFailed(OLD, "", 1),
     events.PlanApplied(OLD, "0a", complete=True),
+    events.PlanApplied(OLD, "0a", complete=False),
     events.PlanFailed(OLD, ""),
     events.Restarted(OLD, "0a", NOW, POLICY),
     events.RestartFailed(OLD, "", NOW, recovered=True),

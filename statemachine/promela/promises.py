@@ -1,0 +1,47 @@
+"""What the Promela model holds, by the names under which the explorer holds the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+ONE_RECEIVER = "one receiver an account"
+APPLIED_ONCE = "a revision is applied once"
+ONE_OUTCOME = "a request has one outcome"
+OPEN_TICKETS = "a restart serves open tickets"
+CHANGE_KEPT = "a change is not dropped"
+STOP_ARRIVES = "a stop arrives"
+STALE = "what is stale moves nothing"
+STAYS_STOPPED = "what a person stopped stays stopped"
+ONE_WORK = "one piece of work at a time"
+ENDS = "what is under way ends"
+
+PROMISES: dict[str, str] = {
+    "one_receiver": ONE_RECEIVER,
+    "applied_once": APPLIED_ONCE,
+    "one_outcome": ONE_OUTCOME,
+    "open_tickets": OPEN_TICKETS,
+    "change_kept": CHANGE_KEPT,
+    "stop_arrives": STOP_ARRIVES,
+    "stale": STALE,
+    "stays_stopped": STAYS_STOPPED,
+    "one_work": ONE_WORK,
+    "ends": ENDS,
+}
+"""Each promise by the word that says in the model that it is broken: `broken_<word>`."""
+
+MODEL_FITS = "the model's bounds hold what happens"
+"""Not a promise of the gateway: when this one is broken, the model is too small and proves nothing."""
+
+
+def declare(promises: Mapping[str, str]) -> Iterator[str]:
+    """`BREAK_<word>` for each promise: it is told once, by the shortest story of a breadth-first search, and the search goes on."""
+    yield "c_decl {"
+    yield "  extern void (*uerror)(char *);"
+    yield f"  static unsigned char told_broken[{len(promises)}];"
+    yield "  static void broken(int promise, char *name) {"
+    yield "    if (!told_broken[promise]) { told_broken[promise] = 1; uerror(name); }"
+    yield "  }"
+    yield "}"
+    for number, (word, name) in enumerate(promises.items()):
+        yield f"#define IS_TOLD_{word} told_broken[{number}]"
+        yield f'#define BREAK_{word} printf("!! broken: {name}\\n"); c_code {{ broken({number}, "broken: {name}"); }}'
