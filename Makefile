@@ -50,6 +50,11 @@ SEEDS ?= 300
 schedules: $(VENV)/.test  ## random schedules against the real process, with a referee: make schedules SEEDS=300
 	$(BIN)/python -m tests.real.schedules --seeds $(SEEDS)
 
+.PHONY: chaos
+MINUTES ?= 60
+chaos: $(VENV)/.test  ## kills, halts, broken connections, a full disk and more, with a referee: make chaos MINUTES=60
+	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --json chaos.json
+
 ##@ Make
 
 .PHONY: diagrams
