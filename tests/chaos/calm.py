@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import Counter
-from pathlib import Path
 from typing import Any
 
 from gateway.config.file import parse
 from tests.chaos.doings import SESSION, Doings, look_at_request
-from tests.chaos.process import Life, footprint, now
+from tests.chaos.process import Life, footprint, now, what_is_open
 from tests.chaos.record import Footprint, Rest
 from tests.chaos.settings import BOTS, with_all_accounts
 from tests.chaos.world import World
@@ -20,9 +18,9 @@ RUNS_WITHIN = 90.0
 start (up to 30). What waits longer by its table (`suppressed`, `failed`, stopped by a person) is started by a person."""
 HALF_OPEN = 130.0
 """Seconds more where nobody starts what is `suppressed`: it makes its single attempt by itself after 120."""
-BACK_WITHIN = 40.0
-"""Seconds until descriptors and tasks are back: a connection kept for the next message is closed after 15 to 30."""
-BASELINE = 32.0
+BACK_WITHIN = 15.0
+"""Seconds until descriptors and tasks are back."""
+BASELINE = 3.0
 """Seconds in which the lowest values of a new process are sought."""
 ROOM_RSS_KB = 48 * 1024
 """What the journal and the ledger of requests may keep (10,000 entries each), and what the allocator keeps beside it."""
@@ -152,6 +150,8 @@ class Calm:
     async def _judge_footprint(self, seconds: float) -> None:
         world, life = self.world, self.world.life
         await world.hang_up()
+        # Each receiver's session keeps the connections that its busiest moment needed; new ones have the one of their poll.
+        await asyncio.gather(*(world.http("POST", f"/api/v1/channels/telegram/{name}/restart") for name in BOTS))
         await asyncio.gather(*(world.http("GET", "/api/v1/config") for _ in range(WARM_UP)))
         if life.baseline is None:
             life.baseline = found = await self._lowest(life, 1.0 if self.hasty else BASELINE, None)
@@ -159,7 +159,8 @@ class Calm:
             found = await self._lowest(life, self.back_within, life.baseline)
             base = life.baseline
             world.record.expect(
-                found.fds <= base.fds, f"{found.fds} descriptors, {base.fds} at its first rest: {_open(life)}"
+                found.fds <= base.fds,
+                f"{found.fds} descriptors, {base.fds} at its first rest: {what_is_open(life.pid)}",
             )
             world.record.expect(found.tasks <= base.tasks, f"{found.tasks} tasks, {base.tasks} at its first rest")
             world.record.expect(
@@ -186,14 +187,3 @@ class Calm:
         """With one client there: the one that asks."""
         status = await self.world.http("GET", "/api/v1/status")
         return footprint(life.pid, int(status.body["process"]["tasks"]))
-
-
-def _open(life: Life) -> str:
-    """What a process has open, for whoever looks for the leak."""
-    found: Counter[str] = Counter()
-    for link in Path(f"/proc/{life.pid}/fd").iterdir():
-        try:
-            found[str(link.readlink()).split(":")[0]] += 1
-        except OSError:
-            continue
-    return ", ".join(f"{count} {kind}" for kind, count in found.most_common())

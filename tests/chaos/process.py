@@ -19,6 +19,25 @@ from tests.real.process import Client, Gateway
 LONGEST_LINE = 8 * 1024 * 1024
 ANSWER_LIMIT = 24 * 3600.0
 """The client itself waits for ever: how long an answer may take is the referee's to say."""
+TCP_STATES = dict(
+    zip(
+        (f"{number:02X}" for number in range(1, 12)),
+        [
+            "established",
+            "syn_sent",
+            "syn_recv",
+            "fin_wait1",
+            "fin_wait2",
+            "time_wait",
+            "close",
+            "close_wait",
+            "last_ack",
+            "listen",
+            "closing",
+        ],
+        strict=True,
+    )
+)
 LATE_SIGNALS = {-signal.SIGTERM, -signal.SIGUSR1, -signal.SIGHUP}
 """A process that has not set its handlers yet, or has removed them at its end, ends by a signal as any other would."""
 
@@ -127,6 +146,24 @@ def footprint(pid: int, tasks: int) -> Footprint:
     )
     fds = len(list(Path(f"/proc/{pid}/fd").iterdir()))
     return Footprint(fds, int(status["Threads"]), tasks, int(status["VmRSS"].split()[0]))
+
+
+def what_is_open(pid: int) -> str:
+    """What a process has open, for whoever looks for a leak: its connections with port, other's port and state."""
+    lines = [line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    connections = {
+        f"socket:[{line[9]}]": f"tcp {_port(line[1])}-{_port(line[2])} {TCP_STATES[line[3]]}" for line in lines
+    }
+    found: list[str] = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            name = str(link.readlink())
+            found.append(connections.get(name, name))
+    return ", ".join(sorted(found))
+
+
+def _port(address: str) -> int:
+    return int(address.partition(":")[2], 16)
 
 
 def now() -> float:

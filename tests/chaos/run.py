@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from tests.chaos.calm import BACK_WITHIN, Calm
@@ -24,6 +25,8 @@ GATEWAY = [sys.executable, "-m", "gateway"]
 LONGEST_PHASE = 150.0
 PHASES = ("deaths", "lives", "lives", "lives", "lives")
 """Again and again: one phase in which the process is killed, then four through which one process lives."""
+PATIENT = 5
+"""After so many phases people leave alone what would start by itself in the end."""
 SHORT = 120.0
 """Runs of less are hasty: what the long ones wait for, people do."""
 BETWEEN_DOINGS = 0.12
@@ -44,6 +47,9 @@ class Order:
     command: tuple[str, ...] = tuple(GATEWAY)
     patience: float = PATIENCE
     back_within: float = BACK_WITHIN
+    phases: tuple[str, ...] = PHASES
+    hurry: float = 1.0
+    """How many times as much is done as usual."""
 
 
 @dataclass
@@ -93,12 +99,12 @@ class _Run:
         length = min(LONGEST_PHASE, self._order.seconds / 3)
         number = 0
         while now() < end:
-            kind = PHASES[number % len(PHASES)]
+            kind = self._order.phases[number % len(self._order.phases)]
             self._phase = f"phase {number + 1} ({kind})"
             world.record.note(self._phase)
             world.record.counts[f"phases: {kind}"] += 1
             await self._chaos(min(now() + length, end), deaths=kind == "deaths")
-            patient = not self._hasty and number % len(PHASES) == len(PHASES) - 1
+            patient = not self._hasty and number % PATIENT == PATIENT - 1
             self._phase = f"calm {number + 1}"
             await Calm(world, hasty=self._hasty, back_within=self._order.back_within).judge(patient=patient)
             world.calm.clear()
@@ -108,13 +114,15 @@ class _Run:
 
     async def _chaos(self, end: float, *, deaths: bool) -> None:
         """Doings and faults at random moments, each on its own; then wait until all of them have ended."""
-        doings, faults = Doings(self._world), Faults(self._world)
+        doings, faults, record = Doings(self._world), Faults(self._world), self._world.record
+        hurry = self._order.hurry
         streams = [
-            self._stream(end, BETWEEN_DOINGS, doings.weights, self._world.record.doings),
-            self._stream(end, BETWEEN_FAULTS, faults.weights, self._world.record.faults),
+            self._stream(end, BETWEEN_DOINGS / hurry, doings.weights, record.doings),
+            self._stream(end, BETWEEN_FAULTS / hurry, faults.weights, record.faults),
         ]
         if deaths:
-            streams.append(self._stream(end, BETWEEN_DEATHS, faults.deaths, self._world.record.faults))
+            # So that there are some in the shortest phase too.
+            streams.append(self._stream(end, min(BETWEEN_DEATHS, (end - now()) / 5), faults.deaths, record.faults))
         await asyncio.gather(*streams)
         self._world.calm.set()
         while self._under_way:
@@ -123,9 +131,10 @@ class _Run:
     async def _stream(
         self, end: float, between: float, weights: dict[Callable[[], Awaitable[None]], int], counted: Any
     ) -> None:
-        random = self._world.random
+        # A source of its own: what is done, and how long after what, is then the seed's alone.
+        random = Random(f"{self._order.seed} {self._phase} {between}")
         while True:
-            await asyncio.sleep(min(random.expovariate(1 / between), 5 * between))
+            await asyncio.sleep(min(random.expovariate(1 / between), 2 * between))
             if now() >= end:
                 return
             if len(self._under_way) >= AT_ONCE:

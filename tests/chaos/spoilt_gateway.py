@@ -43,7 +43,7 @@ def plant_second_poll() -> None:
         finally:
             second.cancel()
 
-    TelegramReceiver.run = twice  # type: ignore[method-assign]
+    TelegramReceiver.run = twice  # type: ignore[method-assign, assignment]
 
 
 def plant_silent() -> None:
@@ -66,7 +66,7 @@ def plant_forgetful() -> None:
         if not request_id.startswith("restart-"):
             honest(requests, request_id, outcome, why)
 
-    Requests.close = forget  # type: ignore[method-assign]
+    Requests.close = forget  # type: ignore[method-assign, assignment]
 
 
 def plant_leaky() -> None:
@@ -76,7 +76,7 @@ def plant_leaky() -> None:
         kept.append((os.open(os.devnull, os.O_RDONLY), asyncio.ensure_future(asyncio.Event().wait())))
         return await honest(api, *given, **more)
 
-    Api.config_write = leak  # type: ignore[method-assign]
+    Api.config_write = leak  # type: ignore[method-assign, assignment]
 
 
 def plant_talkative() -> None:
@@ -86,7 +86,7 @@ def plant_talkative() -> None:
         sys.stderr.write(f"gateway: opening {settings.token.reveal()}\n")
         return honest(adapter, name, settings, intake)
 
-    TelegramAdapter.open = tell  # type: ignore[method-assign]
+    TelegramAdapter.open = tell  # type: ignore[method-assign, assignment]
 
 
 FAULTS: dict[str, Callable[[], None]] = {

@@ -146,7 +146,7 @@ class World:
         lost = sum(1 for ticket in life.tickets if life.outcomes.get(ticket, "pending") == "pending")
         self.record.requests["gone with their process"] += lost
         spoilt = self._spoiling > 0 or self._spoilt_at >= life.began
-        if life.told_to_end is None and code == EXIT_CONFIG and spoilt and not life.ready.is_set():
+        if code == EXIT_CONFIG and spoilt and not life.ready.is_set():
             self.record.counts["boots refused, for the file was spoilt"] += 1
         elif life.told_to_end is None:
             self.record.violation(f"process {life.pid} ended by itself with {code}")
@@ -197,7 +197,8 @@ class World:
         process, self._stopped_at = self.gateway.process, now()
         assert process is not None
         try:
-            process.send_signal(signal.SIGSTOP)
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGSTOP)
             yield
         finally:
             with contextlib.suppress(ProcessLookupError):
