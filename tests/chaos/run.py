@@ -158,8 +158,13 @@ class _Run:
     # Watching
 
     async def _watch(self) -> None:
+        """Look at the polls, and tell of each violation at once: an hour is long."""
+        told = 0
         while True:
             self._look_at_polls()
+            for violation in self._world.record.violations[told:]:
+                self._tell(f"at {violation.at} s: {violation.what}")
+                told += 1
             await asyncio.sleep(WATCH)
 
     def _look_at_polls(self) -> None:
