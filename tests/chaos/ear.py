@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,7 @@ DEFECTS = {
 """Events that no misfortune outside accounts for."""
 ROUTINE = {"transition", "handled", "refused", "signal", "page_ready", "config_written"}
 NOTES_KEPT = 2_000
+MOVES_KEPT = 12
 
 
 class Ear:
@@ -34,6 +36,8 @@ class Ear:
         self._is_secret = is_secret
         self.written: dict[str, float] = {}
         """The notes of writes that were carried out, and when; the oldest are forgotten."""
+        self.moves: dict[str, deque[str]] = {}
+        """The latest moves of each account, for whoever looks for the cause of an overlap."""
 
     def hear(self, raw: bytes) -> None:
         text = raw.decode("utf-8", "replace")
@@ -71,6 +75,8 @@ class Ear:
         machine, dest, life = line["machine"], line["dest"], self._life()
         self._record.counts[f"{'gateway' if machine == 'gateway' else 'channel'} {dest}"] += 1
         if machine != "gateway":
+            move = f"{now():.3f} {line['source']} -> {dest} by {line['trigger']} (process {life.pid})"
+            self.moves.setdefault(machine, deque(maxlen=MOVES_KEPT)).append(move)
             return
         if dest in ("restarting", "hot_reloading", "failed", "stopping"):
             self._record.note(f"gateway {line['source']} -> {dest}")

@@ -35,6 +35,7 @@ BETWEEN_DEATHS = 4.0
 AT_ONCE = 60
 """Doings that may be under way at once; what comes then is left out."""
 WATCH = 0.5
+POLLS_TOLD = 6
 TELL = 10.0
 
 
@@ -173,7 +174,15 @@ class _Run:
             for what, count in (("overlaps", bot.stats.overlaps), ("409s of our own making", bot.stats.conflicts_self)):
                 if count > self._seen.get((name, what), 0):
                     self._seen[name, what] = count
-                    self._world.record.violation(f"{name}: {count} {what}")
+                    self._world.record.violation(f"{name}: {count} {what}; {self._story(name)}")
+
+    def _story(self, name: str) -> str:
+        """The latest polls of a bot and the moves of its account, by one clock."""
+        polls = "; ".join(
+            f"{poll.arrived_at:.3f} to {poll.ended_at or 0:.3f} {poll.outcome}"
+            for poll in self._world.bots[name].stats.poll_log[-POLLS_TOLD:]
+        )
+        return f"polls: {polls}; moves: {'; '.join(self._world.ear.moves.get(f'telegram/{name}', ()))}"
 
     async def _progress(self) -> None:
         while True:
