@@ -63,6 +63,11 @@ explore: $(VENV)/.test  ## visit every world that the gateway can reach, and hol
 mutants: $(VENV)/.test  ## break every guard on purpose, one after the other, and say what sees it
 	$(BIN)/python -m tests.mutation
 
+.PHONY: chaos
+MINUTES ?= 60
+chaos: $(VENV)/.test  ## kills, halts, broken connections, a full disk and more, with a referee: make chaos MINUTES=60
+	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --json chaos.json
+
 ##@ Make
 
 .PHONY: journals

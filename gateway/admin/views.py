@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from typing import Any
 
 from gateway.admin.services import Services
@@ -42,6 +44,7 @@ class Views:
             "restarts": data.restarts,
             "accounts": self.accounts(),
             "pending": {"messages": services.pipeline.in_flight, "unmatched": services.pipeline.unmatched},
+            "process": {"pid": os.getpid(), "tasks": len(asyncio.all_tasks())},
         }
 
     def lifecycle(self) -> dict[str, Any]:

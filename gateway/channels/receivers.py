@@ -120,7 +120,9 @@ class Receivers:
         """Send through the current generation; while none is running, wait for one. Raises SendError."""
         try:
             async with asyncio.timeout(wait):
-                await self._up_event(name).wait()
+                # Again after waiting: what has come up may be told to end before whoever waited has its turn.
+                while not self._up_event(name).is_set():
+                    await self._up_event(name).wait()
         except TimeoutError as error:
             raise SendError(f"{name} was not running for {wait:g} s", retryable=False) from error
         await self._live[name].receiver.send(conversation, text)

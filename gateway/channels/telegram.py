@@ -136,6 +136,8 @@ class TelegramReceiver:
 
     async def _call(self, method: str, params: dict[str, Any], patience: float) -> Any:
         """One call of the Bot API. Raises the ChannelError whose class says what follows; never with the token in it."""
+        if self._session.closed:
+            raise ConnectionLostError(f"{method}: this generation has ended")
         try:
             async with asyncio.timeout(patience), self._request(method, params) as response:
                 body = await response.json(content_type=None)

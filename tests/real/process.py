@@ -96,6 +96,8 @@ class Client:
         self._session = session
         self.socket = socket
         self.events: list[dict[str, Any]] = []
+        self.patience = 60.0
+        """Seconds for the answer to a request."""
         self.hello: dict[str, Any] = {}
         self._answers: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._number = 0
@@ -134,23 +136,33 @@ class Client:
 
     async def _read(self) -> None:
         async for message in self.socket:
-            frame = json.loads(message.data)
+            frame = self.hear(message.data)
             if frame["type"] == "event":
                 self.events.append(frame)
-            elif frame["id"] in self._answers:
-                self._answers.pop(frame["id"]).set_result(frame)
+            elif frame["id"] in self._answers and not self._answers[frame["id"]].done():
+                self._answers[frame["id"]].set_result(frame)
         for answer in self._answers.values():
-            answer.set_exception(ConnectionError(f"closed with {self.socket.close_code}"))
+            if not answer.done():
+                answer.set_exception(ConnectionError(f"closed with {self.socket.close_code}"))
         self._answers.clear()
+
+    def hear(self, text: str) -> dict[str, Any]:
+        """A frame as it comes; whoever wants to look at every one of them looks here."""
+        frame: dict[str, Any] = json.loads(text)
+        return frame
 
     async def request(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
         if self._reading is not None and self._reading.done():
             raise ConnectionError(f"closed with {self.socket.close_code}")
         self._number += 1
         answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._answers[str(self._number)] = answer
-        await self.socket.send_json({"type": "req", "id": str(self._number), "method": method, "params": params or {}})
-        frame = await asyncio.wait_for(answer, 60)
+        call = str(self._number)
+        self._answers[call] = answer
+        try:
+            await self.socket.send_json({"type": "req", "id": call, "method": method, "params": params or {}})
+            frame = await asyncio.wait_for(answer, self.patience)
+        finally:
+            self._answers.pop(call, None)
         if not frame["ok"]:
             raise RpcError(frame["error"])
         payload: dict[str, Any] = frame["payload"]
@@ -214,11 +226,16 @@ class Gateway:
         await asyncio.wait_for(self._ready.wait(), PATIENCE)
 
     async def spawn(self) -> None:
-        environ = {**os.environ, "PYTHONPATH": str(ROOT), **self._environ}
         with (self.folder / "log").open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                *self._command, cwd=self.folder, env=environ, stdout=asyncio.subprocess.PIPE, stderr=log
-            )
+            await self.launch(stderr=log)
+
+    async def launch(self, **more: Any) -> None:
+        """A process, and somebody who reads its standard output; `more` says where its log goes."""
+        environ = {**os.environ, "PYTHONPATH": str(ROOT), **self._environ}
+        self._ready.clear()
+        self.process = await asyncio.create_subprocess_exec(
+            *self._command, cwd=self.folder, env=environ, stdout=asyncio.subprocess.PIPE, **more
+        )
         self._reading = asyncio.ensure_future(self._read())
 
     async def _read(self) -> None:

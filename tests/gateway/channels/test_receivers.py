@@ -517,6 +517,31 @@ def test_a_reply_does_not_go_through_one_that_has_not_received_yet() -> None:
     run(main())
 
 
+def test_a_reply_that_waited_does_not_go_through_one_that_is_told_to_end_that_very_moment() -> None:
+    """Up and told to end within one turn of the loop: whoever waited wakes up after both."""
+
+    class Hasty(Bench):
+        def _post(self, name: str, event: Event) -> None:
+            super()._post(name, event)
+            if event == ReceiverReady(1):
+                asyncio.get_running_loop().call_soon(self.close)
+
+    async def main() -> None:
+        bench = Hasty()
+        sending = asyncio.ensure_future(bench.send(wait=100))
+        await asyncio.sleep(0)
+        first, old = await bench.opened()
+        await ended(first)
+        assert old.sent == []
+        second, new = await bench.opened(2)
+        await asyncio.wait_for(sending, 1)
+        assert new.sent == [("conversation", "hello")]
+        bench.close(2)
+        await ended(second)
+
+    run(main())
+
+
 def test_a_reply_does_not_wait_for_ever() -> None:
     async def main() -> None:
         bench = Bench()

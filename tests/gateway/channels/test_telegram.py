@@ -349,6 +349,16 @@ async def test_closing_waits_for_what_is_half_said(network: TelegramNetwork, lin
     assert network.answers() == ["the last word"]
 
 
+async def test_what_comes_too_late_can_be_sent_again(network: TelegramNetwork, lines: Lines) -> None:
+    """By the next generation: this one's session is closed."""
+    line = await lines.running()
+    await line.end()
+    with pytest.raises(SendError, match="this generation has ended") as caught:
+        await line.receiver.send("7", "too late")
+    assert caught.value.retryable
+    assert network.answers() == []
+
+
 # Long texts
 
 
