@@ -156,6 +156,8 @@ class Receivers:
         finally:
             fenced.cancel()
         if not live.task.done():
+            # What it still ends in is nobody's: unless somebody looks, the loop reports it as an error that was missed.
+            live.task.add_done_callback(lambda done: done.cancelled() or done.exception())
             return Cause.CLOSED, "fenced", 0.0
         if live.task.cancelled():
             return Cause.CLOSED, "", 0.0

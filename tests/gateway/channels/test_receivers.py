@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 from collections.abc import Coroutine
 from typing import Any
 
@@ -355,6 +357,30 @@ def test_one_that_is_told_to_end_in_the_turn_it_begins_ends() -> None:
 
 
 # Cutting off
+
+
+def test_what_one_that_was_cut_off_still_ends_in_is_no_error_of_ours() -> None:
+    async def main() -> None:
+        bench = Bench()
+        complaints: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        bench.network.script(NAME, Script(lingers=NEVER))
+        task, receiver = await bench.opened()
+
+        async def break_late() -> None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.5)
+            raise ConnectionLostError("the transport was aborted")
+
+        receiver._deliver_late = break_late  # type: ignore[method-assign]
+        bench.close()
+        await bench.fence()
+        await ended(task)
+        await asyncio.sleep(1)
+        gc.collect()
+        assert complaints == []
+
+    run(main())
 
 
 def test_one_that_does_not_end_is_cut_off_and_can_deliver_nothing_more() -> None:
