@@ -1,0 +1,1 @@
+def find_all(seeds, jobs): return 0
