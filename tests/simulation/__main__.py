@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter
 
-from tests.simulation.planted import find_all
+from tests.simulation.planted import find_all, hunt
 from tests.simulation.run import run_seed, run_seeds, shrink_seed
 from tests.simulation.schedule import make_schedule
 from tests.simulation.story import table, tell
@@ -23,16 +23,20 @@ MOST_STORIES = 3
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=1_000, help="how many schedules")
+    parser.add_argument("--seeds", type=int, default=2_000, help="how many schedules")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes side by side")
     parser.add_argument("--json", action="store_true", help="the summary as JSON")
     parser.add_argument("--seed", type=int, help="one schedule, with its story")
     parser.add_argument("--only", help="with --seed: the numbers of the actions to carry out, or none")
     parser.add_argument("--planted", action="store_true", help="plant each bug and find it")
+    parser.add_argument("--record", action="store_true", help="with --planted: keep where each was found")
+    parser.add_argument("--hunt", action="store_true", help="run until one fails, and say which as JSON")
     given = parser.parse_args()
     if given.planted:
-        return find_all(given.seeds, given.jobs)
+        return find_all(given.seeds, given.jobs, record=given.record)
+    if given.hunt:
+        return hunt(given.first, given.seeds)
     if given.seed is not None:
         return one(given.seed, given.only)
     return many(given.first, given.seeds, given.jobs, as_json=given.json)

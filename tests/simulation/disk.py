@@ -35,6 +35,7 @@ class Disk:
         self._time = time
         self._random = random
         self._referee = referee
+        self._real_write = file.write
         self._stamps = 0
         self.path = folder / "gateway.yaml"
         self.state_dir = folder / "state"
@@ -45,23 +46,27 @@ class Disk:
         self.met: Counter[str] = Counter()
         self.bases: list[str | None] = []
         """What the writers who wait for an answer had seen of the file."""
+        self.whole: set[str | None] = {None}
+        """The hashes of all that anybody wanted to be in the file."""
         self.watcher: SimulatedWatcher | None = None
         self.owner: object | None = None
         """The process that is alive; with it go its watcher and the jobs of its threads."""
 
     # People, and other programs
 
-    def save(self, text: str | bytes) -> None:
+    def save(self, text: str) -> None:
         """An editor: a new file in the place of the old one."""
         fresh = self.path.with_name("editor.tmp")
-        fresh.write_bytes(text.encode() if isinstance(text, str) else text)
+        fresh.write_text(text)
         self._stamp(fresh)
         fresh.replace(self.path)
+        self.whole.add(self.hash)
 
     def overwrite(self, text: str) -> None:
         """A careless program: the same file, written over."""
         self.path.write_text(text)
         self._stamp(self.path)
+        self.whole.add(self.hash)
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
@@ -98,7 +103,8 @@ class Disk:
             here = self.hash
             seen = here is None or here in self.bases
             self._referee.expect(seen, "no lost update", f"a write replaced {str(here)[:8]}, which its caller never saw")
-        REAL_WRITE(path, raw)
+            self.whole.add(file.revision_of(raw))
+        self._real_write(path, raw)
         if path == self.path:
             self._stamp(path)
             self.tell(0.001, moved=True)
@@ -145,9 +151,6 @@ class Disk:
     def calm(self) -> None:
         self.slow_until = self.full_until = 0.0
         self.crash_in = 0
-
-
-REAL_WRITE = file.write
 
 
 def _try(do: Callable[..., T], *args: Any) -> tuple[Any, Exception | None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from statemachine import Effect, Event, Refusal, Step
+from statemachine import Effect, Event, Outcome, Refusal, Step
 from statemachine import channel as channels
 from statemachine import lifecycle_events as events
 from statemachine.channel import By
@@ -61,6 +61,7 @@ class Monitor:
                 handle(name, effect)
         if isinstance(event, events.ConfigChanged):
             self.last_change = event.revision
+        self._hold_needs(event, result)
 
     def _note(self, name: str, before: Any, event: Event, step: Step) -> None:
         """What an accepted event means to the promises."""
@@ -91,8 +92,16 @@ class Monitor:
             "an unchanged revision changes nothing",
             f"{event.revision[:8]} runs already, and led to {step.after}",
         )
-        if event.impact is events.Impact.NONE and step.outcome.value == "done":
+        if event.impact is events.Impact.NONE and step.outcome is Outcome.DONE:
             self.applied = event.revision
+
+    def _hold_needs(self, event: Event, step: Step) -> None:
+        """Where nothing needs a restart any more, no revision asks for one."""
+        applied = isinstance(event, events.PlanApplied) and event.complete
+        same = isinstance(event, events.ConfigChanged) and event.impact is events.Impact.NONE
+        if applied or (same and step.outcome is Outcome.DONE):
+            asking = [ticket for ticket, revision in self.open.items() if revision is not None]
+            self._referee.expect(not asking, "a ticket dies with its need", f"{asking} stand after {event.trigger}")
 
     # Effects
 

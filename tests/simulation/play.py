@@ -118,6 +118,7 @@ class Play:
         finally:
             self.process = None
             self.entries += process.entries
+            self.referee.expect(self.disk.hash in self.disk.whole, "a write is whole or nothing", "the file is torn")
         process.bury()
         if code == CRASHED:
             self.counts["crashes"] += 1
