@@ -359,6 +359,24 @@ def test_one_that_is_told_to_end_in_the_turn_it_begins_ends() -> None:
 # Cutting off
 
 
+def test_no_goodbye_is_said_beside_a_receiver_that_does_not_end() -> None:
+    """At the end of a process the work is cancelled while the receiver still polls: a second poll would be a conflict."""
+
+    async def main() -> None:
+        bench = Bench()
+        bench.network.script(NAME, Script(lingers=2))
+        task, receiver = await bench.opened()
+        bench.close(confirm=True)
+        await asyncio.sleep(1)
+        task.cancel()
+        await asyncio.wait({task})
+        assert receiver.closed
+        assert receiver.confirmed == 0
+        await asyncio.sleep(5)
+
+    run(main())
+
+
 def test_what_one_that_was_cut_off_still_ends_in_is_no_error_of_ours() -> None:
     async def main() -> None:
         bench = Bench()
