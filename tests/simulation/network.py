@@ -7,6 +7,7 @@ Closing a session, or aborting its connector, ends its polls on the server at on
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections import Counter
 from dataclasses import dataclass, field
@@ -126,6 +127,7 @@ class Network:
         self.quirks.clear()
         for session in self.line.sessions:
             session.quirk = Quirk()
+            session.calmed.set()
             for call in (*session.calls, *session.held):
                 call.calm()
 
@@ -144,6 +146,7 @@ class Session:
         self.connected = False
         self.over = False
         self.quirk = Quirk()
+        self.calmed = asyncio.Event()
         self.connector: Connector | None = Connector(self)
 
     def get(self, url: str, params: dict[str, Any] | None = None) -> Call:
@@ -164,7 +167,9 @@ class Session:
             return
         if self.quirk.close_takes:
             self.network.met["slow close"] += 1
-            await asyncio.sleep(self.quirk.close_takes)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.quirk.close_takes):
+                    await self.calmed.wait()
         self.end()
         self.connector = None
 

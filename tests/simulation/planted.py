@@ -83,8 +83,11 @@ def find(patch: Path, seeds: int) -> Find | None:
 
 def find_all(seeds: int, jobs: int, *, record: bool) -> int:
     """Plant and hunt each; print the table; 0 when all were found."""
+    finds = []
     with ThreadPoolExecutor(jobs) as pool:
-        finds = list(pool.map(lambda patch: find(patch, seeds), PATCHES))
+        for patch, found in zip(PATCHES, pool.map(lambda patch: find(patch, seeds), PATCHES), strict=True):
+            finds.append(found)
+            print(f"{patch.stem}: {found or 'not found'}", file=sys.stderr, flush=True)
     print(_table(finds))
     if record:
         found = {patch.stem: asdict(f) for patch, f in zip(PATCHES, finds, strict=True) if f is not None}
