@@ -50,6 +50,10 @@ SEEDS ?= 300
 schedules: $(VENV)/.test  ## random schedules against the real process, with a referee: make schedules SEEDS=300
 	$(BIN)/python -m tests.real.schedules --seeds $(SEEDS)
 
+.PHONY: simulate
+simulate: $(VENV)/.test  ## random schedules on virtual time, crashes and broken networks included: make simulate SEEDS=20000
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
 ##@ Make
 
 .PHONY: diagrams

@@ -74,7 +74,13 @@ def many(first: int, count: int, jobs: int, *, as_json: bool) -> int:
             print(f"{number:,} of {count:,}, {rate:,.0f} a minute, {len(failed)} failed", file=sys.stderr, flush=True)
     seconds = time.monotonic() - began
     if as_json:
-        numbers = {"schedules": count, "seconds": round(seconds, 1), "counts": counts, "faults": faults, "failed": failed}
+        numbers = {
+            "schedules": count,
+            "seconds": round(seconds, 1),
+            "counts": counts,
+            "faults": faults,
+            "failed": failed,
+        }
         print(json.dumps(numbers, indent=2))
     else:
         print(table(count, seconds, counts, faults, len(failed)))

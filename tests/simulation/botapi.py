@@ -68,7 +68,7 @@ class BotApi:
 
     def handle(self, caller: object, token: str, method: str, params: dict[str, Any], answer: Answer) -> None:
         """Answer now, or later: a long poll is held open."""
-        bot = self.bot(token.split(":")[0])
+        bot = self.bot(token.split(":", maxsplit=1)[0])
         if bot.revoked:
             answer(*no(401, "Unauthorized"))
         elif method == "getMe":
@@ -135,7 +135,10 @@ class BotApi:
     def _ask_as_stranger(self, bot: Bot) -> None:
         if self._time.now >= bot.foreign_until or bot.webhook:
             return
-        ask_again: Answer = lambda *_: self._time.after(FOREIGN_PAUSE, lambda: self._ask_as_stranger(bot))  # noqa: E731
+
+        def ask_again(*_: object) -> None:
+            self._time.after(FOREIGN_PAUSE, lambda: self._ask_as_stranger(bot))
+
         self._open(bot, Poll(None, ask_again, 0), min(FOREIGN_TIMEOUT, bot.foreign_until - self._time.now))
 
     def calm(self) -> None:

@@ -123,7 +123,7 @@ class ProcessLoop(asyncio.BaseEventLoop):
     def _write_to_self(self) -> None:
         """Nobody sleeps in a selector that would have to be woken."""
 
-    def add_signal_handler(self, sig: int, callback: Callable[..., Any], *args: Any) -> None:
+    def add_signal_handler(self, sig: int, callback: Callable[..., Any], *args: Any) -> None:  # type: ignore[override]
         self.signals[sig] = (callback, args)
 
     def remove_signal_handler(self, sig: int) -> bool:

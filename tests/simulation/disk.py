@@ -102,7 +102,9 @@ class Disk:
         if path == self.path:
             here = self.hash
             seen = here is None or here in self.bases
-            self._referee.expect(seen, "no lost update", f"a write replaced {str(here)[:8]}, which its caller never saw")
+            self._referee.expect(
+                seen, "no lost update", f"a write replaced {str(here)[:8]}, which its caller never saw"
+            )
             self.whole.add(file.revision_of(raw))
         self._real_write(path, raw)
         if path == self.path:

@@ -78,12 +78,18 @@ class Monitor:
             self.dropped = True
         elif isinstance(event, events.RestartCancelled):
             self.dropped |= self.open.get(event.ticket_id) is not None
-        elif isinstance(event, (events.Boot, events.Restarted)):
-            self.applied = event.revision if isinstance(event, events.Boot) else event.applied
-        elif isinstance(event, events.PlanApplied):
-            self.applied = before.carried or event.applied
         elif isinstance(event, events.ConfigChanged):
             self._change(before, event, step)
+        else:
+            self._note_applied(before, event)
+
+    def _note_applied(self, before: Any, event: Event) -> None:
+        if isinstance(event, events.Boot):
+            self.applied = event.revision
+        elif isinstance(event, events.Restarted):
+            self.applied = event.applied
+        elif isinstance(event, events.PlanApplied):
+            self.applied = before.carried or event.applied
 
     def _change(self, before: Any, event: events.ConfigChanged, step: Step) -> None:
         moved_to_work = step.before != step.after and step.after in ("hot_reloading", "restart_pending")
@@ -136,7 +142,9 @@ class Monitor:
 
     def _applies(self, _: str, effect: events.ApplyPlan) -> None:
         again = effect.revision == self.applied
-        self._referee.expect(not again, "one change is applied once", f"revision {effect.revision[:8]} is applied again")
+        self._referee.expect(
+            not again, "one change is applied once", f"revision {effect.revision[:8]} is applied again"
+        )
 
     def _opens_receiver(self, name: str, effect: channels.OpenReceiver) -> None:
         older = self.receivers.get(name)

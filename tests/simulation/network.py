@@ -158,7 +158,7 @@ class Session:
     def begin(self, token: str) -> None:
         """The first call makes it a receiver, whose task's name tells its generation."""
         task = asyncio.current_task()
-        self.bot, self.owner = token.split(":")[0], task.get_name() if task else "nobody"
+        self.bot, self.owner = token.split(":", maxsplit=1)[0], task.get_name() if task else "nobody"
         self.quirk = self.network.quirks.pop(self.bot, self.quirk)
         self.network.referee.begins(self)
 
@@ -269,12 +269,11 @@ class Call:
         """Whatever it is told, it goes on; until it has had enough, or the outside is calm."""
         until = self.session.network.time.now + seconds
         while (left := until - self.session.network.time.now) > 0 and not self.session.line.dead:
-            try:
+            if self._released.is_set():
+                return
+            with contextlib.suppress(asyncio.CancelledError, TimeoutError):
                 async with asyncio.timeout(left):
                     await self._released.wait()
-                return
-            except (asyncio.CancelledError, TimeoutError):
-                continue
 
     def calm(self) -> None:
         """What was to go wrong with it goes wrong now."""

@@ -90,8 +90,8 @@ def find_all(seeds: int, jobs: int, *, record: bool) -> int:
             print(f"{patch.stem}: {found or 'not found'}", file=sys.stderr, flush=True)
     print(_table(finds))
     if record:
-        found = {patch.stem: asdict(f) for patch, f in zip(PATCHES, finds, strict=True) if f is not None}
-        SEEDS.write_text(json.dumps(found, indent=2) + "\n")
+        table = {patch.stem: asdict(f) for patch, f in zip(PATCHES, finds, strict=True) if f is not None}
+        SEEDS.write_text(json.dumps(table, indent=2) + "\n")
     return 0 if all(finds) else 1
 
 

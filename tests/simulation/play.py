@@ -146,7 +146,9 @@ class Play:
             if self.stalled > stalled:
                 self._watch_stop(process, self.stalled - stalled, self.stalled)
                 return
-            self.referee.blame("a stop ends within its budget", f"{budget} s after it was asked, the process still runs")
+            self.referee.blame(
+                "a stop ends within its budget", f"{budget} s after it was asked, the process still runs"
+            )
             self.over = True
             raise Crash("it would never end")
 
@@ -246,7 +248,11 @@ class Play:
         for after in events:
             self.disk.tell(after)
         if mend is not None:
-            self.time.after(mend, lambda: self.calm_since is None and self.do_edit(wish, "replace", (0.0,)))
+            self.time.after(mend, lambda: self._mend(wish))
+
+    def _mend(self, wish: str) -> None:
+        if self.calm_since is None:
+            self.do_edit(wish, "replace", (0.0,))
 
     def do_hint(self) -> None:
         self.disk.tell(0.0)
@@ -262,10 +268,11 @@ class Play:
         self.next_boot = boot
         if again is not None:
             process = self.process
-            self.time.after(again, lambda: self.process is process and self._signal(signal.SIGTERM))
+            self.time.after(again, lambda: self._signal(signal.SIGTERM, process))
 
-    def _signal(self, number: int) -> None:
-        if self.process is not None:
+    def _signal(self, number: int, to: Process | None = None) -> None:
+        """To the process that is, or to none if that is not the one meant."""
+        if self.process is not None and to in (None, self.process):
             self.process.signal(number)
 
     def do_restart(self, delay: float, force: bool) -> None:
@@ -290,7 +297,11 @@ class Play:
         if settings is None:
             return
         run = app._accounts.run_of(name, settings, app._ledger.applied_id)
-        event = {"stop": Stop(By.PERSON, confirm=True), "start": Start(run, By.PERSON), "restart": Restart(run, By.PERSON)}
+        event = {
+            "stop": Stop(By.PERSON, confirm=True),
+            "start": Start(run, By.PERSON),
+            "restart": Restart(run, By.PERSON),
+        }
         app._dispatcher.post(name, event[verb], f"call {verb}")
 
     # What happens outside

@@ -184,7 +184,7 @@ class Process:
             if self.crash_in == 0:
                 raise Crash("between a decision and what follows from it")
 
-    def printed(self, *_: object, **__: object) -> None:
+    def printed(self) -> None:
         """The ready line: a boot, or a restart that was decided."""
         self.ready += 1
         self._play.referee.expect(

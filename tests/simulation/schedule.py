@@ -14,6 +14,8 @@ BOTS = {"one": "1001", "two": "1002", "three": "1003"}
 ADMIN_TOKEN = "the-admin-token"
 PAUSES = (0.0, 0.0, 0.0, 0.01, 0.05, 0.3, 0.5, 0.5, 1.0, 1.0, 2.0, 2.0, 2.5, 5.0, 7.0, 31.0, 50.0)
 """Seconds between two actions: many of them the product's own times, so that things meet at one instant."""
+BURST = (0.0, 0.01, 0.05, 0.1, 0.3)
+"""Seconds between the writes of somebody who is in a hurry."""
 BROKEN = (
     "channels: [",
     "",
@@ -55,7 +57,7 @@ class Wish:
         self.accounts: dict[str, dict[str, Any]] = {name: self._account(name) for name in NAMES[:2]}
         self.gateway: dict[str, Any] = {"name": "home"}
         self.restart: dict[str, Any] = {
-            "cooldown_ms": random.choice((0, 0, 5_000)), "drain_timeout_ms": random.choice((8_000, 30_000)),
+            "cooldown_ms": random.choice((0, 0, 5_000)), "drain_timeout_ms": random.choice((4_000, 8_000, 30_000)),
         }  # fmt: skip
         self.durability = "full"
         self.mode = "hybrid"
@@ -157,9 +159,11 @@ def make_schedule(seed: int) -> Schedule:
     first = wish.text
     makers = _Makers(random, wish)
     actions, at = [], 0.0
+    kind = ""
     for _ in range(random.randint(6, 30)):
-        at += random.choice(PAUSES)
-        kind = random.choices(makers.kinds, makers.weights)[0]
+        burst = kind in ("write", "edit") and random.random() < 0.3
+        at += random.choice(BURST if burst else PAUSES)
+        kind = "write" if burst else random.choices(makers.kinds, makers.weights)[0]
         actions.append(Action(round(at, 3), kind, makers.make(kind)))
     return Schedule(seed, first, wish.text, tuple(actions))
 
@@ -170,8 +174,7 @@ class _Makers:
     def __init__(self, random: Random, wish: Wish) -> None:
         self._random = random
         self._wish = wish
-        some, chance = random.choice, random.random
-        bot = lambda: some(list(BOTS.values()))  # noqa: E731
+        some, chance, bot = random.choice, random.random, self._bot
         self._all: dict[str, tuple[float, Callable[[], dict[str, Any]]]] = {
             "write": (6, lambda: {"text": wish.change(), "delay": some((None, 0.0, 1.0, 2.0))}),
             "stale write": (1, lambda: {"text": wish.change(), "base": some((STALE, "first", None))}),
@@ -183,7 +186,7 @@ class _Makers:
             "hint": (0.7, dict),
             "SIGHUP": (1, dict),
             "SIGUSR1": (1, dict),
-            "SIGTERM": (0.5, lambda: {"again": some((None, None, 0.1, 1.0)), "boot": some((0.1, 1.0, 5.0))}),
+            "SIGTERM": (0.8, lambda: {"again": some((None, None, 0.1, 1.0)), "boot": some((0.1, 1.0, 5.0))}),
             "restart": (3, lambda: {"delay": some((0.0, 0.5, 1.0, 2.0, 30.0)), "force": chance() < 0.2}),
             "cancel": (1.5, lambda: {"pick": some((0, -1))}),
             "channel": (3, lambda: {"account": some(NAMES), "verb": some(("start", "stop", "restart"))}),
@@ -194,7 +197,7 @@ class _Makers:
             "revoke": (0.4, lambda: {"bot": bot(), "seconds": some((0.5, 5.0, 40.0))}),
             "webhook": (0.3, lambda: {"bot": bot(), "seconds": some((1.0, 20.0))}),
             "quirk": (2, lambda: {"bot": bot(), "close_takes": some((0.0, 0.1, 1.0, 4.9, 5.0, 8.0, 40.0)),
-                                  "fence_fails": some((0, 0, 1, 2)), "fence_hangs": some((0, 0, 0, 1))}),
+                                  "fence_fails": some((0, 0, 1, 2, 4)), "fence_hangs": some((0, 0, 0, 1))}),
             "slow disk": (0.7, lambda: {"seconds": some((0.5, 5.0, 20.0))}),
             "full disk": (0.5, lambda: {"seconds": some((0.5, 5.0, 20.0))}),
             "port taken": (0.4, lambda: {"seconds": some((1.0, 10.0))}),
@@ -209,8 +212,16 @@ class _Makers:
     def make(self, kind: str) -> dict[str, Any]:
         return self._all[kind][1]()
 
+    def _bot(self) -> str:
+        return self._random.choice(list(BOTS.values()))
+
     def _fault(self) -> dict[str, Any]:
         some = self._random.choice
         kind = some(KINDS)
-        made = {"kind": kind, "bot": some(list(BOTS.values())), "method": some(METHODS), "count": some((1, 1, 2, 5, 12))}
+        made = {
+            "kind": kind,
+            "bot": self._bot(),
+            "method": some(METHODS),
+            "count": some((1, 1, 2, 5, 12)),
+        }
         return made | {"seconds": some((0.5, 2.0, 4.9, 5.0, 5.1, 8.0, 35.0))}
