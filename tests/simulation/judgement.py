@@ -46,6 +46,8 @@ class Judge:
         """Whoever was taken up has been answered, whatever ended the process; nothing of it can receive."""
         if code == EXIT_CONFIG or not process.built:
             return
+        ended = code == 0 or process.lifecycle.state.value in ("failed", "stopped")
+        self._expect(ended, "no defect", f"it ended with {code} in the middle of {process.lifecycle.state.value}")
         taken_up = {entry.cause for entry in process.entries if entry.machine == LIFECYCLE}
         waiting = [name for name in process.pending() if name in taken_up or name.startswith(("asked-", "restart-"))]
         self._expect(not waiting, "one outcome a request", f"the process has ended, and {waiting} have no outcome")

@@ -162,9 +162,13 @@ def make_schedule(seed: int) -> Schedule:
     kind = ""
     for _ in range(random.randint(6, 30)):
         burst = kind in ("write", "edit") and random.random() < 0.3
-        at += random.choice(BURST if burst else PAUSES)
+        at = max([at, *(action.at for action in actions)]) + random.choice(BURST if burst else PAUSES)
         kind = "write" if burst else random.choices(makers.kinds, makers.weights)[0]
-        actions.append(Action(round(at, 3), kind, makers.make(kind)))
+        action = Action(round(at, 3), kind, makers.make(kind))
+        actions.append(action)
+        if action.args.get("kind") == "hold" and random.random() < 0.8:
+            # An answer that is sat on matters most when there is something in it, and the receiver is told to end.
+            actions += makers.make_held(action)
     return Schedule(seed, first, wish.text, tuple(actions))
 
 
@@ -211,6 +215,17 @@ class _Makers:
 
     def make(self, kind: str) -> dict[str, Any]:
         return self._all[kind][1]()
+
+    def make_held(self, fault: Action) -> list[Action]:
+        """A message that ends the poll under way, one for the answer that is held, and an end for the receiver that holds it."""
+        bot = fault.args["bot"]
+        name = next(name for name, its_bot in BOTS.items() if its_bot == bot)
+        later, verb = fault.at + 0.3, self._random.choice(("stop", "restart", "restart"))
+        return [
+            Action(fault.at, "say", {"bot": bot, "text": "first"}),
+            Action(round(later, 3), "say", {"bot": bot, "text": "held"}),
+            Action(round(later + 0.2, 3), "channel", {"account": name, "verb": verb}),
+        ]
 
     def _bot(self) -> str:
         return self._random.choice(list(BOTS.values()))
