@@ -67,6 +67,9 @@ mutants: $(VENV)/.test  ## break every guard on purpose, one after the other, an
 MINUTES ?= 60
 chaos: $(VENV)/.test  ## kills, halts, broken connections, a full disk and more, with a referee: make chaos MINUTES=60
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --json chaos.json
+.PHONY: simulate
+simulate: $(VENV)/.test  ## random schedules on virtual time, crashes and broken networks included: make simulate SEEDS=20000
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 ##@ Make
 

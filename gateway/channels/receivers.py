@@ -148,6 +148,8 @@ class Receivers:
         intake = Intake(self._offsets, self._deliver, ready, self._clock.wall_ms)
         receiver = self._adapters[channel].open(name, effect.run.settings, intake)
         task = asyncio.get_running_loop().create_task(receiver.run(), name=f"{name}:receiver:{effect.generation}")
+        # What one ends in that nobody waits for any more is nobody's: unless somebody looks, the loop reports it as missed.
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return _Live(effect.generation, receiver, intake, task)
 
     async def _watch(self, name: str, live: _Live) -> tuple[Cause, str, float]:
@@ -174,7 +176,8 @@ class Receivers:
         """Close the connection: after this the generation is dead."""
         self._take_down(name, live)
         live.task.cancel()
-        if live.confirm and not live.fenced.is_set():
+        # Not beside a poll that does not end: the network would answer one of the two with a conflict.
+        if live.confirm and live.task.done() and not live.fenced.is_set():
             await self._say_goodbye(name, live)
         live.intake.revoke()
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 from collections.abc import Coroutine
 from typing import Any
 
@@ -355,6 +357,48 @@ def test_one_that_is_told_to_end_in_the_turn_it_begins_ends() -> None:
 
 
 # Cutting off
+
+
+def test_no_goodbye_is_said_beside_a_receiver_that_does_not_end() -> None:
+    """At the end of a process the work is cancelled while the receiver still polls: a second poll would be a conflict."""
+
+    async def main() -> None:
+        bench = Bench()
+        bench.network.script(NAME, Script(lingers=2))
+        task, receiver = await bench.opened()
+        bench.close(confirm=True)
+        await asyncio.sleep(1)
+        task.cancel()
+        await asyncio.wait({task})
+        assert receiver.closed
+        assert receiver.confirmed == 0
+        await asyncio.sleep(5)
+
+    run(main())
+
+
+def test_what_one_that_was_cut_off_still_ends_in_is_no_error_of_ours() -> None:
+    async def main() -> None:
+        bench = Bench()
+        complaints: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        bench.network.script(NAME, Script(lingers=NEVER))
+        task, receiver = await bench.opened()
+
+        async def break_late() -> None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.5)
+            raise ConnectionLostError("the transport was aborted")
+
+        receiver._deliver_late = break_late  # type: ignore[method-assign]
+        bench.close()
+        await bench.fence()
+        await ended(task)
+        await asyncio.sleep(1)
+        gc.collect()
+        assert complaints == []
+
+    run(main())
 
 
 def test_one_that_does_not_end_is_cut_off_and_can_deliver_nothing_more() -> None:

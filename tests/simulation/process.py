@@ -1,0 +1,234 @@
+"""One run of the real gateway, from boot to its end: the real `App.run`, with stand-ins for the outside alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from gateway.app import App, Options
+from gateway.channels.base import Message
+from gateway.config.model import Config
+from gateway.dispatcher import Dispatcher
+from gateway.errors import ConfigError
+from gateway.journal import Entry, log_entry
+from gateway.log import LevelFilter
+from gateway.messages.pipeline import Pipeline
+from gateway.process.changes import LIFECYCLE
+from gateway.requests import PENDING
+from statemachine.channel import Channel
+from tests.simulation.clock import Crash, ProcessLoop, Time
+from tests.simulation.monitor import Monitor
+from tests.simulation.network import Line
+
+if TYPE_CHECKING:
+    from tests.simulation.play import Play
+
+LAST_MOMENTS = 1.0
+"""Seconds that what is left gets to end when `run` has returned, as the command line gives it."""
+BURIAL = 600.0
+EXIT_CONFIG = 78
+CRASHED = -9
+
+
+class WatchedDispatcher(Dispatcher):
+    """The real one, with the monitor looking on."""
+
+    monitor: Monitor
+
+    def _fire(self, posted: Any) -> Any:
+        machine = self._machines.get(posted.machine)
+        before = machine.data if machine is not None else None
+        result = super()._fire(posted)
+        self.monitor.see(posted.machine, before, posted.event, result)
+        return result
+
+
+class WatchedPipeline(Pipeline):
+    """The real one; whoever delivers must have a session that is open."""
+
+    line: Line
+    blame: Callable[[str, str], None]
+
+    async def accept(self, messages: list[Message]) -> None:
+        task = asyncio.current_task()
+        owner = task.get_name() if task else ""
+        if not any(session.owner == owner and not session.over for session in self.line.sessions):
+            self.blame("nothing stale has an effect", f"{owner} delivered, and its connection was closed before")
+        await super().accept(messages)
+
+
+class Listener:
+    """A listening socket, as far as it is handed around."""
+
+    def dup(self) -> Listener:
+        return self
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Control:
+    """A control plane without clients."""
+
+    address = "http://127.0.0.1:1"
+
+    def __init__(self) -> None:
+        self.listener: Any = Listener()
+
+    async def open(self, listener: Any) -> None:
+        self.listener = listener
+
+    async def replace(self, listener: Any) -> Callable[[], Awaitable[None]]:
+        self.listener = listener
+
+        async def drain() -> None:
+            await asyncio.sleep(0.05)
+
+        return drain
+
+    def announce_shutdown(self, reason: str, restart_expected_ms: int | None) -> None:
+        """There is nobody to tell."""
+
+    async def stop_listening(self) -> None:
+        await asyncio.sleep(0)
+
+    async def close(self, deadline: float) -> None:
+        assert deadline > 0
+        await asyncio.sleep(0.05)
+
+
+class SimulatedApp(App):
+    """The real `App`, but for its log, its control plane, and the eyes on it."""
+
+    process: Process
+
+    def _configure_log(self, config: Config) -> LevelFilter:
+        return LevelFilter(config.gateway.log.level)
+
+    def _build(self, first: Any) -> None:
+        super()._build(first)
+        self._journal.ignore(log_entry)
+        self._journal.listen(self.process.decided)
+        self.process.built = True
+
+    async def _make_control_plane(self) -> Any:
+        return Control()
+
+    def _on_applied(self, config: Config) -> None:
+        super()._on_applied(config)
+        intents = self.process.monitor.intents
+        for name in set(intents) - set(config.accounts()):
+            del intents[name]
+
+
+class Process:
+    """Runs an app in a loop of its own, until it ends, or is gone."""
+
+    def __init__(self, play: Play) -> None:
+        self._play = play
+        self.monitor = Monitor(play.referee)
+        self.line = Line()
+        self.loop = ProcessLoop(play.time)
+        self.built = self.returned = False
+        self.ready = 0
+        self.entries: list[Entry] = []
+        self.clients: dict[asyncio.Task[Any], str] = {}
+        self.crash_in = 0
+        """It is gone right after the n-th decision from now, before anything follows from that; 0 is never."""
+        self.app = SimulatedApp(Options(play.disk.path, play.disk.state_dir))
+        self.app.process = self
+
+    def run(self) -> int:
+        """The exit code; CRASHED when it was gone at once."""
+        play = self._play
+        play.network.line, play.disk.owner = self.line, self
+        code = CRASHED
+        try:
+            code = self.loop.run_until_complete(self.app.run())
+            self.returned = True
+            self.loop.run_until_complete(asyncio.sleep(LAST_MOMENTS))
+        except ConfigError:
+            code = EXIT_CONFIG
+        except Crash:
+            pass
+        finally:
+            self.line.dead = True
+            play.disk.lose_owner()
+        return code
+
+    def leftovers(self) -> list[str]:
+        """The tasks that still are, as nobody's but the loop's."""
+        return sorted(task.get_name() for task in asyncio.all_tasks(self.loop) if task not in self.clients)
+
+    def bury(self) -> None:
+        """Nothing of it is run any more, but for what Python needs to let go of it; in a time of its own."""
+        self.loop.attach(Time(self._play.time.now))
+        tasks = asyncio.all_tasks(self.loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            self.loop.run_until_complete(asyncio.wait(tasks, timeout=BURIAL))
+        for task in tasks:
+            if task.done() and not task.cancelled():
+                task.exception()
+        self.loop.close()
+
+    # What it shows
+
+    def decided(self, entry: Entry) -> None:
+        """A journal listener."""
+        self.entries.append(entry)
+        if self.crash_in > 0:
+            self.crash_in -= 1
+            if self.crash_in == 0:
+                raise Crash("between a decision and what follows from it")
+
+    def printed(self) -> None:
+        """The ready line: a boot, or a restart that was decided."""
+        self.ready += 1
+        self._play.referee.expect(
+            self.ready <= 1 + self.monitor.restarts,
+            "a restart serves the open tickets",
+            "the gateway was built anew without a decision of its machine",
+        )
+
+    @property
+    def lifecycle(self) -> Any:
+        return self.app._dispatcher.machine(LIFECYCLE)
+
+    def channels(self) -> dict[str, Any]:
+        return {n: m for n, m in self.app._dispatcher.machines().items() if isinstance(m, Channel)}
+
+    def pending(self) -> list[str]:
+        return [r.id for r in self.app._requests._requests.values() if r.outcome == PENDING] if self.built else []
+
+    def at_rest(self) -> bool:
+        if not self.built:
+            return False
+        data = self.lifecycle.data
+        return (
+            self.lifecycle.state.value == "running"
+            and not (data.tickets or data.served or data.kept or data.reviewed or data.carried)
+            and all(machine.state.value in ("running", "stopped", "failed") for machine in self.channels().values())
+            and self.app._pipeline.in_flight == 0
+            and self.app._runner.busy == len(self.line_open())
+            and all(task.done() for task in self.clients)
+        )
+
+    def line_open(self) -> list[Any]:
+        return [session for session in self.line.sessions if session.bot and not session.over]
+
+    # What is done to it
+
+    def signal(self, number: int) -> None:
+        """A signal; one that nobody handles yet ends nothing here, since it is blocked until the handlers stand."""
+        handler = self.loop.signals.get(number)
+        if handler is not None:
+            callback, args = handler
+            self.loop.call_soon(callback, *args)
+
+    def call(self, doing: Any, name: str) -> None:
+        """A client's call."""
+        task = self.loop.create_task(doing, name=name)
+        self.clients[task] = name

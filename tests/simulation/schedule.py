@@ -1,0 +1,242 @@
+"""A schedule as data: what happens, when, with every parameter fixed. It comes from its seed alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from tests.simulation.network import KINDS
+
+NAMES = ("one", "two", "three")
+BOTS = {"one": "1001", "two": "1002", "three": "1003"}
+ADMIN_TOKEN = "the-admin-token"
+PAUSES = (0.0, 0.0, 0.0, 0.01, 0.05, 0.3, 0.5, 0.5, 1.0, 1.0, 2.0, 2.0, 2.5, 5.0, 7.0, 31.0, 50.0)
+"""Seconds between two actions: many of them the product's own times, so that things meet at one instant."""
+BURST = (0.0, 0.01, 0.05, 0.1, 0.3)
+"""Seconds between the writes of somebody who is in a hurry."""
+BROKEN = (
+    "channels: [",
+    "",
+    "gateway: {nme: x}\n",
+    "routes: [{handler: nobody}]\n",
+    "a: 1001:secret-twice\na: 1001:secret-twice\n",
+    "\x00",
+)
+METHODS = ("", "getMe", "getUpdates", "getUpdates", "getUpdates", "sendMessage", "deleteWebhook")
+STALE = "0" * 64
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing that is done to a gateway or to its outside, `at` seconds after the beginning."""
+
+    at: float
+    kind: str
+    args: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        told = ", ".join(f"{name}={_short(value)}" for name, value in self.args.items())
+        return f"{self.at:8.3f} s  {self.kind}{f' ({told})' if told else ''}"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    if "\n" not in text:
+        return text
+    head, wish = text.splitlines()[0], [line.strip() for line in text.splitlines()[2:]]
+    return f"{head.lstrip('# ')}: {' | '.join(wish)}"
+
+
+class Wish:
+    """A config that somebody wishes for, and the ways in which the next one differs."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self.accounts: dict[str, dict[str, Any]] = {name: self._account(name) for name in NAMES[:2]}
+        self.gateway: dict[str, Any] = {"name": "home"}
+        self.restart: dict[str, Any] = {
+            "cooldown_ms": random.choice((0, 0, 5_000)), "drain_timeout_ms": random.choice((4_000, 8_000, 30_000)),
+        }  # fmt: skip
+        self.durability = "full"
+        self.mode = "hybrid"
+        self._number = 0
+
+    def _account(self, name: str) -> dict[str, Any]:
+        settings = {"token": f"{BOTS[name]}:secret-{name}", "api_base": "https://api.example"}
+        return settings | {"poll_timeout_s": self._random.choice((1, 3, 10, 30))}
+
+    def change(self) -> str:
+        """The next wish, as the text of a file."""
+        self._number += 1
+        ways = (
+            self._channel, self._channel, self._live, self._presence, self._switch, self._gateway, self._gateway,
+            self._comment, self._patience, self._mode,
+        )  # fmt: skip
+        self._random.choice(ways)()
+        while self._random.random() < 0.2:
+            self._random.choice(ways)()
+        return self.text
+
+    def _some(self) -> dict[str, Any]:
+        return self.accounts[self._random.choice(list(self.accounts))]
+
+    def _channel(self) -> None:
+        some = self._some()
+        if self._random.random() < 0.5:
+            some["token"] = f"{some['token'].split('-')[0]}-again-{self._number}"
+        else:
+            some["poll_timeout_s"] = self._random.choice((1, 2, 5, 20))
+        some["delete_webhook"] = self._random.random() < 0.5
+
+    def _live(self) -> None:
+        self.gateway["name"] = f"home-{self._random.randrange(3)}"
+        self._some()["allow_from"] = ["*", self._random.randrange(3)]
+
+    def _presence(self) -> None:
+        name = self._random.choice(NAMES)
+        if name not in self.accounts:
+            self.accounts[name] = self._account(name)
+        elif len(self.accounts) > 1:
+            del self.accounts[name]
+
+    def _switch(self) -> None:
+        some = self._some()
+        some["enabled"] = not some.get("enabled", True)
+
+    def _gateway(self) -> None:
+        self.durability = "normal" if self.durability == "full" else "full"
+        if self._random.random() < 0.3:
+            self.restart["cooldown_ms"] = self._random.choice((0, 5_000, 30_000))
+
+    def _patience(self) -> None:
+        self._some()["stop_timeout_ms"] = self._random.choice((500, 2_000, 5_000))
+
+    def _mode(self) -> None:
+        self.mode = "off" if self.mode == "hybrid" and self._random.random() < 0.3 else "hybrid"
+
+    def _comment(self) -> None:
+        """Nothing but the comment at its top, which every wish has."""
+
+    @property
+    def text(self) -> str:
+        accounts = "".join(f"      {name}: {_flow(settings)}\n" for name, settings in self.accounts.items())
+        return (
+            f"# wish {self._number}\n"
+            f"handlers: {{echo: {{type: echo}}}}\n"
+            f"gateway: {_flow({**self.gateway, 'restart': self.restart, 'reload': {'mode': self.mode}})}\n"
+            f"store: {{durability: {self.durability}}}\n"
+            f"routes: [{{handler: echo}}]\n"
+            f"channels:\n  telegram:\n    accounts:\n{accounts}"
+        )
+
+
+def _flow(value: Any) -> str:
+    """YAML in one line; `mode: off` would be a word of YAML 1.1, so texts are quoted."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """`first` is the config that the gateway boots with; `last` a valid one for when the file is unusable in the end."""
+
+    seed: int
+    first: str
+    last: str
+    actions: tuple[Action, ...]
+
+
+def make_schedule(seed: int) -> Schedule:
+    random = Random(seed)
+    wish = Wish(random)
+    first = wish.text
+    makers = _Makers(random, wish)
+    actions, at = [], 0.0
+    kind = ""
+    for _ in range(random.randint(6, 30)):
+        burst = kind in ("write", "edit") and random.random() < 0.3
+        at = max([at, *(action.at for action in actions)]) + random.choice(BURST if burst else PAUSES)
+        kind = "write" if burst else random.choices(makers.kinds, makers.weights)[0]
+        action = Action(round(at, 3), kind, makers.make(kind))
+        actions.append(action)
+        if action.args.get("kind") == "hold" and random.random() < 0.8:
+            # An answer that is sat on matters most when there is something in it, and the receiver is told to end.
+            actions += makers.make_held(action)
+    return Schedule(seed, first, wish.text, tuple(actions))
+
+
+class _Makers:
+    """For each kind of action: how often, and with which parameters."""
+
+    def __init__(self, random: Random, wish: Wish) -> None:
+        self._random = random
+        self._wish = wish
+        some, chance, bot = random.choice, random.random, self._bot
+        self._all: dict[str, tuple[float, Callable[[], dict[str, Any]]]] = {
+            "write": (6, lambda: {"text": wish.change(), "delay": some((None, 0.0, 1.0, 2.0))}),
+            "stale write": (1, lambda: {"text": wish.change(), "base": some((STALE, "first", None))}),
+            "patch": (0.3, lambda: {"patch": {"gateway": {"name": f"patched-{random.randrange(9)}"}}}),
+            "edit": (4, lambda: {"text": wish.change(), "how": some(("replace", "replace", "overwrite", "halves")),
+                                 "events": some(((0.0,), (0.0,), (0.0, 0.0), (), (0.3, 0.0), (0.0, 0.29, 0.31), (1.9,)))}),
+            "spoil": (1.5, lambda: {"text": some((*BROKEN, None)), "events": some(((0.0,), (), (0.3,))),
+                                    "mend": some((None, 0.05, 0.2, 1.0, 20.0)), "wish": wish.change()}),
+            "hint": (0.7, dict),
+            "SIGHUP": (1, dict),
+            "SIGUSR1": (1, dict),
+            "SIGTERM": (0.8, lambda: {"again": some((None, None, 0.1, 1.0)), "boot": some((0.1, 1.0, 5.0))}),
+            "restart": (3, lambda: {"delay": some((0.0, 0.5, 1.0, 2.0, 30.0)), "force": chance() < 0.2}),
+            "cancel": (1.5, lambda: {"pick": some((0, -1))}),
+            "channel": (3, lambda: {"account": some(NAMES), "verb": some(("start", "stop", "restart"))}),
+            "say": (1.5, lambda: {"bot": bot(), "text": f"hello {random.randrange(100)}"}),
+            "fault": (5, self._fault),
+            "drop": (1, lambda: {"bot": bot()}),
+            "stranger": (1, lambda: {"bot": bot(), "seconds": some((0.5, 5.0, 40.0))}),
+            "revoke": (0.4, lambda: {"bot": bot(), "seconds": some((0.5, 5.0, 40.0))}),
+            "webhook": (0.3, lambda: {"bot": bot(), "seconds": some((1.0, 20.0))}),
+            "quirk": (2, lambda: {"bot": bot(), "close_takes": some((0.0, 0.1, 1.0, 4.9, 5.0, 8.0, 40.0)),
+                                  "fence_fails": some((0, 0, 1, 2, 4)), "fence_hangs": some((0, 0, 0, 1))}),
+            "slow disk": (0.7, lambda: {"seconds": some((0.5, 5.0, 20.0))}),
+            "full disk": (0.5, lambda: {"seconds": some((0.5, 5.0, 20.0))}),
+            "port taken": (0.4, lambda: {"seconds": some((1.0, 10.0))}),
+            "stall": (0.8, lambda: {"seconds": some((0.3, 2.0, 5.0, 12.0, 90.0, 600.0))}),
+            "wall clock": (0.3, lambda: {"seconds": some((-3600.0, -1.0, 60.0, 86400.0))}),
+            "crash": (1, lambda: {"when": some(("now", "decision", "write")), "n": random.randint(1, 12),
+                                  "cut": some((0.001, 0.005, 0.02)), "boot": some((0.05, 0.5, 3.0))}),
+        }  # fmt: skip
+        self.kinds = list(self._all)
+        self.weights = [weight for weight, _ in self._all.values()]
+
+    def make(self, kind: str) -> dict[str, Any]:
+        return self._all[kind][1]()
+
+    def make_held(self, fault: Action) -> list[Action]:
+        """A message that ends the poll under way, one for the answer that is held, and an end for the receiver that holds it."""
+        bot = fault.args["bot"]
+        name = next(name for name, its_bot in BOTS.items() if its_bot == bot)
+        later, verb = fault.at + 0.3, self._random.choice(("stop", "restart", "restart"))
+        return [
+            Action(fault.at, "say", {"bot": bot, "text": "first"}),
+            Action(round(later, 3), "say", {"bot": bot, "text": "held"}),
+            Action(round(later + 0.2, 3), "channel", {"account": name, "verb": verb}),
+        ]
+
+    def _bot(self) -> str:
+        return self._random.choice(list(BOTS.values()))
+
+    def _fault(self) -> dict[str, Any]:
+        some = self._random.choice
+        kind = some(KINDS)
+        made = {
+            "kind": kind,
+            "bot": self._bot(),
+            "method": some(METHODS),
+            "count": some((1, 1, 2, 5, 12)),
+        }
+        return made | {"seconds": some((0.5, 2.0, 4.9, 5.0, 5.1, 8.0, 35.0))}
