@@ -15,9 +15,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from gateway.config.bounds import check_events, may_exceed
 from gateway.config.model import Config
 from gateway.config.secrets import interpolate
 from gateway.config.validate import Validator
@@ -25,8 +25,6 @@ from gateway.errors import ConfigError, ConfigWriteError, Issue
 from gateway.redact import MARK
 
 MAX_BYTES = 1024 * 1024
-DEEPEST = 100
-SURELY_SHALLOW = 2_000
 MAX_SLOWLY = 100_000
 """The longest text for the slow reader, which takes microseconds a character."""
 MISSING = "missing"
@@ -94,7 +92,7 @@ def parse(raw: bytes) -> dict[str, Any]:
         raise ConfigError([Issue("", f"it is {len(raw):,} bytes long; a config has at most {MAX_BYTES:,}")])
     try:
         text = _text(raw)
-        _check_depth(text)
+        _check_bounds(text)
         tree = _by_yaml(lambda yaml: yaml.load(text), text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -114,19 +112,11 @@ def parse(raw: bytes) -> dict[str, Any]:
     return tree
 
 
-def _check_depth(text: str) -> None:
-    """Raises ConfigError for what is nested so deeply that the quick reader, which recurses in C, would end the process."""
-    longest_line = max(map(len, text.splitlines()), default=0)
-    # A level takes a bracket, or a column of its line: with that few the exact count can be spared.
-    if text.count("[") + text.count("{") + longest_line <= SURELY_SHALLOW:
-        return
-    depth = 0
-    with contextlib.suppress(YAMLError):  # where it ends, the reading ends too
-        for event in YAML(typ="safe").parse(text):
-            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
-            if depth > DEEPEST:
-                place = event.start_mark.line + 1, event.start_mark.column + 1
-                raise ConfigError([Issue("", f"it is nested too deeply: more than {DEEPEST} levels", *place)])
+def _check_bounds(text: str) -> None:
+    """Raises ConfigError for what would keep the readers too long, or end the process: the quick one recurses in C."""
+    if may_exceed(text):
+        with contextlib.suppress(YAMLError):  # where it ends, the reading ends too
+            _by_yaml(lambda yaml: check_events(yaml.parse(text)), text)
 
 
 def _by_yaml(read_by: Callable[[YAML], Any], text: str) -> Any:
@@ -199,9 +189,10 @@ def _entry(node: Node, step: str) -> tuple[Node, Node] | None:
 
 
 def scalars(raw: bytes) -> dict[str, tuple[int, int, str]]:
-    """Every scalar of the text by path: where it begins and ends (character offsets), and its value."""
+    """Every scalar of the text by path: where it begins and ends (character offsets), and its value. Raises ConfigError."""
     found: dict[str, tuple[int, int, str]] = {}
     text = _text(raw)
+    _check_bounds(text)
     pending: list[tuple[str, Node]] = [("", YAML(typ="safe", pure=True).compose(StringIO(text)))]
     while pending:
         path, node = pending.pop()
