@@ -68,6 +68,12 @@ class WriteQuery(Params, frozen=True, kw_only=True, rename=None):
     restart_delay_ms: Annotated[int, Meta(ge=0)] | None = None
 
 
+class ReadyQuery(Params, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """The query of GET /readyz. `all` asks for the accounts too."""
+
+    channels: str | None = None
+
+
 class ChannelsStatus(Params, frozen=True, kw_only=True):
     """channels.status: `probe` and `timeoutMs` are accepted; the machines know without asking the network."""
 
