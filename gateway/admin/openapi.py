@@ -102,16 +102,9 @@ def _query_parameters(route: Route) -> list[Json]:
     _, found = _schemas([route.query])
     schema = found[route.query.__name__]
     return [
-        {"name": name, "in": "query", "required": name in schema.get("required", ()), "schema": _without_null(kind)}
+        {"name": name, "in": "query", "required": name in schema.get("required", ()), "schema": kind}
         for name, kind in schema["properties"].items()
     ]
-
-
-def _without_null(kind: Json) -> Json:
-    """In a query there is no null: it is left out."""
-    kind = {key: value for key, value in kind.items() if key != "default" or value is not None}
-    kinds = [one for one in kind.pop("anyOf", [{}]) if one.get("type") != "null"]
-    return {**kinds[0], **kind}
 
 
 def _header_parameters(route: Route) -> list[Json]:
@@ -123,7 +116,8 @@ def _header_parameters(route: Route) -> list[Json]:
 
 def _body(route: Route, model: type[Config]) -> Json:
     if isinstance(route.takes, type):
-        return {"required": False, "content": {JSON: {"schema": {"$ref": REF + route.takes.__name__}}}}
+        schema = {"anyOf": [{"$ref": REF + route.takes.__name__}, {"type": "null"}]}
+        return {"required": False, "content": {JSON: {"schema": schema}}}
     whole = {"schema": {"$ref": REF + model.__name__} if route.takes == "config" else {"type": "object"}}
     return {"required": True, "content": {JSON: whole} | dict.fromkeys(YAML_TYPES, TEXT)}
 

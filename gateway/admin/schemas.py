@@ -152,6 +152,9 @@ def parse_params(model: type[P], params: Any, *, strict: bool = True) -> P:
     """Raises BadRequestError that names the path. Not strict: numbers may be texts, as in a query."""
     try:
         return msgspec.convert({} if params is None else params, model, strict=strict)
+    except UnicodeError as error:
+        # JSON can say half a character, in a name too; and the library cannot even complain of it.
+        raise BadRequestError("invalid parameters: a name in them holds half of a character, and is no text") from error
     except msgspec.ValidationError as error:
         message, _, place = str(error).replace("`", "").partition(" - at $")
         path = place.lstrip(".")

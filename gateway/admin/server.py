@@ -23,6 +23,9 @@ the cleanup sit out the whole shutdown timeout; after this pause there is none (
 DRAIN_TIMEOUT = 1.0
 """Seconds that a call in flight gets to be answered when its server is replaced; aiohttp waits for twice as long at most."""
 
+LONGEST_LINE = 16 * 1024
+"""Bytes of a request's first line. A note of a thousand characters, each of them twelve in an address, fits."""
+
 
 class AdminServer:
     """Implements the lifecycle's `ControlPlane`."""
@@ -88,7 +91,9 @@ class AdminServer:
         http = Http(self._services, self._api, self._gatekeeper, port, self._sockets.handle)
         self._app = web.Application(middlewares=[http.gate], client_max_size=MAX_BODY)
         self._app.add_routes(route.definition() for route in http.routes())
-        self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=DRAIN_TIMEOUT, handle_signals=False)
+        self._runner = web.AppRunner(
+            self._app, access_log=None, shutdown_timeout=DRAIN_TIMEOUT, handle_signals=False, max_line_size=LONGEST_LINE
+        )
         await self._runner.setup()
         self._site = web.SockSite(self._runner, listener, backlog=1024)
         await self._site.start()

@@ -11,7 +11,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from gateway.config.file import parse, scalars
+from gateway.config.file import UNTRUE_VALUES, parse, scalars
 from gateway.config.merge import Merge, identity, merged
 from gateway.config.model import Config, Model
 from gateway.errors import ConfigError, Issue
@@ -73,24 +73,40 @@ def merge_patch(patch: Any, replace_paths: Collection[str] | None = None) -> Edi
 
     def edit(current: bytes) -> bytes:
         try:
-            plain = parse(current)  # an empty file is no empty config: a patch of it would be all that is left
-            source = current.decode("utf-8-sig")
-            yaml = _round_trip(source)
-            tree = yaml.load(source)
-        except (ConfigError, YAMLError, RecursionError) as error:
+            wanted = merged(
+                parse(current), patch
+            )  # an empty file is no empty config: a patch would be all that is left
+        except ConfigError as error:
             raise ConfigError([Issue("", "the file on disk is not valid; mend or replace it first")]) from error
-        merge = Merge(tree, replace_paths)
-        merge.apply(patch)
-        if merge.issues:
-            raise ConfigError(merge.issues)
-        text = StringIO()
-        yaml.dump(tree, text)
-        raw = _encoded(text.getvalue())
-        if identity(parse(raw)) != identity(merged(plain, patch)):
-            raise ConfigError([Issue("", BEYOND)])
-        return _with_kept_secrets(raw, current)
+        # Unquoted where it can be; the writer does not quote all that the reader wants quoted.
+        for quoted in (False, True):
+            raw = _patched(current.decode("utf-8-sig"), patch, replace_paths, quoted=quoted)
+            if _says(raw, wanted):
+                return _with_kept_secrets(raw, current)
+        raise ConfigError([Issue("", BEYOND)])
 
     return edit
+
+
+def _patched(source: str, patch: dict[str, Any], replace_paths: Collection[str] | None, *, quoted: bool) -> bytes:
+    yaml, text = _round_trip(source), StringIO()
+    try:
+        tree = yaml.load(source)
+        merge = Merge(tree, replace_paths, quoted=quoted)
+        merge.apply(patch)
+        yaml.dump(tree, text)
+    except (YAMLError, RecursionError, *UNTRUE_VALUES) as error:
+        raise ConfigError([Issue("", BEYOND)]) from error
+    if merge.issues:
+        raise ConfigError(merge.issues)
+    return _encoded(text.getvalue())
+
+
+def _says(raw: bytes, wanted: Any) -> bool:
+    try:
+        return identity(parse(raw)) == identity(wanted)
+    except ConfigError:
+        return False
 
 
 def parse_patch(text: str) -> Any:
@@ -159,7 +175,7 @@ def _with_kept_secrets(raw: bytes, current: bytes) -> bytes:
         return raw
     try:
         old, new = scalars(current), scalars(raw)
-    except (ConfigError, YAMLError, AttributeError, RecursionError):
+    except (ConfigError, YAMLError, RecursionError, *UNTRUE_VALUES):
         return raw
     old_text = current.decode("utf-8-sig")
     # By place: an anchor and its aliases are one.

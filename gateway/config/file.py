@@ -27,6 +27,15 @@ from gateway.redact import MARK
 MAX_BYTES = 1024 * 1024
 MAX_SLOWLY = 100_000
 """The longest text for the slow reader, which takes microseconds a character."""
+UNTRUE_VALUES = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+"""What the YAML library raises for a value that is not what its tag or its looks say: `!!int ""`, a date in month 13."""
+STRICTER = {
+    "found unexpected ':'",
+    "did not find expected node content",
+    "did not find expected ',' or '}'",
+    "did not find expected ',' or ']'",
+}
+"""What the quick reader, which is of YAML 1.1, may find where there is nothing wrong."""
 MISSING = "missing"
 """Stands where a revision would, when there is no file."""
 
@@ -100,7 +109,7 @@ def parse(raw: bytes) -> dict[str, Any]:
         # A duplicate key is reported with both values, and a value may be a secret.
         problem = str(error.problem or error.context).split(" with value")[0]
         raise ConfigError([Issue("", f"not YAML: {problem}", *place)]) from None
-    except ValueError:
+    except UNTRUE_VALUES:
         # Not the error's text: it has the value, and a value may be a secret.
         raise ConfigError([Issue("", "not YAML: a value is not the number or date that it claims to be")]) from None
     except (YAMLError, RecursionError) as error:
@@ -120,13 +129,16 @@ def _check_bounds(text: str) -> None:
 
 
 def _by_yaml(read_by: Callable[[YAML], Any], text: str) -> Any:
-    """Read with the quick reader, and with the slow one what only that takes: [http://host:80] needs no quotes in YAML 1.2."""
+    """Read with the quick reader, and with the slow one what only that takes: in YAML 1.2 [http://host:80, ::1, why?] needs no quotes."""
     try:
         return read_by(YAML(typ="safe"))
     except MarkedYAMLError as error:
-        if error.problem != "found unexpected ':'" or len(text) > MAX_SLOWLY:
+        if error.problem not in STRICTER or len(text) > MAX_SLOWLY:
             raise
-        return read_by(YAML(typ="safe", pure=True))
+        try:
+            return read_by(YAML(typ="safe", pure=True))
+        except YAMLError:
+            raise error from None
 
 
 def _text(raw: bytes) -> str:
@@ -163,7 +175,7 @@ def _placed(issue: Issue, raw: bytes) -> Issue:
     try:
         text = _text(raw)
         node = _by_yaml(lambda yaml: yaml.compose(StringIO(text)), text)
-    except (YAMLError, RecursionError, ConfigError):
+    except (YAMLError, RecursionError, ConfigError, *UNTRUE_VALUES):
         return issue
     mark = _find(node, issue.path.split(".")).start_mark
     return Issue(issue.path, issue.message, mark.line + 1, mark.column + 1)

@@ -12,15 +12,20 @@ from typing import Any
 
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.scalarbool import ScalarBoolean
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from gateway.errors import Issue
 
 
 class Merge:
-    """RFC 7396. With `replace_paths` a list loses entries only where its path is named there; `issues` has where it did."""
+    """RFC 7396. With `replace_paths` a list loses entries only where its path is named there; `issues` has where it did.
 
-    def __init__(self, tree: Any, replace_paths: Collection[str] | None) -> None:
+    `quoted` puts every new text in quotes.
+    """
+
+    def __init__(self, tree: Any, replace_paths: Collection[str] | None, *, quoted: bool = False) -> None:
         self._tree = tree
+        self._quoted = quoted
         self._replace_paths = replace_paths
         self._shared = _shared(tree)
         self.issues: list[Issue] = []
@@ -32,10 +37,11 @@ class Merge:
         for key, value in patch.items():
             place = f"{path}.{key}".lstrip(".")
             old = tree.get(key)
+            new_key = key if key in tree else self._new(key)
             if value is None:
                 tree.pop(key, None)
             elif isinstance(value, dict):
-                tree[key] = self._own(old) if isinstance(old, dict) else {}
+                tree[new_key] = self._own(old) if isinstance(old, dict) else {}
                 self._into(tree[key], value, place)
             elif self._may_not_lose(place) and _loses_entries(old, value):
                 why = "the patch takes entries out of this list; name its path in replacePaths"
@@ -44,9 +50,9 @@ class Merge:
                 continue
             elif isinstance(old, list) and isinstance(value, list):
                 tree[key] = self._own(old)
-                _replace_entries(tree[key], value)
+                self._replace_entries(tree[key], value)
             else:
-                tree[key] = _unshared(value)
+                tree[new_key] = self._new(value)
 
     def _may_not_lose(self, place: str) -> bool:
         return self._replace_paths is not None and place not in self._replace_paths
@@ -54,6 +60,22 @@ class Merge:
     def _own(self, value: Any) -> Any:
         """The value itself, or a copy of it that no other place shares."""
         return _unshared(value) if id(value) in self._shared else value
+
+    def _replace_entries(self, old: Any, new: list[Any]) -> None:
+        """In place, and with the entries that stay: they and the list keep their style and their comments."""
+        stay: dict[Hashable, list[Any]] = {}
+        for entry in reversed(old):
+            stay.setdefault(identity(entry), []).append(entry)
+        # Each of them once: at two places it would become an anchor.
+        old[:] = [stay[key].pop() if stay.get(key := identity(entry)) else self._new(entry) for entry in new]
+
+    def _new(self, value: Any) -> Any:
+        """A value of the patch, on its own: nothing that the patch shares becomes an anchor."""
+        if isinstance(value, dict):
+            return {self._new(key): self._new(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._new(item) for item in value]
+        return DoubleQuotedScalarString(value) if self._quoted and isinstance(value, str) else value
 
 
 def merged(plain: Any, patch: dict[str, Any]) -> dict[Any, Any]:
@@ -79,12 +101,6 @@ def identity(value: Any) -> Hashable:
         if isinstance(value, kind):
             return kind.__name__, repr(kind(value))  # as text: a NaN is none other than itself
     return "other", str(value)
-
-
-def _replace_entries(old: Any, new: list[Any]) -> None:
-    """In place, and with the entries that stay: they and the list keep their style and their comments."""
-    stay = {identity(entry): entry for entry in reversed(old)}
-    old[:] = [stay.get(identity(entry), _unshared(entry)) for entry in new]
 
 
 def _loses_entries(old: Any, new: Any) -> bool:

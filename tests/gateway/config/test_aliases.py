@@ -89,3 +89,16 @@ def test_what_is_merged_stays_merged_when_its_own_place_goes() -> None:
 def test_a_value_of_another_kind_is_another_value(old: str, new: Any) -> None:
     _, after = patched(f"a: {old}\n", {"a": new})
     assert repr(after["a"]) == repr(new)
+
+
+def test_an_entry_that_comes_twice_is_written_twice() -> None:
+    new, after = patched('{"routes": [{"handler": "echo"}]}', {"routes": [{"handler": "echo"}] * 3})
+    assert after == {"routes": [{"handler": "echo"}] * 3}
+    assert "&" not in new
+
+
+@pytest.mark.parametrize("value", ["?", "? x", ":", "::", "- x", "[", "\u2028", "\x07", "😀"])
+def test_a_text_that_needs_quotes_gets_them(value: str) -> None:
+    for text in ("{a: {b: 1}}", "a:\n  b: 1\n", '{"a": {"b": 1}}'):
+        _, after = patched(text, {"a": {"b": value, value: [value]}})
+        assert after == {"a": {"b": value, value: [value]}}

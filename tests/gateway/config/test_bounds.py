@@ -74,3 +74,18 @@ def test_an_alias_is_welcome() -> None:
     text = "a: &a {x: [1, 2]}\nb: *a\nc: {<<: *a, y: 3}\n"
     assert parse(text.encode()) == {"a": {"x": [1, 2]}, "b": {"x": [1, 2]}, "c": {"x": [1, 2], "y": 3}}
     assert "b.x.1" in scalars(text.encode())
+
+
+@pytest.mark.parametrize(
+    "text", ["{host: ::1}", "{host: [::1, why?, http://host:80]}", "{why?: x}", "{host: x, b: {c: E?7}}"]
+)
+def test_what_the_quick_reader_takes_for_a_fault_is_read_all_the_same(text: str) -> None:
+    assert parse(text.encode())
+
+
+@pytest.mark.parametrize(
+    "value", ['!!int ""', '!!float ""', "!!int x", "!!timestamp x", "2020-13-40", "!!binary é", "!!omap x"]
+)
+def test_a_value_that_is_not_what_it_claims_to_be_is_a_fault(value: str) -> None:
+    with pytest.raises(ConfigError):
+        config(f"gateway: {{name: {value}}}\n")
