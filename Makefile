@@ -50,6 +50,11 @@ SEEDS ?= 300
 schedules: $(VENV)/.test  ## random schedules against the real process, with a referee: make schedules SEEDS=300
 	$(BIN)/python -m tests.real.schedules --seeds $(SEEDS)
 
+.PHONY: fuzz
+TIMES ?= 50
+fuzz: $(VENV)/.test  ## made-up frames, calls, config texts and Telegram answers, many times what the tests try: make fuzz TIMES=50
+	FUZZ_TIMES=$(TIMES) $(BIN)/python -m pytest tests/fuzz -o timeout=0
+
 ##@ Make
 
 .PHONY: diagrams

@@ -145,7 +145,7 @@ SOUP = st.lists(PIECES, max_size=25).map("".join)
 @st.composite
 def spoilt(draw: st.DrawFn) -> str:
     """A valid text with a few pieces of it cut out, doubled, or something else put in."""
-    text = draw(WRITERS)(draw(CONFIGS))
+    text: str = draw(WRITERS)(draw(CONFIGS))
     for _ in range(draw(st.integers(1, 3))):
         begin = draw(st.integers(0, len(text)))
         end = draw(st.integers(begin, min(len(text), begin + 20)))

@@ -91,16 +91,18 @@ class Client:
         try:
             await self.socket.send(type="req", id=request, method=method, params=params)
         except ConnectionError:
-            return self._closed()
+            self._check_close()
+            return None
         async with asyncio.timeout(400):
             frame = await self.answers.get()
         if frame is None:
             await self.reading
-            return self._closed()
+            self._check_close()
+            return None
         assert frame["id"] == request, "an answer that nobody waits for"
         return frame
 
-    def _closed(self) -> None:
+    def _check_close(self) -> None:
         assert len(self.socket.house.boots) > self.boot, "closed without a restart"
         assert self.socket.socket.close_code == RESTARTING
 
