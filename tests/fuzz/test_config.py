@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,8 +22,6 @@ from tests.fuzz.configs import ANY_BYTES, ANY_TEXT, CONFIGS, SCALAR_PATCHES, TRE
 from tests.fuzz.profiles import tries
 from tests.gateway.configs import HEAD, reader
 
-pytestmark = pytest.mark.timeout(600)
-
 Writer = Callable[[Any], str]
 
 
@@ -38,7 +35,7 @@ def check_error(error: ConfigError, revision: str = "") -> None:
         assert issue.line is None or (issue.line >= 1 and (issue.column or 0) >= 1)
 
 
-@tries(400)
+@tries(250)
 @given(raw=ANY_BYTES)
 def test_any_bytes_are_a_config_or_a_fault_with_its_place(raw: bytes) -> None:
     try:
@@ -54,7 +51,7 @@ def test_any_bytes_are_a_config_or_a_fault_with_its_place(raw: bytes) -> None:
     assert not [one for one in secrets_of(revision.config) if len(one) >= 6 and one in text and one not in MARK]
 
 
-@tries(300)
+@tries(150)
 @given(text=ANY_TEXT, patch=st.one_of(TREES, SCALAR_PATCHES))
 def test_whoever_writes_what_gets_bytes_that_can_be_read_or_a_fault(text: str, patch: Any) -> None:
     """By every road of a call, on a good file and on any other."""
@@ -76,7 +73,7 @@ def test_whoever_writes_what_gets_bytes_that_can_be_read_or_a_fault(text: str, p
                 parse(raw)
 
 
-@tries(200)
+@tries(100)
 @given(tree=TREES, write=WRITERS, patch=TREES)
 def test_a_patch_changes_what_it_names_and_nothing_else(tree: Any, write: Writer, patch: Any) -> None:
     text = write(tree)
@@ -84,7 +81,7 @@ def test_a_patch_changes_what_it_names_and_nothing_else(tree: Any, write: Writer
     assert identity(parse(new)) == identity(merged(parse(text.encode()), patch))
 
 
-@tries(200)
+@tries(100)
 @given(tree=CONFIGS, write=st.one_of(WRITERS, st.just(json.dumps)), patch=CONFIGS)
 def test_what_a_write_writes_is_read_as_the_same_config(tree: Any, write: Writer, patch: Any) -> None:
     """A config made from the model is valid, however it is written; so is it after a patch, and after a patch of nothing."""
