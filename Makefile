@@ -67,9 +67,15 @@ mutants: $(VENV)/.test  ## break every guard on purpose, one after the other, an
 MINUTES ?= 60
 chaos: $(VENV)/.test  ## kills, halts, broken connections, a full disk and more, with a referee: make chaos MINUTES=60
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --json chaos.json
+
 .PHONY: simulate
 simulate: $(VENV)/.test  ## random schedules on virtual time, crashes and broken networks included: make simulate SEEDS=20000
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+.PHONY: fuzz
+TIMES ?= 50
+fuzz: $(VENV)/.test  ## made-up frames, calls, config texts and Telegram answers, many times what the tests try: make fuzz TIMES=50
+	FUZZ_TIMES=$(TIMES) $(BIN)/python -m pytest tests/fuzz -o timeout=0
 
 ##@ Make
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ import statemachine
 from gateway.admin import schemas
 from gateway.admin.api import Api
 from gateway.admin.auth import ForbiddenError, Gatekeeper, TooManyAttemptsError, UnauthorizedError, bearer, check_place
-from gateway.admin.errors import Answer, BadRequestError, NotFoundError, answer_for
+from gateway.admin.errors import Answer, BadRequestError, NotFoundError, RateLimitedError, RefusedError, answer_for
+from gateway.admin.routes import ANY, JSON, PAGE_FILES, YAML_TYPES, Handler, Route, is_open
 from gateway.admin.services import Services
 from gateway.admin.views import machine_kind
 from gateway.config.edit import merge_patch, parse_patch, replacement
-from gateway.errors import GatewayError
+from gateway.errors import ConfigError, ConfigWriteError, GatewayError, StaleHashError, UnavailableError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -28,9 +29,7 @@ PAGE = Path(__file__).parent / "page"
 DIAGRAMS = (Path(statemachine.__file__).parent / "diagrams", Path(statemachine.__file__).parent.parent / "diagrams")
 """Where the rendered pictures are: in an installed package, and in a checkout."""
 MAX_BODY = 1024 * 1024
-OPEN_PATHS = frozenset({"/", "/ws", "/healthz", "/readyz", "/favicon.ico"})
-"""Served without a token: the page's own files, the probes, and the WebSocket, which signs in by its first frame."""
-BODY_TYPES = frozenset({"application/json", "application/yaml", "application/x-yaml", "text/yaml"})
+BODY_TYPES = frozenset({JSON, *YAML_TYPES})
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -47,38 +46,66 @@ SAFE_HEADERS = {
 JOURNAL_PIECE = 20
 """Lines of an exported journal that are made at once: some milliseconds of work."""
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+WRITE_ERRORS = (BadRequestError, ConfigError, StaleHashError, RateLimitedError, UnavailableError, ConfigWriteError)
 
 
 class Http:
     """Handlers are thin: parse, call the API, answer."""
 
-    def __init__(self, services: Services, api: Api, gatekeeper: Gatekeeper, port: int) -> None:
+    def __init__(self, services: Services, api: Api, gatekeeper: Gatekeeper, port: int, upgrade: Handler) -> None:
         self._services = services
+        self._upgrade = upgrade
         self._api = api
         self._gatekeeper = gatekeeper
         self._port = port
 
-    def routes(self) -> list[web.RouteDef]:
-        account = "/api/v1/channels/{channel}/{account}/{verb:start|stop|restart}"
+    def routes(self) -> list[Route]:
+        """Every call there is."""
+        return [*self._page_routes(), *self._config_routes(), *self._control_routes()]
+
+    def _page_routes(self) -> list[Route]:
+        ready = {200: "Readiness", 503: "Readiness"}
         return [
-            web.get("/page/{name}", self.page_file),
-            web.get("/healthz", self.health),
-            web.get("/readyz", self.ready),
-            web.get("/api/v1/status", self.status),
-            web.get("/api/v1/config", self.config),
-            web.put("/api/v1/config", self.put_config),
-            web.patch("/api/v1/config", self.patch_config),
-            web.get("/api/v1/config/schema", self.schema),
-            web.get("/api/v1/channels", self.channels),
-            web.post(account, self.account_call),
-            web.post("/api/v1/restart", self.restart),
-            web.delete("/api/v1/restart/{id}", self.cancel_restart),
-            web.get("/api/v1/requests/{id}", self.request),
-            web.get("/api/v1/journal", self.journal),
-            web.get("/api/v1/machines", self.machines),
-            web.get("/api/v1/machines/{name}.{kind:svg|mmd}", self.machine_picture),
+            Route("GET", "/", self.page, {200: ("text/html",), 101: ()}),
+            Route("GET", "/ws", self.socket, {101: ()}, errors=(BadRequestError,)),
+            Route("GET", PAGE_FILES + "{name}", self.page_file, {200: (ANY,)}, errors=(NotFoundError,)),
+            Route("GET", "/healthz", self.health, {200: "Health"}),
+            Route("GET", "/readyz", self.ready, ready, query=schemas.ReadyQuery),
+            Route("GET", "/api/v1/openapi.json", self.openapi, {200: "OpenApi"}),
         ]
+
+    def _config_routes(self) -> list[Route]:
+        path, gives, query = "/api/v1/config", {200: "Receipt"}, schemas.WriteQuery
+        return [
+            Route("GET", path, self.config, {200: "ConfigFile"}),
+            Route("PUT", path, self.put_config, gives, query=query, takes="config", errors=WRITE_ERRORS),
+            Route("PATCH", path, self.patch_config, gives, query=query, takes="patch", errors=WRITE_ERRORS),
+            Route("GET", f"{path}/schema", self.schema, {200: "ConfigSchema"}),
+        ]
+
+    def _control_routes(self) -> list[Route]:
+        account = "/api/v1/channels/{channel}/{account}/{verb:start|stop|restart}"
+        restart, refused = "/api/v1/restart", (RefusedError, NotFoundError)
+        picture = {200: ("image/svg+xml", "text/plain")}
+        return [
+            Route("GET", "/api/v1/status", self.status, {200: "Status"}),
+            Route("GET", "/api/v1/channels", self.channels, {200: "Accounts"}),
+            Route("POST", account, self.account_call, {200: "SettledAccount"}, errors=(*refused, UnavailableError)),
+            Route(
+                "POST", restart, self.restart, {202: "RestartAnswer"},
+                takes=schemas.RestartRequest, errors=(BadRequestError, RefusedError),
+            ),
+            Route("DELETE", restart + "/{id}", self.cancel_restart, {200: "Cancelled"}, errors=refused),
+            Route("GET", "/api/v1/requests/{id}", self.request, {200: "Request"}, errors=(NotFoundError,)),
+            Route(
+                "GET", "/api/v1/journal", self.journal, {200: "Journal"}, also=("application/jsonl",),
+                query=schemas.JournalQuery, errors=(BadRequestError,),
+            ),
+            Route("GET", "/api/v1/machines", self.machines, {200: "Machines"}),
+            Route(
+                "GET", "/api/v1/machines/{name}.{kind:svg|mmd}", self.machine_picture, picture, errors=(NotFoundError,)
+            ),
+        ]  # fmt: skip
 
     # The way in
 
@@ -87,7 +114,7 @@ class Http:
         """Place first, then token, then the call; every error of ours becomes its answer here."""
         try:
             check_place(request.headers, self._port, self._services.ledger.applied.gateway.admin)
-            if request.path not in OPEN_PATHS and not request.path.startswith("/page/"):
+            if not is_open(request.path):
                 self._gatekeeper.check(bearer(request.headers), request.remote or "")
             response = await handler(request)
         except ForbiddenError as error:
@@ -139,30 +166,49 @@ class Http:
 
     # The page
 
-    async def page(self, _: web.Request) -> web.StreamResponse:
+    async def page(self, request: web.Request) -> web.StreamResponse:
+        """The page; and for a client of the protocol the WebSocket, as at `/ws`."""
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            return await self._upgrade(request)
         return web.FileResponse(PAGE / "index.html")
 
+    async def socket(self, request: web.Request) -> web.StreamResponse:
+        """The WebSocket. Its frames are those of OpenClaw's gateway protocol, wire version 4."""
+        return await self._upgrade(request)
+
     async def page_file(self, request: web.Request) -> web.StreamResponse:
+        """A file of the page."""
         files = {path.name: path for path in PAGE.iterdir() if path.is_file()}
         if request.match_info["name"] not in files:
             raise NotFoundError(f"there is no file {request.match_info['name']}")
         return web.FileResponse(files[request.match_info["name"]])
 
-    # Probes and status
+    # The document, probes and status
+
+    async def openapi(self, _: web.Request) -> web.Response:
+        """This document."""
+        # Imported when asked for: its models are not on the way to the first poll.
+        from gateway.admin.openapi import document  # noqa: PLC0415
+
+        return self._json(document(self.routes(), self._services.model))
 
     async def health(self, _: web.Request) -> web.Response:
+        """Whether the process lives and its loop turns."""
         return self._json({"ok": True})
 
     async def ready(self, request: web.Request) -> web.Response:
+        """Whether the control plane serves; with `channels=all`, whether every enabled account runs too."""
         ready, body = self._api.views.readiness(channels=request.query.get("channels") == "all")
         return self._json({"ready": ready, **body}, 200 if ready else 503)
 
     async def status(self, _: web.Request) -> web.Response:
+        """Where everything is."""
         return self._json(self._api.views.status())
 
     # Config
 
     async def config(self, _: web.Request) -> web.Response:
+        """The config file without its secrets, its hash, and what is wrong with it."""
         config = await self._api.config_get()
         body = {name: config[name] for name in ("config", "raw", "hash", "path", "issues")}
         body |= {"revision": config["hash"], "applied": config["appliedConfigHash"]}
@@ -172,10 +218,12 @@ class Http:
         return response
 
     async def put_config(self, request: web.Request) -> web.Response:
+        """Replace the config by a whole new text, and see it through. `__REDACTED__` keeps the secret that is there."""
         text = await self._body(request)
         return await self._write(request, replacement(text))
 
     async def patch_config(self, request: web.Request) -> web.Response:
+        """Change the config by a merge patch (RFC 7396), and see it through. Comments and order stay."""
         text = await self._body(request)
         return await self._write(request, merge_patch(parse_patch(text)))
 
@@ -191,28 +239,35 @@ class Http:
         return response
 
     async def schema(self, _: web.Request) -> web.Response:
+        """The config's JSON Schema, with hints."""
         return self._json(self._api.config_schema())
 
     # Accounts, restarts, requests
 
     async def channels(self, _: web.Request) -> web.Response:
+        """Every account."""
         return self._json({"accounts": self._api.views.accounts()})
 
     async def account_call(self, request: web.Request) -> web.Response:
+        """Start, stop or restart an account; answered when it has settled."""
         path = request.match_info
         return self._json(await self._api.account_call(path["verb"], path["channel"], path["account"]))
 
     async def restart(self, request: web.Request) -> web.Response:
+        """Ask for a restart of the gateway. The delay is clamped to 0..60 s."""
         params = schemas.parse_params(schemas.RestartRequest, await self._json_body(request))
         return self._json(await self._api.restart(params, f"http {request.remote}"), 202)
 
     async def cancel_restart(self, request: web.Request) -> web.Response:
+        """Cancel one request for a restart."""
         return self._json(await self._api.cancel_restart(request.match_info["id"]))
 
     async def request(self, request: web.Request) -> web.Response:
+        """The outcome of any request."""
         return self._json(self._api.request(request.match_info["id"]))
 
     async def journal(self, request: web.Request) -> web.StreamResponse:
+        """What the machines did and refused, after a sequence number, or the newest; as a file for `gateway replay`, too."""
         query = schemas.parse_params(schemas.JournalQuery, dict(request.query), strict=False)
         if query.format == "jsonl":
             return await self._journal_file(request, query)
@@ -243,9 +298,11 @@ class Http:
     # Machines
 
     async def machines(self, _: web.Request) -> web.Response:
+        """The tables of the machines as data."""
         return self._json({"machines": self._api.views.machines()})
 
     async def machine_picture(self, request: web.Request) -> web.StreamResponse:
+        """The picture of a machine: rendered (svg), or as Mermaid's text (mmd)."""
         name, kind = request.match_info["name"], request.match_info["kind"]
         machine = machine_kind(name)
         if machine is None:

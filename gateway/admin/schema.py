@@ -17,7 +17,7 @@ from gateway.redact import MARK, Secret
 def config_schema(model: type[Config], version: str) -> dict[str, Any]:
     """The answer to config.schema: `uiHints` has, by path, the label, the help, and the reload class as a tag."""
     return {
-        "schema": msgspec.json.schema(model, schema_hook=_secret_schema),
+        "schema": msgspec.json.schema(model, schema_hook=secret_schema),
         "uiHints": dict(_hints(model, "")),
         "version": version,
         "generatedAt": datetime.now(UTC).isoformat(),
@@ -29,7 +29,8 @@ def as_data(config: Config) -> Any:
     return msgspec.to_builtins(config, enc_hook=lambda _: MARK, str_keys=True)
 
 
-def _secret_schema(kind: type) -> dict[str, Any]:
+def secret_schema(kind: type) -> dict[str, Any]:
+    """For what the library has no schema of."""
     if kind is Secret:
         text = {"type": "string", "format": "password", "writeOnly": True}
         file = {"type": "object", "properties": {"file": {"type": "string"}}, "required": ["file"]}

@@ -68,6 +68,12 @@ class WriteQuery(Params, frozen=True, kw_only=True, rename=None):
     restart_delay_ms: Annotated[int, Meta(ge=0)] | None = None
 
 
+class ReadyQuery(Params, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """The query of GET /readyz. `all` asks for the accounts too."""
+
+    channels: str | None = None
+
+
 class ChannelsStatus(Params, frozen=True, kw_only=True):
     """channels.status: `probe` and `timeoutMs` are accepted; the machines know without asking the network."""
 
@@ -155,6 +161,9 @@ def parse_params(model: type[P], params: Any, *, strict: bool = True) -> P:
     """Raises BadRequestError that names the path. Not strict: numbers may be texts, as in a query."""
     try:
         return msgspec.convert({} if params is None else params, model, strict=strict)
+    except UnicodeError as error:
+        # JSON can say half a character, in a name too; and the library cannot even complain of it.
+        raise BadRequestError("invalid parameters: a name in them holds half of a character, and is no text") from error
     except msgspec.ValidationError as error:
         message, _, place = str(error).replace("`", "").partition(" - at $")
         path = place.lstrip(".")

@@ -23,6 +23,9 @@ the cleanup sit out the whole shutdown timeout; after this pause there is none (
 DRAIN_TIMEOUT = 1.0
 """Seconds that a call in flight gets to be answered when its server is replaced; aiohttp waits for twice as long at most."""
 
+LONGEST_LINE = 16 * 1024
+"""Bytes of a request's first line. A note of a thousand characters, each of them twelve in an address, fits."""
+
 
 class AdminServer:
     """Implements the lifecycle's `ControlPlane`."""
@@ -84,25 +87,17 @@ class AdminServer:
 
     async def _serve(self, listener: socket.socket) -> None:
         # Asked once: a request on a kept connection may still come when the old listener is closed already.
-        http = Http(self._services, self._api, self._gatekeeper, listener.getsockname()[1])
+        port = listener.getsockname()[1]
+        http = Http(self._services, self._api, self._gatekeeper, port, self._sockets.handle)
         self._app = web.Application(middlewares=[http.gate], client_max_size=MAX_BODY)
-        self._app.add_routes(http.routes())
-        self._app.router.add_get("/ws", self._sockets.handle)
-        self._app.router.add_get("/", self._root(http))
-        self._runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=DRAIN_TIMEOUT, handle_signals=False)
+        self._app.add_routes(route.definition() for route in http.routes())
+        self._runner = web.AppRunner(
+            self._app, access_log=None, shutdown_timeout=DRAIN_TIMEOUT, handle_signals=False, max_line_size=LONGEST_LINE
+        )
         await self._runner.setup()
         self._site = web.SockSite(self._runner, listener, backlog=1024)
         await self._site.start()
         self._listener = listener
-
-    def _root(self, http: Http) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        """`/` is the page for a browser, and the WebSocket for a client of the protocol."""
-
-        async def root(request: web.Request) -> web.StreamResponse:
-            upgrade = request.headers.get("Upgrade", "").lower() == "websocket"
-            return await (self._sockets.handle(request) if upgrade else http.page(request))
-
-        return root
 
     def announce_shutdown(self, reason: str, restart_expected_ms: int | None) -> None:
         expected = {} if restart_expected_ms is None else {"restartExpectedMs": restart_expected_ms}

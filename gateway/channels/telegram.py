@@ -14,8 +14,10 @@ from typing import Any, ClassVar
 import aiohttp
 
 from gateway.channels.base import Intake, Message
+from gateway.channels.telegram_answers import LARGEST, bot_id, not_the_bot_apis, result_of, text_message, updates_of
 from gateway.config.model import Account, TelegramAccount
-from gateway.errors import AccountRefusedError, ChannelError, ConflictError, ConnectionLostError, SendError
+from gateway.errors import ChannelError, ConnectionLostError, SendError
+from gateway.redact import MARK
 from statemachine.channel import ChannelPolicy
 
 TEXT_LIMIT = 4096
@@ -27,6 +29,8 @@ SEND_TIMEOUT = 15.0
 DRAIN_TIMEOUT = 1.0
 """Seconds that sends in flight get to end before the session closes under them."""
 CONFLICT_MARGIN = 5.0
+SHORTEST_EMPTY_POLL = 1.0
+"""Seconds from one empty poll to the next: a server that does not wait, whatever it is asked, is not asked all the time."""
 
 
 class TelegramAdapter:
@@ -59,39 +63,42 @@ class TelegramReceiver:
     # Receiving
 
     async def run(self) -> None:
-        me = await self._call("getMe", {}, CONNECT_TIMEOUT)
-        self._identity = f"telegram:{me['id']}"
+        self._identity = f"telegram:{bot_id(await self._call('getMe', {}, CONNECT_TIMEOUT))}"
         if self._settings.delete_webhook:
             await self._call("deleteWebhook", {}, CONNECT_TIMEOUT)
         # The first poll is short, so that `running` is known at once; the long ones follow it.
         await self._poll(timeout=0)
         while True:
-            await self._poll(timeout=self._settings.poll_timeout_s)
+            least = asyncio.get_running_loop().time() + SHORTEST_EMPTY_POLL
+            if not await self._poll(timeout=self._settings.poll_timeout_s):
+                await asyncio.sleep(least - asyncio.get_running_loop().time())
 
-    async def _poll(self, timeout: int) -> None:  # noqa: ASYNC109 - it is Telegram's parameter
+    async def _poll(self, timeout: int) -> bool:  # noqa: ASYNC109 - it is Telegram's parameter
+        """One poll; whether it brought anything."""
         offset = self._intake.offset(self._identity)
         params = {"timeout": timeout, "allowed_updates": ALLOWED_UPDATES} | ({"offset": offset} if offset else {})
-        updates = await self._call("getUpdates", params, timeout + ANSWER_MARGIN)
+        answer = await self._call("getUpdates", params, timeout + ANSWER_MARGIN)
+        updates = updates_of(answer, offset or 0)
         if updates:
-            messages = [message for update in updates if (message := self._message(update))]
-            await self._intake.accept(self._identity, updates[-1]["update_id"] + 1, messages)
+            messages = [message for number, update in updates if (message := self._message(number, update))]
+            await self._intake.accept(self._identity, updates[-1][0] + 1, messages)
         self._intake.received()
+        return bool(updates)
 
-    def _message(self, update: dict[str, Any]) -> Message | None:
+    def _message(self, number: int, update: dict[str, Any]) -> Message | None:
         """An update that is no text message is passed over; its offset is confirmed with the others."""
-        body = update.get("message") or {}
-        chat, sender = body.get("chat") or {}, body.get("from") or {}
-        if "text" not in body or "id" not in chat:
+        message = text_message(update)
+        if message is None:
             return None
         return Message(
-            id=str(update["update_id"]),
+            id=str(number),
             channel=self._channel,
             account=self._account,
-            conversation=str(chat["id"]),
-            sender_id=str(sender.get("id", chat["id"])),
-            sender_name=sender.get("username") or sender.get("first_name") or "",
-            text=body["text"],
-            received_at=int(body.get("date", 0)) * 1000,
+            conversation=str(message.chat),
+            sender_id=str(message.sender),
+            sender_name=message.sender_name,
+            text=message.text,
+            received_at=message.date * 1000,
         )
 
     async def confirm(self) -> None:
@@ -140,47 +147,54 @@ class TelegramReceiver:
             raise ConnectionLostError(f"{method}: this generation has ended")
         try:
             async with asyncio.timeout(patience), self._request(method, params) as response:
-                body = await response.json(content_type=None)
+                status, raw = response.status, await _whole(method, response)
         except TimeoutError as error:
             raise ConnectionLostError(f"{method}: no answer within {patience:g} s") from error
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             # Not the error's text: it may hold the address, and the address holds the token.
             raise ConnectionLostError(f"{method}: {type(error).__name__}") from None
-        except ValueError as error:
-            raise ConnectionLostError(f"{method}: the answer is not JSON (HTTP {response.status})") from error
-        return _result(method, response.status, body)
+        try:
+            return result_of(method, status, raw)
+        except ChannelError as error:
+            # A server may say the address in its reason.
+            error.args = (self._without_token(str(error)),)
+            raise
 
     def _request(self, method: str, params: dict[str, Any]) -> Any:
         """What only asks is a GET: aiohttp then asks again by itself where the network had closed an idle connection."""
+        # No redirect is followed: the token would go wherever it leads.
         if method.startswith("get"):
-            return self._session.get(self._base + method, params=params)
-        return self._session.post(self._base + method, json=params)
+            return self._session.get(self._base + method, params=params, allow_redirects=False)
+        return self._session.post(self._base + method, json=params, allow_redirects=False)
+
+    def _without_token(self, text: str) -> str:
+        token = self._settings.token.reveal()
+        for secret in (token, token.partition(":")[2]):
+            text = text.replace(secret, MARK) if secret else text
+        return text
 
 
-def _result(method: str, status: int, body: Any) -> Any:
-    """The call's result, or the error that its class stands for."""
-    if not isinstance(body, dict) or "ok" not in body:
-        raise ConnectionLostError(f"{method}: an answer that is not the Bot API's (HTTP {status})")
-    if body["ok"]:
-        return body.get("result")
-    code, why = body.get("error_code", status), f"{method}: {body.get('description', 'no reason given')}"
-    if code in (401, 404):
-        raise AccountRefusedError(why)
-    if code == 409:
-        raise ConflictError(why)
-    if code == 429:
-        raise ConnectionLostError(why, retry_after=float((body.get("parameters") or {}).get("retry_after", 1)))
-    if code >= 500:
-        raise ConnectionLostError(why)
-    raise ChannelError(why)
+async def _whole(method: str, response: aiohttp.ClientResponse) -> bytes:
+    raw = bytearray()
+    async for chunk in response.content.iter_any():
+        raw += chunk
+        if len(raw) > LARGEST:
+            raise not_the_bot_apis(method, f"more than {LARGEST:,} bytes")
+    return bytes(raw)
 
 
 def split(text: str, limit: int = TEXT_LIMIT) -> list[str]:
-    """Cut a text into parts of at most `limit` UTF-16 code units, at line ends or spaces where there are any."""
+    """Cut a text into parts of at most `limit` UTF-16 code units.
+
+    Each cut is at the last line end in the second half of what fits; where there is none, so that a part would be short,
+    at the last line end or space at all; and where there is none of these, in the middle of a word.
+    """
     parts = []
     while _units(text) > limit:
         cut = _longest_prefix(text, limit)
-        border = max(text.rfind("\n", 1, cut), text.rfind(" ", 1, cut))
+        border = text.rfind("\n", max(1, cut // 2), cut)
+        if border < 0:
+            border = max(text.rfind("\n", 1, cut), text.rfind(" ", 1, cut))
         cut = border if border > 0 else cut
         parts.append(text[:cut])
         text = text[cut:].lstrip(" \n")

@@ -11,7 +11,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from gateway.config.file import parse, scalars
+from gateway.config.file import UNTRUE_VALUES, parse, scalars
+from gateway.config.merge import Merge, identity, merged
 from gateway.config.model import Config, Model
 from gateway.errors import ConfigError, Issue
 from gateway.redact import MARK, Redactor, Secret
@@ -26,6 +27,10 @@ _NESTED_MAPPING = re.compile(_KEY + _BLANK + r"(?P<entry> +)[^\s#-]", re.MULTILI
 _NESTED_LIST = re.compile(_KEY + _BLANK + r"(?P<entry> *)- ", re.MULTILINE)
 _REFERENCES = re.compile(r"(?:\$\{[A-Za-z_][A-Za-z0-9_]*\})+")
 """A value that is nothing but references to the environment."""
+BEYOND = (
+    "the patch would change more than it names, or less: the file has merge keys (<<), or a value that is another one "
+    "when it is written again; write that out in the file, or replace the whole file"
+)
 
 
 def _round_trip(text: str) -> YAML:
@@ -68,21 +73,40 @@ def merge_patch(patch: Any, replace_paths: Collection[str] | None = None) -> Edi
 
     def edit(current: bytes) -> bytes:
         try:
-            parse(current)  # an empty file is no empty config: a patch of it would be all that is left
-            source = current.decode("utf-8-sig")
-            yaml = _round_trip(source)
-            tree = yaml.load(source)
-        except (ConfigError, YAMLError, RecursionError) as error:
+            wanted = merged(
+                parse(current), patch
+            )  # an empty file is no empty config: a patch would be all that is left
+        except ConfigError as error:
             raise ConfigError([Issue("", "the file on disk is not valid; mend or replace it first")]) from error
-        issues: list[Issue] = []
-        _merge(tree, patch, "", replace_paths, issues)
-        if issues:
-            raise ConfigError(issues)
-        text = StringIO()
-        yaml.dump(tree, text)
-        return _with_kept_secrets(_encoded(text.getvalue()), current)
+        # Unquoted where it can be; the writer does not quote all that the reader wants quoted.
+        for quoted in (False, True):
+            raw = _patched(current.decode("utf-8-sig"), patch, replace_paths, quoted=quoted)
+            if _says(raw, wanted):
+                return _with_kept_secrets(raw, current)
+        raise ConfigError([Issue("", BEYOND)])
 
     return edit
+
+
+def _patched(source: str, patch: dict[str, Any], replace_paths: Collection[str] | None, *, quoted: bool) -> bytes:
+    yaml, text = _round_trip(source), StringIO()
+    try:
+        tree = yaml.load(source)
+        merge = Merge(tree, replace_paths, quoted=quoted)
+        merge.apply(patch)
+        yaml.dump(tree, text)
+    except (YAMLError, RecursionError, *UNTRUE_VALUES) as error:
+        raise ConfigError([Issue("", BEYOND)]) from error
+    if merge.issues:
+        raise ConfigError(merge.issues)
+    return _encoded(text.getvalue())
+
+
+def _says(raw: bytes, wanted: Any) -> bool:
+    try:
+        return identity(parse(raw)) == identity(wanted)
+    except ConfigError:
+        return False
 
 
 def parse_patch(text: str) -> Any:
@@ -113,33 +137,6 @@ def _json5(text: str) -> Any:
         return pyjson5.decode(text)
     except pyjson5.Json5DecoderException:
         return None
-
-
-def _merge(
-    tree: Any, patch: dict[str, Any], path: str, replace_paths: Collection[str] | None, issues: list[Issue]
-) -> None:
-    for key, value in patch.items():
-        place = f"{path}.{key}".lstrip(".")
-        if value is None:
-            tree.pop(key, None)
-        elif isinstance(value, dict):
-            if not isinstance(tree.get(key), dict):
-                tree[key] = {}
-            _merge(tree[key], value, place, replace_paths, issues)
-        elif _loses_entries(tree.get(key), value) and replace_paths is not None and place not in replace_paths:
-            issues.append(Issue(place, "the patch takes entries out of this list; name its path in replacePaths"))
-        elif tree.get(key) == value:
-            continue
-        elif isinstance(tree.get(key), list) and isinstance(value, list):
-            # In place, and with the entries that stay: they and the list keep their style and their comments.
-            old = list(tree[key])
-            tree[key][:] = [next((have for have in old if have == entry), entry) for entry in value]
-        else:
-            tree[key] = value
-
-
-def _loses_entries(old: Any, new: Any) -> bool:
-    return isinstance(old, list) and (not isinstance(new, list) or any(entry not in new for entry in old))
 
 
 # Redaction, on the text
@@ -178,7 +175,7 @@ def _with_kept_secrets(raw: bytes, current: bytes) -> bytes:
         return raw
     try:
         old, new = scalars(current), scalars(raw)
-    except (YAMLError, AttributeError, RecursionError):
+    except (ConfigError, YAMLError, RecursionError, *UNTRUE_VALUES):
         return raw
     old_text = current.decode("utf-8-sig")
     # By place: an anchor and its aliases are one.

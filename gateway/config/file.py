@@ -15,9 +15,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from gateway.config.bounds import check_events, may_exceed
 from gateway.config.model import Config
 from gateway.config.secrets import interpolate
 from gateway.config.validate import Validator
@@ -25,10 +25,17 @@ from gateway.errors import ConfigError, ConfigWriteError, Issue
 from gateway.redact import MARK
 
 MAX_BYTES = 1024 * 1024
-DEEPEST = 100
-SURELY_SHALLOW = 2_000
 MAX_SLOWLY = 100_000
 """The longest text for the slow reader, which takes microseconds a character."""
+UNTRUE_VALUES = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
+"""What the YAML library raises for a value that is not what its tag or its looks say: `!!int ""`, a date in month 13."""
+STRICTER = {
+    "found unexpected ':'",
+    "did not find expected node content",
+    "did not find expected ',' or '}'",
+    "did not find expected ',' or ']'",
+}
+"""What the quick reader, which is of YAML 1.1, may find where there is nothing wrong."""
 MISSING = "missing"
 """Stands where a revision would, when there is no file."""
 
@@ -94,7 +101,7 @@ def parse(raw: bytes) -> dict[str, Any]:
         raise ConfigError([Issue("", f"it is {len(raw):,} bytes long; a config has at most {MAX_BYTES:,}")])
     try:
         text = _text(raw)
-        _check_depth(text)
+        _check_bounds(text)
         tree = _by_yaml(lambda yaml: yaml.load(text), text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -102,7 +109,7 @@ def parse(raw: bytes) -> dict[str, Any]:
         # A duplicate key is reported with both values, and a value may be a secret.
         problem = str(error.problem or error.context).split(" with value")[0]
         raise ConfigError([Issue("", f"not YAML: {problem}", *place)]) from None
-    except ValueError:
+    except UNTRUE_VALUES:
         # Not the error's text: it has the value, and a value may be a secret.
         raise ConfigError([Issue("", "not YAML: a value is not the number or date that it claims to be")]) from None
     except (YAMLError, RecursionError) as error:
@@ -114,29 +121,24 @@ def parse(raw: bytes) -> dict[str, Any]:
     return tree
 
 
-def _check_depth(text: str) -> None:
-    """Raises ConfigError for what is nested so deeply that the quick reader, which recurses in C, would end the process."""
-    longest_line = max(map(len, text.splitlines()), default=0)
-    # A level takes a bracket, or a column of its line: with that few the exact count can be spared.
-    if text.count("[") + text.count("{") + longest_line <= SURELY_SHALLOW:
-        return
-    depth = 0
-    with contextlib.suppress(YAMLError):  # where it ends, the reading ends too
-        for event in YAML(typ="safe").parse(text):
-            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
-            if depth > DEEPEST:
-                place = event.start_mark.line + 1, event.start_mark.column + 1
-                raise ConfigError([Issue("", f"it is nested too deeply: more than {DEEPEST} levels", *place)])
+def _check_bounds(text: str) -> None:
+    """Raises ConfigError for what would keep the readers too long, or end the process: the quick one recurses in C."""
+    if may_exceed(text):
+        with contextlib.suppress(YAMLError):  # where it ends, the reading ends too
+            _by_yaml(lambda yaml: check_events(yaml.parse(text)), text)
 
 
 def _by_yaml(read_by: Callable[[YAML], Any], text: str) -> Any:
-    """Read with the quick reader, and with the slow one what only that takes: [http://host:80] needs no quotes in YAML 1.2."""
+    """Read with the quick reader, and with the slow one what only that takes: in YAML 1.2 [http://host:80, ::1, why?] needs no quotes."""
     try:
         return read_by(YAML(typ="safe"))
     except MarkedYAMLError as error:
-        if error.problem != "found unexpected ':'" or len(text) > MAX_SLOWLY:
+        if error.problem not in STRICTER or len(text) > MAX_SLOWLY:
             raise
-        return read_by(YAML(typ="safe", pure=True))
+        try:
+            return read_by(YAML(typ="safe", pure=True))
+        except YAMLError:
+            raise error from None
 
 
 def _text(raw: bytes) -> str:
@@ -173,7 +175,7 @@ def _placed(issue: Issue, raw: bytes) -> Issue:
     try:
         text = _text(raw)
         node = _by_yaml(lambda yaml: yaml.compose(StringIO(text)), text)
-    except (YAMLError, RecursionError, ConfigError):
+    except (YAMLError, RecursionError, ConfigError, *UNTRUE_VALUES):
         return issue
     mark = _find(node, issue.path.split(".")).start_mark
     return Issue(issue.path, issue.message, mark.line + 1, mark.column + 1)
@@ -199,9 +201,10 @@ def _entry(node: Node, step: str) -> tuple[Node, Node] | None:
 
 
 def scalars(raw: bytes) -> dict[str, tuple[int, int, str]]:
-    """Every scalar of the text by path: where it begins and ends (character offsets), and its value."""
+    """Every scalar of the text by path: where it begins and ends (character offsets), and its value. Raises ConfigError."""
     found: dict[str, tuple[int, int, str]] = {}
     text = _text(raw)
+    _check_bounds(text)
     pending: list[tuple[str, Node]] = [("", YAML(typ="safe", pure=True).compose(StringIO(text)))]
     while pending:
         path, node = pending.pop()

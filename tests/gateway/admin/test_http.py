@@ -15,7 +15,8 @@ from yarl import URL
 
 from gateway.admin.auth import FAILURES
 from gateway.admin.errors import BadRequestError, NotFoundError, RefusedError, answer_for
-from gateway.admin.http import JOURNAL_PIECE, MAX_BODY, OPEN_PATHS, SAFE_HEADERS
+from gateway.admin.http import JOURNAL_PIECE, MAX_BODY, SAFE_HEADERS
+from gateway.admin.routes import OPEN_PATHS
 from gateway.cli.replay import run as run_file
 from gateway.errors import ConfigError, ConfigWriteError, GatewayError, Issue, StaleHashError, UnavailableError
 from statemachine import Refusal

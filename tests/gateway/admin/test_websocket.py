@@ -75,6 +75,7 @@ async def refused(socket: Socket, answer: dict[str, Any]) -> dict[str, Any]:
         ({"role": "node"}, None),
         ({"client": {"id": "test"}}, None),
         ({"minProtocol": "four"}, None),
+        ({"\ud800": 1}, None),
     ],
 )
 def test_who_is_not_let_in(tmp_path: Path, changes: dict[str, Any], code: str | None) -> None:

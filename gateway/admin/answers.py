@@ -1,0 +1,319 @@
+"""What HTTP answers: one model a body, for the OpenAPI document. `tests/fuzz` holds every answer that it gets to them.
+
+The bodies are made in `api` and `views`; nothing is converted to these, and they are imported when the document is asked for.
+Times called `at`, `since` and the like are wall-clock milliseconds, `..._in_ms` is a duration.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import UNSET, Struct, UnsetType, field
+
+
+class Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The base: exactly these keys."""
+
+
+# The details of errors
+
+
+class Issue(Body, frozen=True, kw_only=True):
+    """One fault: where, and what is wrong. A place in a text that is not known is left out."""
+
+    path: str
+    message: str
+    line: int | UnsetType = UNSET
+    column: int | UnsetType = UNSET
+
+
+class Issues(Body, frozen=True, kw_only=True):
+    """What is wrong with what was sent, each fault with its path."""
+
+    issues: list[Issue]
+
+
+class Refusal(Body, frozen=True, kw_only=True):
+    """Which machine refused what in which state, the guards that said no, and what it would take."""
+
+    machine: str
+    state: str
+    trigger: str
+    allowed: list[str]
+    guards: list[str]
+
+
+class CurrentHash(Body, frozen=True, kw_only=True):
+    """The hash of the config as it is now."""
+
+    current_hash: str = field(name="currentHash")
+
+
+# Probes
+
+
+class Health(Body, frozen=True, kw_only=True):
+    """The process lives and its loop turns."""
+
+    ok: Literal[True]
+
+
+class Stages(Body, frozen=True, kw_only=True):
+    """The three stages of being ready."""
+
+    live: bool
+    control: bool
+    channels: bool
+
+
+class Readiness(Body, frozen=True, kw_only=True):
+    """Whether what was asked for is ready, the stages, and the lifecycle's state."""
+
+    ready: bool
+    stages: Stages
+    state: str
+
+
+# Status
+
+
+class Ticket(Body, frozen=True, kw_only=True):
+    """One open request for a restart."""
+
+    id: str
+    requester: str
+    reason: str
+    revision: str | None
+    due_in_ms: int
+
+
+class Reason(Body, frozen=True, kw_only=True):
+    """Why not all is well, and what helps."""
+
+    reason: str
+    detail: str
+    remedy: str
+
+
+class Account(Body, frozen=True, kw_only=True):
+    """One account and where its machine is."""
+
+    channel: str
+    account: str
+    enabled: bool
+    state: str
+    since: int | None
+    generation: int
+    last_receive_ms: int | None
+    held: bool
+    attempts: int
+    conflicts: int
+    error: str | None
+    allowed: list[str]
+
+
+class SettledAccount(Account, frozen=True, kw_only=True):
+    """An account after a call, and what became of the call."""
+
+    outcome: str
+
+
+class Accounts(Body, frozen=True, kw_only=True):
+    """Every account."""
+
+    accounts: list[Account]
+
+
+class ConfigStatus(Body, frozen=True, kw_only=True):
+    """The revisions on disk, accepted and applied, and how the file is watched."""
+
+    path: str
+    on_disk: str
+    accepted: str
+    applied: str
+    drift: bool
+    watching: str
+    issues: list[Issue]
+
+
+class Pending(Body, frozen=True, kw_only=True):
+    """Messages that are being handled, and those that no route matched."""
+
+    messages: int
+    unmatched: int
+
+
+class Status(Body, frozen=True, kw_only=True):
+    """Where everything is."""
+
+    state: str
+    since: int | None
+    waiting: str
+    tickets: list[Ticket]
+    degraded: list[Reason]
+    allowed: list[str]
+    boot: str
+    boot_at: int
+    name: str
+    config: ConfigStatus
+    restarts: int
+    accounts: list[Account]
+    pending: Pending
+
+
+# Config
+
+
+class ConfigFile(Body, frozen=True, kw_only=True):
+    """The file: validated, as text, its hash; and the hash of what runs. Without its secrets."""
+
+    config: dict[str, Any] | None
+    raw: str | None
+    hash: str | None
+    revision: str | None
+    applied: str
+    path: str
+    issues: list[Issue]
+
+
+class ConfigSchema(Body, frozen=True, kw_only=True):
+    """The config's JSON Schema, and by path a label, a help text and the reload class."""
+
+    schema: dict[str, Any]
+    ui_hints: dict[str, Any] = field(name="uiHints")
+    version: str
+    generated_at: str = field(name="generatedAt")
+
+
+class AccountResult(Body, frozen=True, kw_only=True):
+    """What a change did to an account."""
+
+    action: str
+    state: str
+    generation: int
+    error: str | UnsetType = UNSET
+
+
+class Plan(Body, frozen=True, kw_only=True):
+    """What the change needs. An account that waits for a restart has its action alone."""
+
+    kind: Literal["none", "live", "channel", "gateway"] = field(name="class")
+    accounts: dict[str, AccountResult | str]
+
+
+class Due(Body, frozen=True, kw_only=True):
+    """The restart that is due first."""
+
+    id: str
+    due_in_ms: int
+
+
+class Receipt(Body, frozen=True, kw_only=True):
+    """What became of a write."""
+
+    request: str
+    revision: str
+    hash: str
+    changed_paths: list[str]
+    plan: Plan
+    outcome: Literal["noop", "applied", "restart_pending", "probation", "rolled_back", "rejected"]
+    restart: Due | None
+
+
+# Restarts and requests
+
+
+class Request(Body, frozen=True, kw_only=True):
+    """A request and its outcome: `pending`, and in the end exactly one other."""
+
+    id: str
+    kind: str
+    requester: str
+    at: int
+    outcome: Literal["pending", "done", "cancelled", "superseded", "refused", "failed"]
+    why: str
+    ended_at: int | None
+
+
+class RestartAnswer(Body, frozen=True, kw_only=True):
+    """What became of the asking. `joined` is the earlier request that is due first."""
+
+    id: str
+    outcome: str
+    state: str
+    joined: str | None
+    due_in_ms: int
+    request: Request | None
+
+
+class Cancelled(Body, frozen=True, kw_only=True):
+    """The request will not restart anything any more."""
+
+    id: str
+    outcome: Literal["cancelled"]
+    state: str
+
+
+# Journal and machines
+
+
+class Entry(Body, frozen=True, kw_only=True):
+    """One step or refusal of a machine, its event, and what caused it. `row` is None for a refusal; `guards` said no."""
+
+    seq: int
+    at: int
+    kind: Literal["step", "refusal"]
+    machine: str
+    trigger: str
+    before: str
+    after: str
+    outcome: str
+    why: str
+    cause: str
+    revision: str | None
+    generation: int | None
+    row: int | None
+    guards: list[str]
+    event: dict[str, Any]
+
+
+class Journal(Body, frozen=True, kw_only=True):
+    """Entries, oldest first."""
+
+    entries: list[Entry]
+
+
+class Row(Body, frozen=True, kw_only=True):
+    """One row of a table. Without `dest` the state stays."""
+
+    trigger: str
+    sources: list[str]
+    dest: str | None
+    guards: list[str]
+    effects: list[str]
+    outcome: str
+
+
+class Machine(Body, frozen=True, kw_only=True):
+    """One table, and the state of each running instance of it by name."""
+
+    name: str
+    initial: str
+    states: list[str]
+    rows: list[Row]
+    instances: dict[str, str]
+
+
+class Machines(Body, frozen=True, kw_only=True):
+    """Every table."""
+
+    machines: list[Machine]
+
+
+class OpenApi(Body, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """An OpenAPI document, version 3.1."""
+
+    openapi: str
+    info: dict[str, Any]
+    paths: dict[str, Any]
+    components: dict[str, Any]

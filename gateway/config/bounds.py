@@ -1,0 +1,73 @@
+"""How much a config may stand for: levels, and values once every alias is written out.
+
+A few hundred bytes of aliases of aliases stand for hundreds of millions of values, and a reader that makes them is busy
+for as long as that takes. So they are counted on the parser's events, which cost nothing of the kind.
+Other readers bound them too: SnakeYAML by the number of aliases, go-yaml by their share of what is decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, ScalarEvent
+
+from gateway.errors import ConfigError, Issue
+
+DEEPEST = 100
+MAX_VALUES = 50_000
+"""Some five thousand accounts. The reader takes microseconds a value, and the writer ten times as many."""
+SURELY_SHALLOW = 2_000
+
+
+@dataclass(eq=False)
+class _Open:
+    """A collection whose end has not come yet: how much is in it, and how deep it goes."""
+
+    anchor: str | None
+    values: int = 1
+    levels: int = 0
+
+
+def may_exceed(text: str) -> bool:
+    """Whether the text must be looked at more closely: no alias, few brackets and short lines are surely within bounds."""
+    longest_line = max(map(len, text.splitlines()), default=0)
+    # A level takes a bracket, or a column of its line; a value takes two characters.
+    deep = text.count("[") + text.count("{") + longest_line > SURELY_SHALLOW
+    return deep or len(text) > 2 * MAX_VALUES or ("&" in text and "*" in text)
+
+
+def check_events(events: Iterable[Any]) -> None:
+    """Raises ConfigError where what they stand for is nested too deeply, or in itself, or is too much."""
+    whole = _Open(None, values=0)
+    stack = [whole]
+    anchors: dict[str, _Open] = {}
+    for event in events:
+        if isinstance(event, CollectionStartEvent):
+            stack.append(_Open(event.anchor))
+            if event.anchor:
+                anchors[event.anchor] = stack[-1]
+        elif isinstance(event, CollectionEndEvent):
+            _add(stack[-2], stack.pop())
+        elif isinstance(event, AliasEvent):
+            meant = anchors.get(event.anchor) or _Open(None, levels=-1)  # a scalar
+            if meant in stack:
+                raise _fault(event, "it is nested in itself")
+            _add(stack[-1], meant)
+        elif isinstance(event, ScalarEvent):
+            anchors.pop(event.anchor, None)
+            stack[-1].values += 1
+        if len(stack) + stack[-1].levels - 1 > DEEPEST:
+            raise _fault(event, f"it is nested too deeply: more than {DEEPEST} levels")
+        if sum(part.values for part in stack) > MAX_VALUES:
+            raise _fault(event, f"it stands for more than {MAX_VALUES:,} values; a config has at most that many")
+
+
+def _add(outer: _Open, inner: _Open) -> None:
+    outer.values += inner.values
+    outer.levels = max(outer.levels, inner.levels + 1)
+
+
+def _fault(event: Any, message: str) -> ConfigError:
+    return ConfigError([Issue("", message, event.start_mark.line + 1, event.start_mark.column + 1)])
