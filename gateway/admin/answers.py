@@ -143,6 +143,13 @@ class Pending(Body, frozen=True, kw_only=True):
     unmatched: int
 
 
+class Process(Body, frozen=True, kw_only=True):
+    """The process itself: how many asyncio tasks it has tells of leaks."""
+
+    pid: int
+    tasks: int
+
+
 class Status(Body, frozen=True, kw_only=True):
     """Where everything is."""
 
@@ -159,6 +166,7 @@ class Status(Body, frozen=True, kw_only=True):
     restarts: int
     accounts: list[Account]
     pending: Pending
+    process: Process
 
 
 # Config
