@@ -77,6 +77,10 @@ TIMES ?= 50
 fuzz: $(VENV)/.test  ## made-up frames, calls, config texts and Telegram answers, many times what the tests try: make fuzz TIMES=50
 	FUZZ_TIMES=$(TIMES) $(BIN)/python -m pytest tests/fuzz -o timeout=0
 
+.PHONY: proof
+proof: $(VENV)/.test  ## run all that holds the promises (over an hour), and write docs/promises.md from it
+	$(BIN)/python -m tests.proof
+
 ##@ Make
 
 .PHONY: journals

@@ -1,0 +1,56 @@
+"""The page: each promise with what holds it, then each check with its command and the figure of its last run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from tests.proof.checks import CHECKS
+
+EXPLORED = ("explore, 3 accounts", "explore, 5 accounts", "explore, 1 account, 3 things", "Spin")
+ALL_ROADS = (*EXPLORED, "simulation", "chaos")
+
+
+class Promise(NamedTuple):
+    """A promise in one sentence, and the checks that hold it."""
+
+    sentence: str
+    held_by: tuple[str, ...]
+
+
+PROMISES = (
+    Promise("An account has at most one receiver, at any instant.", (*ALL_ROADS, "founding race", "founding case, real process")),
+    Promise("A revision leads to at most one application; one that is known changes nothing.", (*ALL_ROADS, "founding race")),
+    Promise("Every accepted request ends in exactly one recorded outcome.", (*ALL_ROADS, "fuzz")),
+    Promise("A restart begins only for an open ticket, and closes every ticket that was open when it began.", (*EXPLORED, "simulation")),
+    Promise("No change is dropped: what is in the file runs in the end, unless somebody refused or cancelled it.", ALL_ROADS),
+    Promise("A stop always arrives, and whatever is under way ends.", ALL_ROADS),
+    Promise("Nothing of an older generation, timer or piece of work has an effect.", (*EXPLORED, "simulation", "mutants")),
+    Promise("What a person stopped stays stopped.", (*EXPLORED, "simulation")),
+    Promise("A secret is in no output.", ("simulation", "chaos", "fuzz", "redaction")),
+    Promise("What the journal says happened can be run through the tables again, and leads to the same states.", ("replay",)),
+    Promise("Every row of the tables is taken by a test of a running gateway, and every guard is missed when it is gone.", ("rows", "mutants", "planted bugs")),
+)  # fmt: skip
+
+HEAD = """\
+# Promises
+
+What Gateway promises, what holds each promise, and the figures of the last run. This page is written by the run (`make proof`); nobody edits it.
+
+Not promised yet: that no message is lost when the process is killed. Messages are kept in memory until their store exists.
+
+| promise | held by |
+| --- | --- |
+"""
+
+
+def page(figures: Mapping[str, Mapping[str, Any]]) -> str:
+    """The page as Markdown. A check that has not been run yet says so."""
+    rows = [f"| {promise.sentence} | {', '.join(promise.held_by)} |" for promise in PROMISES]
+    checks = []
+    for name, check in CHECKS.items():
+        last = figures.get(name)
+        told = f"{last['figure']} | {last['on']}" if last else "not run yet | "
+        checks.append(f"| {name} | `{check.command}` | {told} |")
+    table = "\n".join(["| check | command | figure | run on |", "| --- | --- | --- | --- |", *checks])
+    return HEAD + "\n".join(rows) + f"\n\n## The checks\n\n{table}\n"
