@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 TIMES = int(os.environ.get("FUZZ_TIMES", "1"))
 
@@ -21,6 +21,8 @@ def tries(examples: int, **more: object) -> settings:
         database=None,
         print_blob=True,
         derandomize=False,
+        # Not "explain": it traces every line, and a failure would be reported by its timeout.
+        phases=[Phase.explicit, Phase.generate, Phase.target, Phase.shrink],
         suppress_health_check=slow,
         **more,  # type: ignore[arg-type]
     )
