@@ -158,7 +158,8 @@ def make_schedule(seed: int) -> Schedule:
     wish = Wish(random)
     first = wish.text
     makers = _Makers(random, wish)
-    actions, at = [], 0.0
+    actions: list[Action] = []
+    at = 0.0
     kind = ""
     for _ in range(random.randint(6, 30)):
         burst = kind in ("write", "edit") and random.random() < 0.3
