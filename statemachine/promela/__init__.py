@@ -149,7 +149,8 @@ def _final(accounts: int, tickets: int) -> Iterator[str]:
     yield "    :: !ended && lifecycle_state != LIFECYCLE_STOPPING && lifecycle_state != LIFECYCLE_RUNNING -> BREAK_ends"
     yield "    :: else ->"
     astray = " || ".join(
-        f"(channel_state[{n}] != CHANNEL_STOPPED && settings[{n}] != SETTINGS({n}, ledger))" for n in range(accounts)
+        f"(channel_state[{n}] == CHANNEL_STOPPED -> SETTINGS({n}, ledger) != OFF && !held[{n}] : settings[{n}] != SETTINGS({n}, ledger))"
+        for n in range(accounts)
     )
     yield f"      if :: !excused && disk != BAD && (IMPACT(ledger, disk) != NO_IMPACT || {astray}) -> BREAK_change_kept :: else fi"
     yield "    fi;"

@@ -9,6 +9,7 @@ from statemachine.promela.move import Move
 
 USABLE = range(1, 7)
 BAD = 7
+REFUSED_STOP = "if :: took == REFUSED -> BREAK_stop_arrives :: else fi"
 
 HELPERS = """\
 /* The file is read, and what it says is posted to the machine. */
@@ -163,7 +164,7 @@ def _requests(tickets: int) -> Iterator[Move]:
             f"ticket_at[{slot}] == OPEN && stops > 0",
             (f"ev_ticket = {slot}", "lifecycle_restart_cancelled()"),
         )
-    yield Move("somebody asks for a stop", "stops > 0", ("stops--", "lifecycle_stop_requested()"))
+    yield Move("somebody asks for a stop", "stops > 0", ("stops--", "lifecycle_stop_requested()", REFUSED_STOP))
 
 
 def _timers(accounts: int) -> Iterator[Move]:

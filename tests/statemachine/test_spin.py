@@ -89,6 +89,9 @@ MUTANTS = {
     "a receiver that has ended does not rest": (
         mutant(Channel, channel_events.ReceiverEnded, C.STOPPING, C.STOPPED, gone), {STOP_ARRIVES, CHANGE_KEPT, STAYS_STOPPED},
     ),
+    "no account is started at boot": (
+        mutant(Channel, channel_events.Start, C.STOPPED, C.STARTING, gone), {CHANGE_KEPT},
+    ),
     "nobody tries again": (mutant(Channel, channel_events.RetryDue, C.BACKOFF, C.STARTING, gone), {ENDS}),
     "an older generation ends the present one": (
         mutant(Channel, channel_events.ReceiverEnded, C.RUNNING, C.BACKOFF, without_guard("generation_is_current")), {STALE},
