@@ -477,6 +477,11 @@ def is_stopped(machine: Machine[Any, Any]) -> bool:
     return machine.state is S.STOPPED
 
 
+def comes_to_rest(machine: Machine[Any, Any]) -> bool:
+    """It is stopped, or will be when its receiver has ended."""
+    return machine.state is S.STOPPED or (machine.state in CLOSING and machine.data.then is Then.REST)
+
+
 def is_running(machine: Machine[Any, Any]) -> bool:
     return machine.state is S.RUNNING
 

@@ -21,6 +21,7 @@ from statemachine.channel import (
     Run,
     Start,
     Stop,
+    comes_to_rest,
     has_let_go,
     is_broken,
     is_settled,
@@ -134,10 +135,13 @@ class Accounts:
         found = {}
         for name in self._channels():
             machine, account = self._dispatcher.machine(name), config.accounts().get(name)
-            if is_stopped(machine):
-                continue
             if account is None or not account.enabled:
-                found[name] = AccountAction.STOP
+                if not is_stopped(machine):
+                    found[name] = AccountAction.STOP
+            elif comes_to_rest(machine):
+                # Nobody but that reload has stopped it: what a person stopped is held.
+                if not machine.data.held:
+                    found[name] = AccountAction.RESTART
             elif machine.data.run.settings != account:
                 found[name] = AccountAction.RESTART
         return found

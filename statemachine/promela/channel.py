@@ -13,6 +13,10 @@ DECLARATIONS = """\
 #define SETTINGS_A 0
 #define SETTINGS_B 1
 #define OFF 2
+/* An account is stopped, or will be; it is left behind by a reload that broke off where that is not what is wanted. */
+#define IS_CLOSING(c) (channel_state[c] == CHANNEL_STOPPING || channel_state[c] == CHANNEL_STOP_OVERDUE)
+#define RESTS(c) (channel_state[c] == CHANNEL_STOPPED || (IS_CLOSING(c) && follows[c] == REST))
+#define LEFT_BEHIND(c, wanted) (RESTS(c) -> !held[c] : settings[c] != (wanted))
 /* What follows when the receiver that was told to end has ended. */
 #define REST 0
 #define RUN 1

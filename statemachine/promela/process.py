@@ -75,7 +75,7 @@ inline carry_out_plan() {
      ev_run = SETTINGS(c, work_identity); said = SETTINGS(c, ledger); found = (channel_state[c] == CHANNEL_STOPPED);
      if
      :: ev_run == OFF && (said != OFF || !found) -> touched = touched | (1 << c); channel_stop()
-     :: ev_run != OFF && (said != ev_run || (!found && settings[c] != ev_run)) -> touched = touched | (1 << c); channel_restart()
+     :: ev_run != OFF && (said != ev_run || LEFT_BEHIND(c, ev_run)) -> touched = touched | (1 << c); channel_restart()
      :: else
      fi;
      c++

@@ -31,6 +31,7 @@ from statemachine.channel import (
     StartOverdue,
     Stop,
     StopOverdue,
+    comes_to_rest,
     is_broken,
     is_settled,
     is_stopped,
@@ -86,6 +87,8 @@ class View(NamedTuple):
 
     settled: bool
     stopped: bool
+    rests: bool
+    """It is stopped, or will be."""
     held: bool
     broken: bool
     hangs: bool
@@ -110,8 +113,8 @@ class AccountModel:
     def view(self, account: Account) -> View:
         machine = self._at(account)
         data = account.data
-        settled, stopped, broken = is_settled(machine), is_stopped(machine), is_broken(machine)
-        return View(settled, stopped, data.held, broken, account.hangs, str(data.run.settings))
+        settled, stopped, rests = is_settled(machine), is_stopped(machine), comes_to_rest(machine)
+        return View(settled, stopped, rests, data.held, is_broken(machine), account.hangs, str(data.run.settings))
 
     def is_under_way(self, account: Account) -> bool:
         """Whether something is under way with it, or a wait that nothing will end."""

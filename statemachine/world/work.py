@@ -98,7 +98,7 @@ def _bring(view: View, old: str, new: str) -> Event | None:
     """What a plan does to one account, and what an earlier one left behind with it."""
     if new == OFF:
         return Stop(By.GATEWAY) if old != OFF or not view.stopped else None
-    left_behind = not view.stopped and view.settings != new
+    left_behind = not view.held if view.rests else view.settings != new
     return Restart(run_with(new), By.GATEWAY) if old != new or left_behind else None
 
 

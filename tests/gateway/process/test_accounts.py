@@ -284,6 +284,23 @@ def test_a_failed_reload_that_is_taken_back_takes_its_accounts_back_too(tmp_path
     run(main())
 
 
+def test_an_account_that_a_broken_reload_was_to_stop_runs_on_when_that_is_taken_back(tmp_path: Path) -> None:
+    """It is still ending when the file is put back: what it ran with is what it shall run with, and yet it will not."""
+
+    async def main() -> None:
+        async with House(tmp_path, BOTH) as house:
+            await both_run(house)
+            script = house.network.live(OTHER)[0].script
+            script.lingers, script.fence_fails = 12.0, 100
+            receipt = await house.write(telegram(main=ONE, other=f"{TWO}, enabled: false"), delay=60.0)
+            assert receipt["outcome"] == "restart_pending"
+            assert house.account(OTHER) == "stop_overdue"
+            assert (await house.write(BOTH))["outcome"] == "applied"
+            await house.until_account(OTHER, "running", within=10)
+
+    run(main())
+
+
 def test_an_account_that_cannot_be_cut_off_holds_up_nobody_for_ever(tmp_path: Path) -> None:
     async def main() -> None:
         async with House(tmp_path, BOTH) as house:
