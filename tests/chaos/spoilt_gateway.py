@@ -2,7 +2,7 @@
 
 `python -m tests.chaos.spoilt_gateway FAULT` takes after it what `python -m gateway` takes. The faults:
 second-poll: now and then a Telegram receiver polls a second time beside itself.
-silent: every fifth config.get on the WebSocket is taken and never answered.
+silent: chat.send on the WebSocket is taken and never answered.
 forgetful: a restart request is accepted, and its outcome never recorded.
 leaky: every write leaves a descriptor and a task behind.
 talkative: the log names a bot's token, in a way that the redactor cannot know.
@@ -47,16 +47,12 @@ def plant_second_poll() -> None:
 
 
 def plant_silent() -> None:
-    honest, asked = methods.METHODS["config.get"], 0
+    honest = methods.METHODS["chat.send"]
 
-    async def sometimes(context: methods.Context, params: Any) -> Any:
-        nonlocal asked
-        asked += 1
-        if asked % 5 == 0:
-            await asyncio.Event().wait()
-        return await honest.call(context, params)
+    async def never(_: methods.Context, __: Any) -> Any:
+        await asyncio.Event().wait()
 
-    methods.METHODS["config.get"] = methods.Method(honest.params, honest.scope, sometimes)
+    methods.METHODS["chat.send"] = methods.Method(honest.params, honest.scope, never)
 
 
 def plant_forgetful() -> None:
