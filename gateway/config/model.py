@@ -105,6 +105,11 @@ class Account(Model, frozen=True, kw_only=True):
         int, LIVE, Meta(ge=10, description="longest wait for a receiver to end before it is cut off")
     ] = 5_000
 
+    @property
+    def identity(self) -> str | None:
+        """Who it is on its network; None where nobody can be somebody else. Two receivers of one identity end each other."""
+        return None
+
 
 class TelegramAccount(Account, frozen=True, kw_only=True):
     """One Telegram bot."""
@@ -117,6 +122,11 @@ class TelegramAccount(Account, frozen=True, kw_only=True):
     delete_webhook: Annotated[
         bool, CHANNEL, Meta(description="remove a webhook that is set; without it one is an error")
     ] = False
+
+    @property
+    def identity(self) -> str | None:
+        """The bot's number, which a new token of the same bot keeps: what stands before the colon."""
+        return self.token.reveal().split(":", 1)[0]
 
 
 class WebchatAccount(Account, frozen=True, kw_only=True):
@@ -178,6 +188,25 @@ class Config(Model, frozen=True, kw_only=True):
             if route.handler not in self.handlers:
                 known = ", ".join(self.handlers) or "none is defined"
                 raise ValueError(f"routes.{number}.handler", f"no handler named {route.handler!r} ({known})")
+        self._refuse_twins()
+
+    def _refuse_twins(self) -> None:
+        owners: dict[str, str] = {}
+        for name, account in self.accounts().items():
+            identity = self.identity_of(name, account)
+            if identity is None or not account.enabled:
+                continue
+            if identity in owners:
+                place = "channels.{}.accounts.{}".format(*name.split("/", 1))
+                message = f"it is the same bot as {owners[identity]}, and two receivers of one bot end each other; disable one"
+                raise ValueError(place, message)
+            owners[identity] = name
+
+    @staticmethod
+    def identity_of(name: str, account: Account | None) -> str | None:
+        """An account's identity with its network's name before it."""
+        identity = account.identity if account is not None else None
+        return None if identity is None else f"{name.split('/', 1)[0]}:{identity}"
 
     def accounts(self) -> dict[str, Account]:
         """Every account by the name of its machine: `telegram/main`."""

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
+
 from gateway.channels.base import Adapter
 from gateway.config.model import Account, Config
 from gateway.config.plan import AccountAction, Plan
@@ -27,6 +29,8 @@ from statemachine.channel import (
     is_settled,
     is_stopped,
 )
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 START_PATIENCE = 45.0
 """Seconds for a new receiver to settle: longer than a channel's own deadline for a start."""
@@ -65,8 +69,13 @@ class Accounts:
         touched |= {name: action for name, action in plan.accounts.items() if action is not AccountAction.NOTHING}
         for name in config.accounts():
             self._ensure(name)
-        steps = [self._bring(name, action, config, revision, cause) for name, action in touched.items()]
-        faults = [fault for fault in await asyncio.gather(*steps) if fault]
+        blocked = await self._clear_the_way(config, revision, cause)
+        steps = [
+            self._bring(name, action, config, revision, cause)
+            for name, action in touched.items()
+            if name not in blocked
+        ]
+        faults = [*blocked.values(), *(fault for fault in await asyncio.gather(*steps) if fault)]
         results = {name: self._describe(name, action) for name, action in touched.items()}
         self._forget_absent(config)
         if faults:
@@ -75,15 +84,39 @@ class Accounts:
 
     async def restart_all(self, config: Config, revision: str) -> None:
         """Every account of a gateway that restarts: the old receivers end, the new config's begin."""
+        blocked = await self._clear_the_way(config, revision, "restart")
+        for name, fault in blocked.items():
+            log.error("account_not_started", account=name, why=fault)
         steps = []
         for name, account in config.accounts().items():
             self._ensure(name)
+            if name in blocked:
+                continue
             action = AccountAction.RESTART if account.enabled else AccountAction.STOP
             steps.append(self._bring(name, action, config, revision, "restart"))
         gone = [name for name in self._channels() if name not in config.accounts()]
         steps += [self._bring(name, AccountAction.STOP, config, revision, "restart") for name in gone]
         await asyncio.gather(*steps)
         self._forget_absent(config)
+
+    async def _clear_the_way(self, config: Config, revision: str, cause: str) -> dict[str, str]:
+        """End what receives as a bot that is another account's from now on, before that one begins.
+
+        By name the accounts whose way could not be cleared, and why: they must not begin.
+        """
+        owners = {
+            config.identity_of(name, account): name for name, account in config.accounts().items() if account.enabled
+        }
+        owners.pop(None, None)
+        in_the_way = {}
+        for name in self._channels():
+            machine = self._dispatcher.machine(name)
+            owner = owners.get(config.identity_of(name, machine.data.run.settings))
+            if owner not in (None, name) and not is_stopped(machine):
+                in_the_way[name] = owner
+        stops = [self._bring(name, AccountAction.STOP, config, revision, cause) for name in in_the_way]
+        faults = await asyncio.gather(*stops)
+        return {owner: fault for owner, fault in zip(in_the_way.values(), faults, strict=True) if owner and fault}
 
     async def stop_all(self) -> None:
         """End every receiver, with the confirming last poll."""

@@ -195,6 +195,12 @@ class FakeNetwork:
             self.violations.append(
                 f"{receiver.name} has {len(live)} receivers at {asyncio.get_running_loop().time():.2f}"
             )
+        identity = receiver.settings.identity
+        twins = [
+            other.name for other in self.all_live() if other is not receiver and other.settings.identity == identity
+        ]
+        if twins:
+            self.violations.append(f"{receiver.name} receives as the bot of {', '.join(twins)}")
 
     def leave(self, receiver: FakeReceiver) -> None:
         with contextlib.suppress(KeyError, ValueError):

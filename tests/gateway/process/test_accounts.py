@@ -263,6 +263,31 @@ def test_what_a_failed_reload_left_behind_is_mended_by_the_next_that_succeeds(
     run(main())
 
 
+@pytest.mark.parametrize("road", ["reload", "restart"])
+@pytest.mark.parametrize(
+    "after",
+    [telegram(other=ONE), telegram(main=TWO, other=ONE), telegram(main=f"{ONE}, enabled: false", other=ONE)],
+    ids=["renamed", "swapped", "handed over"],
+)
+def test_a_bot_that_moves_to_another_account_is_never_received_twice(tmp_path: Path, after: str, road: str) -> None:
+    async def main() -> None:
+        async with House(tmp_path, BOTH) as house:
+            await both_run(house)
+            house.network.live(MAIN)[0].script.lingers = 3.0
+            if road == "reload":
+                assert (await house.write(after))["outcome"] == "applied"
+            else:
+                house.save(after)
+                await house.ticket("restart", 0.0)
+                await house.until(S.RESTARTING)
+            await house.until(S.RUNNING)
+            await house.until_account(OTHER, "running")
+            assert [live.settings.token.reveal() for live in house.network.live(OTHER)] == ["one-token"]
+            assert house.network.violations == []
+
+    run(main())
+
+
 def test_a_failed_reload_that_is_taken_back_takes_its_accounts_back_too(tmp_path: Path) -> None:
     """The file says again what ran before; an account runs as the revision that failed wanted it, and nothing may differ."""
 
