@@ -113,7 +113,8 @@ def _start_work(process: Process, effect: Effect, proposal: Proposal | None) -> 
 
 def _is_needless(process: Process, effect: events.RestartGateway) -> bool:
     """A restart that only revisions ask for, and what is in the file runs already, and the machine has heard of it."""
-    heard = process.data.known in ("", process.disk) and not process.unread and process.posted is None
+    on_its_way = process.unread or process.posted is not None or process.reviewing is not None
+    heard = process.data.known in ("", process.disk) and not on_its_way
     runs_already = process.disk != BAD and impact(process.ledger, process.disk) is Impact.NONE and not process.astray
     return heard and runs_already and all(ticket.revision is not None for ticket in effect.tickets)
 
