@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections import Counter
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -149,11 +149,17 @@ class Session:
         self.calmed = asyncio.Event()
         self.connector: Connector | None = Connector(self)
 
-    def get(self, url: str, params: dict[str, Any] | None = None) -> Call:
-        return Call(self, url, params or {})
+    @property
+    def closed(self) -> bool:
+        return self.over
 
-    def post(self, url: str, json: dict[str, Any] | None = None) -> Call:
-        return Call(self, url, json or {})
+    def get(self, url: str, *, params: dict[str, Any], allow_redirects: bool) -> Call:
+        assert not allow_redirects, "the token would go wherever a redirect leads"
+        return Call(self, url, params)
+
+    def post(self, url: str, *, json: dict[str, Any], allow_redirects: bool) -> Call:
+        assert not allow_redirects, "the token would go wherever a redirect leads"
+        return Call(self, url, json)
 
     def begin(self, token: str) -> None:
         """The first call makes it a receiver, whose task's name tells its generation."""
@@ -208,21 +214,23 @@ class Connector:
 
 
 class Response:
-    """An answer; `hold` are seconds for which its reader sits on it."""
+    """An answer, and its `content`: what it holds comes in two pieces. A reader may be made to sit on it."""
 
     def __init__(self, call: Call, status: int, body: str) -> None:
         self._call = call
         self._body = body
         self.status = status
+        self.content = self
 
-    async def json(self, content_type: str | None = None) -> Any:
-        assert content_type is None, "a proxy's answer may be of any type"
+    async def iter_any(self) -> AsyncIterator[bytes]:
         if self._call.fault is not None and self._call.fault.kind == "hold":
             held = self._call.session.held
             held.append(self._call)
             await self._call.sit(self._call.fault.seconds)
             held.remove(self._call)
-        return json.loads(self._body)
+        raw = self._body.encode()
+        yield raw[: len(raw) // 2]
+        yield raw[len(raw) // 2 :]
 
 
 class Call:

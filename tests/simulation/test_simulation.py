@@ -27,7 +27,8 @@ DIGEST = "from tests.simulation.test_simulation import digest; print(digest(rang
 
 def digest(seeds: Sequence[int]) -> str:
     """All that was decided in these schedules."""
-    return hashlib.sha256(repr([run_seed(seed).entries for seed in seeds]).encode()).hexdigest()
+    decided = [(entry.as_dict(), repr(entry.event)) for seed in seeds for entry in run_seed(seed).entries]
+    return hashlib.sha256(repr(decided).encode()).hexdigest()
 
 
 def assert_held(result: Result) -> None:
