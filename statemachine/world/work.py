@@ -29,7 +29,9 @@ class Turn(NamedTuple):
 def turns(process: Process, accounts: Accounts) -> Iterator[Turn]:
     """How the work that is under way can go on."""
     work = process.work
-    if work is not None and not work.hangs:
+    # A reading that is on its way has its turn before anything is begun: it was posted first.
+    comes_first = process.posted is not None and work is not None and not work.begun
+    if work is not None and not work.hangs and not comes_first:
         yield from _KINDS[work.kind](process, work, accounts)
         yield Turn("the work hangs", process._replace(work=work._replace(hangs=True)), rare=True)
 

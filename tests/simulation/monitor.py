@@ -32,6 +32,8 @@ class Monitor:
         self.restarts = 0
         self.applied = ""
         self.last_change = ""
+        self.astray = False
+        """A reload broke off: the revision that runs by the book is applied once more, for the accounts that it lost."""
         self.dropped = False
         """Somebody cancelled or refused the restart that a revision needed."""
         self.stop_budget: float | None = None
@@ -41,6 +43,7 @@ class Monitor:
             events.CloseTicket: self._closed,
             events.RestartGateway: self._restarts,
             events.ApplyPlan: self._applies,
+            events.AbandonPlan: self._abandons,
             channels.OpenReceiver: self._opens_receiver,
         }
 
@@ -87,14 +90,15 @@ class Monitor:
         if isinstance(event, events.Boot):
             self.applied = event.revision
         elif isinstance(event, events.Restarted):
-            self.applied = event.applied
+            self.applied, self.astray = event.applied, False
         elif isinstance(event, events.PlanApplied):
+            self.astray = False
             self.applied = before.carried or event.applied
 
     def _change(self, before: Any, event: events.ConfigChanged, step: Step) -> None:
         moved_to_work = step.before != step.after and step.after in ("hot_reloading", "restart_pending")
         self._referee.expect(
-            not (moved_to_work and event.revision == before.applied),
+            not (moved_to_work and event.revision == before.applied) or self.astray,
             "an unchanged revision changes nothing",
             f"{event.revision[:8]} runs already, and led to {step.after}",
         )
@@ -141,10 +145,13 @@ class Monitor:
         self._referee.counts["restarts"] += 1
 
     def _applies(self, _: str, effect: events.ApplyPlan) -> None:
-        again = effect.revision == self.applied
+        again = effect.revision == self.applied and not self.astray
         self._referee.expect(
             not again, "one change is applied once", f"revision {effect.revision[:8]} is applied again"
         )
+
+    def _abandons(self, _: str, __: events.AbandonPlan) -> None:
+        self.astray = True
 
     def _opens_receiver(self, name: str, effect: channels.OpenReceiver) -> None:
         older = self.receivers.get(name)
