@@ -13,7 +13,7 @@ import pytest
 import transitions
 
 import statemachine
-from statemachine import MACHINES, BrokenActionError, Channel, ChannelState, Lifecycle, TableError
+from statemachine import MACHINES, BrokenActionError, Channel, ChannelState, Lifecycle, TableError, lifecycle_events
 from statemachine._machine import Command, Draft, Event, Machine, Outcome, Refusal, Row, Step, action, cells, guard
 from statemachine.channel import ChannelData, OpenReceiver, ReceiverEnded
 from statemachine.lifecycle_events import ConfigUnfit, RestartRequested, StopRequested, WorkInFlight
@@ -209,6 +209,18 @@ def test_a_trigger_without_a_row_in_this_state_is_refused_with_the_allowed_ones(
     assert machine.fire(event) == Refusal("desk", "off", event, ("press",), ())
     assert machine.state is S.OFF
     assert machine.data is before
+
+
+def test_another_machines_event_of_the_same_name_is_refused():
+    """Both machines have a `stop_overdue`, and its token would fit."""
+    channel = Channel("telegram/main", channel_data())
+    channel.state = ChannelState.STOPPING
+    data = channel.data
+    assert lifecycle_events.StopOverdue.trigger in channel.allowed
+    refusal = channel.fire(lifecycle_events.StopOverdue(data.timer))
+    assert isinstance(refusal, Refusal)
+    assert refusal.guards == ()
+    assert (channel.state, channel.data) == (ChannelState.STOPPING, data)
 
 
 def test_an_event_that_the_machine_has_never_heard_of_is_refused_with_the_allowed_ones():
