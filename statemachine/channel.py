@@ -425,13 +425,11 @@ class Channel(Machine[ChannelState, ChannelData]):
 
     @action
     def arm_start_deadline(draft: Draft[ChannelData], event: Event) -> None:
-        token = _next_timer(draft)
-        draft.emit(ArmTimer(StartOverdue(token), after=draft.data.run.policy.start_timeout))
+        draft.emit(ArmTimer(StartOverdue(_next_timer(draft)), after=draft.data.run.policy.start_timeout))
 
     @action
     def arm_stop_deadline(draft: Draft[ChannelData], event: Event) -> None:
-        token = _next_timer(draft)
-        draft.emit(ArmTimer(StopOverdue(token), after=draft.data.run.policy.stop_timeout))
+        draft.emit(ArmTimer(StopOverdue(_next_timer(draft)), after=draft.data.run.policy.stop_timeout))
 
     @action
     def arm_backoff(draft: Draft[ChannelData], event: Event) -> None:
@@ -444,18 +442,15 @@ class Channel(Machine[ChannelState, ChannelData]):
 
     @action
     def arm_conflict_wait(draft: Draft[ChannelData], event: Event) -> None:
-        token = _next_timer(draft)
-        draft.emit(ArmTimer(RetryDue(token), after=draft.data.run.policy.conflict_wait))
+        draft.emit(ArmTimer(RetryDue(_next_timer(draft)), after=draft.data.run.policy.conflict_wait))
 
     @action
     def arm_half_open(draft: Draft[ChannelData], event: Event) -> None:
-        token = _next_timer(draft)
-        draft.emit(ArmTimer(RetryDue(token), after=draft.data.run.policy.half_open_after))
+        draft.emit(ArmTimer(RetryDue(_next_timer(draft)), after=draft.data.run.policy.half_open_after))
 
     @action
     def arm_fence_retry(draft: Draft[ChannelData], event: Event) -> None:
-        token = _next_timer(draft)
-        draft.emit(ArmTimer(FenceDue(token), after=draft.data.run.policy.fence_retry))
+        draft.emit(ArmTimer(FenceDue(_next_timer(draft)), after=draft.data.run.policy.fence_retry))
 
     @action
     def disarm(draft: Draft[ChannelData], event: Event) -> None:

@@ -66,7 +66,15 @@ def _scalar(kind: Any, marks: list[msgspec.Meta]) -> st.SearchStrategy[Any]:
     return PLAIN_TEXT.filter(lambda text: text.strip() != "" and MARK not in text)
 
 
-CONFIGS = valid(MODEL).map(lambda tree: tree | {"handlers": {**tree.get("handlers", {}), "echo": {"type": "echo"}}})
+def _completed(tree: dict[str, Any]) -> dict[str, Any]:
+    """With the handler that routes name, and each account a bot of its own."""
+    accounts = tree.get("channels", {}).get("telegram", {}).get("accounts", {})
+    for number, account in enumerate(accounts.values()):
+        account["token"] = f"{number}:{account['token']}"
+    return tree | {"handlers": {**tree.get("handlers", {}), "echo": {"type": "echo"}}}
+
+
+CONFIGS = valid(MODEL).map(_completed)
 
 
 def as_yaml(tree: Any, *, flow: bool) -> str:

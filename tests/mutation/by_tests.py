@@ -13,6 +13,9 @@ from tests.mutation.tables import Mutant
 
 TESTS = ("tests/statemachine/test_lifecycle.py", "tests/statemachine/test_channel.py")
 
+COUNTS_GUARDS = "test_each_guard_is_tried_both_ways"
+"""It sees that there is a guard more, whatever that one says: no kill."""
+
 
 class _Trial:
     """A pytest plugin that, in place of running the tests, runs them once for each mutant, until one fails."""
@@ -44,6 +47,8 @@ def killers(mutants: Sequence[Mutant]) -> dict[str, str]:
 def _first_failing(mutant: Mutant, items: Sequence[pytest.Item]) -> str:
     mutant.put_in_place()
     for item in items:
+        if mutant.guards and COUNTS_GUARDS in item.nodeid:
+            continue
         reports = _run(item)
         if any(report.failed for report in reports):
             return item.nodeid

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from statemachine import MACHINES, Machine, Row
@@ -16,32 +16,36 @@ BUILT = ("table", "_cursor", "_allowed", "_alphabet")
 
 @dataclass(frozen=True)
 class Mutant:
-    """A table with one fault. `name` is what it is known by in lists and explanations."""
+    """A table with one fault. `name` is what it is known by in lists and explanations; `guards` are those that it adds."""
 
     name: str
     machine: AnyMachine
     table: tuple[Row[Any], ...]
+    guards: Mapping[str, Any] = field(default_factory=dict)
 
     def build(self) -> AnyMachine:
         """The machine class with this table."""
-        return type(
-            self.machine.__name__, (self.machine,), {"__module__": self.machine.__module__, "table": self.table}
-        )
+        names = {"__module__": self.machine.__module__, "table": self.table, **self.guards}
+        return type(self.machine.__name__, (self.machine,), names)
 
     def put_in_place(self) -> None:
         """Let the real class have this table, for whoever has imported it already. There is no way back."""
         built = self.build()
         for part in BUILT:
             setattr(self.machine, part, getattr(built, part))
+        for name, added in self.guards.items():
+            setattr(self.machine, name, added)
 
 
 def mutants() -> Iterator[Mutant]:
     """All of them, in the order of the tables."""
     for machine in MACHINES:
         for number, row in enumerate(machine.table):
-            for what, changed in _changes(machine, row):
-                name = f"{machine.kind} row {number} ({_words(row)}): {what}"
-                yield Mutant(name, machine, (*machine.table[:number], *changed, *machine.table[number + 1 :]))
+            before, after = machine.table[:number], machine.table[number + 1 :]
+            where = f"{machine.kind} row {number} ({_words(row)})"
+            yield Mutant(f"{where}: removed", machine, (*before, *after))
+            for what, changed, guards in _changes(machine, row):
+                yield Mutant(f"{where}: {what}", machine, (*before, changed, *after), guards)
 
 
 def _words(row: Row[Any]) -> str:
@@ -51,20 +55,18 @@ def _words(row: Row[Any]) -> str:
     return f"{row.on.trigger} in {sources}{way}"
 
 
-def _changes(machine: AnyMachine, row: Row[Any]) -> Iterator[tuple[str, tuple[Row[Any], ...]]]:
-    yield "removed", ()
+def _changes(machine: AnyMachine, row: Row[Any]) -> Iterator[tuple[str, Row[Any], Mapping[str, Any]]]:
     for name in row.guards:
         others = tuple(other for other in row.guards if other != name)
-        yield f"without {name}", (replace(row, guards=others),)
-        yield f"{name} negated", (replace(row, guards=(*others, _negated(machine, name))),)
+        yield f"without {name}", replace(row, guards=others), {}
+        opposite = {f"not_{name}": _negated(getattr(machine, name))}
+        yield f"{name} negated", replace(row, guards=(*others, *opposite)), opposite
     for name in row.effects:
-        yield f"does not {name}", (replace(row, effects=tuple(other for other in row.effects if other != name)),)
+        yield f"does not {name}", replace(row, effects=tuple(other for other in row.effects if other != name)), {}
 
 
-def _negated(machine: AnyMachine, name: str) -> str:
-    """The name of a guard that says the opposite. It is put on the class: tests that ask a guard by its name find it."""
-    opposite = f"not_{name}"
-    if not hasattr(machine, opposite):
-        says: Callable[[Any, Any], bool] = getattr(machine, name)
-        setattr(machine, opposite, guard(lambda data, event: not says(data, event)))  # type: ignore[misc]
-    return opposite
+def _negated(says: Callable[[Any, Any], bool]) -> Any:
+    def opposite(data: Any, event: Any) -> bool:
+        return not says(data, event)
+
+    return guard(opposite)

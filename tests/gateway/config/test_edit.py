@@ -265,7 +265,7 @@ def folder(tmp_path: Any) -> Any:
 
 @pytest.mark.parametrize(("source", "shown"), SECRETS)
 def test_literal_secrets_are_hidden_and_references_are_not(source: str, shown: str, folder: Any) -> None:
-    text = telegram(main=f"{source}, poll_timeout_s: 3", other="token: '${TELEGRAM_TOKEN}'")
+    text = telegram(main=f"{source}, poll_timeout_s: 3", other="enabled: false, token: '${TELEGRAM_TOKEN}'")
     found = redacted(text, folder)
     assert found == text.replace(source, shown).replace("token: the-admin-token", f'token: "{MARK}"')
     parse(found.encode())
@@ -274,7 +274,7 @@ def test_literal_secrets_are_hidden_and_references_are_not(source: str, shown: s
 @pytest.mark.parametrize(("source", "shown"), SECRETS)
 def test_case_60_a_text_that_was_shown_can_be_sent_back(source: str, shown: str, folder: Any) -> None:
     """What comes back as a mark is put back as it was written."""
-    text = telegram(main=f"{source}, poll_timeout_s: 3", other="token: '${TELEGRAM_TOKEN}'")
+    text = telegram(main=f"{source}, poll_timeout_s: 3", other="enabled: false, token: '${TELEGRAM_TOKEN}'")
     changed = redacted(text, folder).replace("poll_timeout_s: 3", "poll_timeout_s: 7")
     assert edited(replacement(changed), text) == text.replace("poll_timeout_s: 3", "poll_timeout_s: 7")
 
@@ -298,9 +298,10 @@ ANCHORS = HEAD + dedent("""\
       telegram:
         accounts:
           main: &main
+            enabled: false
             token: &token a-literal-token-that-is-long
             poll_timeout_s: 3
-          other: {token: *token, poll_timeout_s: 4}
+          other: {token: *token, enabled: false, poll_timeout_s: 4}
           third: *main
           fourth: {<<: *main, poll_timeout_s: 5}
     """)

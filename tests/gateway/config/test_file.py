@@ -197,11 +197,11 @@ def test_a_bom_is_no_fault() -> None:
 
 
 def test_environment_and_secret_files(tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("1001:from-a-file\n")
+    (tmp_path / "token").write_text("1002:from-a-file\n")
     text = telegram(main="token: '${TELEGRAM_TOKEN}'", spare="token: {file: token}") + "store: {keep_days: '${PORT}'}\n"
     found = config(text, tmp_path)
     tokens = [account.token.reveal() for account in found.accounts().values()]  # type: ignore[attr-defined]
-    assert tokens == ["1001:from-the-environment", "1001:from-a-file"]
+    assert tokens == ["1001:from-the-environment", "1002:from-a-file"]
     assert found.store.keep_days == 8080
 
 

@@ -137,3 +137,13 @@ def test_a_config_is_one_of_its_model() -> None:
     assert isinstance(config("{}"), MODEL)
     assert get_origin(fields_of(MODEL)["routes"].type) is Annotated
     assert issubclass(MODEL, msgspec.Struct)
+
+
+@pytest.mark.parametrize("other", ["token: '1001:old'", "token: '1001:new', enabled: true"])
+def test_two_accounts_of_one_bot_are_refused(other: str) -> None:
+    """Its number stands before the colon, and a new token keeps it: two receivers of one bot end each other."""
+    (issue,) = faults(telegram(main="token: '1001:old'", other=other))
+    assert issue.path == "channels.telegram.accounts.other"
+    assert "the same bot as telegram/main" in issue.message
+    assert "1001" not in issue.message
+    assert config(telegram(main="token: '1001:old'", other=f"{other.removesuffix(', enabled: true')}, enabled: false"))

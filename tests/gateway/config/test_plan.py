@@ -10,6 +10,7 @@ from tests.gateway.configs import HEAD, config, telegram
 
 A = AccountAction
 ONE = "token: one-token"
+THREE = "token: three-token"
 TWO = "token: two-token"
 
 
@@ -129,7 +130,7 @@ def test_a_plan_shows_no_values() -> None:
 
 
 def test_a_name_with_a_dot_is_one_step_of_a_path() -> None:
-    found = plan(telegram(**{"a.b": ONE, "a": ONE}), telegram(**{"a.b": TWO, "a": ONE}))
+    found = plan(telegram(**{"a.b": ONE, "a": THREE}), telegram(**{"a.b": TWO, "a": THREE}))
     assert found.changes[0].path == ("channels", "telegram", "accounts", "a.b", "token")
     assert found.accounts == {"telegram/a.b": A.RESTART, "telegram/a": A.NOTHING}
 
@@ -153,9 +154,9 @@ def test_a_graft_takes_what_is_at_the_path_and_no_more() -> None:
 
 
 def test_a_graft_adds_and_removes_entries() -> None:
-    base, source = telegram(main=ONE, old=TWO), telegram(main=ONE, new=TWO)
+    base, source = telegram(main=ONE, old=TWO), telegram(main=ONE, new=THREE)
     accounts = ("channels", "telegram", "accounts")
-    assert grafted(base, source, (*accounts, "new")) == config(telegram(main=ONE, old=TWO, new=TWO))
+    assert grafted(base, source, (*accounts, "new")) == config(telegram(main=ONE, old=TWO, new=THREE))
     assert grafted(base, source, (*accounts, "old")) == config(telegram(main=ONE))
     assert grafted(base, source, (*accounts, "old"), (*accounts, "new")) == config(source)
     assert grafted(base, source, (*accounts, "never")) == config(base)
