@@ -73,8 +73,9 @@ class Calm:
         """Nothing is under way and the file is what runs, now and a debounce later."""
         for _ in range(2):
             status = await self.world.http("GET", "/api/v1/status")
-            if status.kind != "ok" or not self._is_calm(status.body):
+            if status.kind != "ok":
                 return False
+            # Before anything else: a reply may wait for its account to run.
             idle = [
                 account for account in status.body["accounts"] if account["enabled"] and account["state"] != "running"
             ]
@@ -82,6 +83,8 @@ class Calm:
                 await asyncio.gather(
                     *(self._start(account) for account in idle if start or account["state"] != "suppressed")
                 )
+                return False
+            if not self._is_calm(status.body):
                 return False
             await asyncio.sleep(0.6)
         return True

@@ -183,6 +183,8 @@ class Doings:
             world.record.writes[str(outcome)] += 1
             world.record.note(f"{what} {note}: {outcome}")
             await self._judge_write(touch, before, receipt, answer)
+        if answer.kind not in ("ok", "refused"):
+            world.lose_a_write()
         if answer.kind == "closed" and not life.over and life.told_to_end is None:
             await self._judge_unanswered(what, note, excuse)
         return answer

@@ -70,6 +70,7 @@ class World:
         self._stopped = 0.0
         self._active = 0
         self._touches = 0
+        self._lost_at = -LOST_FOR
         self._numbers = 0
         self._spoiling = 0
         self._spoilt_at = 0.0
@@ -327,7 +328,7 @@ class World:
     @contextlib.contextmanager
     def touching(self) -> Iterator[Touch]:
         """Whoever may change the file says so, so that it can be known who was alone with it."""
-        touch = Touch(self, alone=self._active == 0)
+        touch = Touch(self, alone=self._active == 0 and now() - self._lost_at > LOST_FOR)
         self._active += 1
         self._touches += 1
         touch.seen = self._touches
@@ -336,6 +337,10 @@ class World:
         finally:
             self._active -= 1
             self._touches += 1
+
+    def lose_a_write(self) -> None:
+        """A writer's connection has gone: the gateway sees its write through all the same, and nobody knows when."""
+        self._lost_at = now()
 
     def text(self) -> str:
         """What an editor begins with: the file, or the first text where it is of no use."""
@@ -357,3 +362,7 @@ class Touch:
     def still_alone(self) -> bool:
         """Nobody else has had to do with the file since this began."""
         return self.alone and self.world._active == 1 and self.world._touches == self.seen
+
+
+LOST_FOR = 60.0
+"""Seconds for which a write whose caller has lost its connection may still change the file."""
