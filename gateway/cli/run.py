@@ -12,7 +12,7 @@ import structlog
 
 from gateway.app import App, Options
 from gateway.channels.base import Adapter
-from gateway.cli.exits import EXIT_CONFIG, EXIT_HELD, complain
+from gateway.cli.exits import EXIT_CONFIG, EXIT_FAILED, EXIT_HELD, complain
 from gateway.errors import ConfigError, LockedError
 from gateway.process.lock import StateLock
 
@@ -22,14 +22,18 @@ LAST_MOMENTS = 1.0
 
 def run(config: Path, state_dir: Path, extra_adapters: Mapping[str, Adapter] | None = None) -> int:
     """Run a gateway until it is stopped; the exit code."""
-    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = StateLock(state_dir)
     try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock.acquire()
-        return _run_to_the_end(App(Options(config, state_dir), extra_adapters))
+    except OSError as error:
+        complain(f"{state_dir} cannot be used: {error.strerror}; mend that, or use another --state-dir")
+        return EXIT_FAILED
     except LockedError as error:
         complain(f"{error}; stop it, or use another --state-dir")
         return EXIT_HELD
+    try:
+        return _run_to_the_end(App(Options(config, state_dir), extra_adapters))
     except ConfigError as error:
         complain(f"{config} cannot be used:")
         for issue in error.issues:

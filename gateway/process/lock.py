@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -17,7 +18,7 @@ class StateLock:
         self._descriptor = -1
 
     def acquire(self) -> None:
-        """Raises LockedError, which names the holder."""
+        """Raises LockedError, which names the holder, and OSError where there can be no lock file."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -25,9 +26,15 @@ class StateLock:
             text = os.read(descriptor, 32).decode("ascii", "replace").strip()
             os.close(descriptor)
             raise LockedError(str(self._path.parent), int(text) if text.isdigit() else 0) from error
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
         self._descriptor = descriptor
+        self._sign(f"{os.getpid()}\n".encode())
+
+    def _sign(self, name: bytes) -> None:
+        """The lock holds without it: a full disk must not keep a gateway from coming up."""
+        with contextlib.suppress(OSError):
+            # Written before it is cut: where an older holder's name stands no new block is needed.
+            os.pwrite(self._descriptor, name, 0)
+            os.ftruncate(self._descriptor, len(name))
 
     def release(self) -> None:
         if self._descriptor >= 0:

@@ -51,6 +51,15 @@ def test_wrong_usage_is_2(tmp_path: Path, arguments: list[str]) -> None:
     assert gateway(*arguments, folder=tmp_path).returncode == 2
 
 
+def test_a_state_folder_that_cannot_be_is_told_of(tmp_path: Path) -> None:
+    assert gateway("init", folder=tmp_path).returncode == 0
+    (tmp_path / "a-file").write_text("in the way")
+    done = gateway("run", "--state-dir", "a-file", folder=tmp_path)
+    assert done.returncode == 1
+    assert "a-file cannot be used: File exists; mend that, or use another --state-dir" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_help_names_the_commands_the_exit_codes_and_the_signals(tmp_path: Path) -> None:
     text = gateway("--help", folder=tmp_path).stdout
     for word in ("run", "init", "check", "replay", "76", "78", "SIGUSR1", "--config", "--state-dir"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -116,3 +117,23 @@ def test_a_lock_file_that_names_nobody(tmp_path: Path) -> None:
         assert caught.value.holder == pid
         assert f"PID {pid or 'unknown'}" in str(caught.value)
     holder.release()
+
+
+def test_a_full_disk_keeps_nobody_from_holding_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.pwrite", full)
+    lock = StateLock(tmp_path)
+    lock.acquire()
+    with pytest.raises(LockedError):
+        StateLock(tmp_path).acquire()
+    lock.release()
+
+
+def test_an_older_name_that_is_longer_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text("12345678901234\n")
+    lock = StateLock(tmp_path)
+    lock.acquire()
+    assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+    lock.release()
