@@ -66,7 +66,7 @@ def _tested(text: str) -> str:
     found = re.search(r"(\d+) passed", text)
     _demand(found is not None and "failed" not in text and "skipped" not in text, "not every test passed")
     assert found is not None
-    return f"{found[1]} tests passed"
+    return f"{found[1]} tests passed" if found[1] != "1" else "1 test passed"
 
 
 def _demand(holds: bool, otherwise: str) -> None:
