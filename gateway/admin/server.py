@@ -76,7 +76,7 @@ class AdminServer:
         async def drain() -> None:
             # The old listener first: what it accepted later would be closed by nobody. Then who is there, and after the
             # pause who was still signing in.
-            await site.stop()
+            await _stop_accepting(site, old)
             pause = asyncio.sleep(STOP_GRACE)
             await asyncio.gather(pause, self._sockets.close_all(WSCloseCode.SERVICE_RESTART, "restart", app))
             await self._sockets.close_all(WSCloseCode.SERVICE_RESTART, "restart", app)
@@ -106,7 +106,7 @@ class AdminServer:
     async def stop_listening(self) -> None:
         """Take no new connection; those that are open are served on."""
         if self._site is not None:
-            await self._site.stop()
+            await _stop_accepting(self._site, self.listener)
             self._site = None
 
     async def close(self, deadline: float) -> None:
@@ -123,3 +123,15 @@ class AdminServer:
                 await self._runner.cleanup()
         except TimeoutError:
             pass  # what is left is cut off with the process
+
+
+async def _stop_accepting(site: web.SockSite, listener: socket.socket) -> None:
+    """Close a site without losing whom it has just let in.
+
+    asyncio accepts in one turn of the loop and makes the connection in the next; a server that is closed in between
+    leaves that one open, unserved and unanswered, until somebody collects the garbage.
+    """
+    asyncio.get_running_loop().remove_reader(listener.fileno())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await site.stop()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -308,3 +310,21 @@ def test_what_each_error_is_called(
     answer = answer_for(error)
     assert (answer.status, answer.code, answer.frame_code) == (status, code, frame_code)
     assert (answer.details, answer.retry_after, answer.message) == (details, retry_after, str(error))
+
+
+def test_who_has_just_been_let_in_is_served_although_the_listener_closes(tmp_path: Path) -> None:
+    """Accepted in one turn of the loop, made a connection in the next: the listener closes in between."""
+
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            host, port = house.server.listener.getsockname()
+            with socket.create_connection((host, port)) as client:
+                client.setblocking(False)
+                for _ in range(2):
+                    await asyncio.sleep(0)
+                await house.server.stop_listening()
+                loop = asyncio.get_running_loop()
+                await loop.sock_sendall(client, f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
+                assert (await asyncio.wait_for(loop.sock_recv(client, 100), 5)).startswith(b"HTTP/1.1 200")
+
+    run(main())
