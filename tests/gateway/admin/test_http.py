@@ -317,12 +317,14 @@ def test_who_has_just_been_let_in_is_served_although_the_listener_closes(tmp_pat
 
     async def main() -> None:
         async with AdminHouse(tmp_path) as house:
-            host, port = house.server.listener.getsockname()
+            server = house.server
+            assert server is not None
+            host, port = server.listener.getsockname()
             with socket.create_connection((host, port)) as client:
                 client.setblocking(False)
                 for _ in range(2):
                     await asyncio.sleep(0)
-                await house.server.stop_listening()
+                await server.stop_listening()
                 loop = asyncio.get_running_loop()
                 await loop.sock_sendall(client, f"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
                 assert (await asyncio.wait_for(loop.sock_recv(client, 100), 5)).startswith(b"HTTP/1.1 200")
