@@ -136,7 +136,7 @@ def check(folder: Path) -> int:
 def explore(given: argparse.Namespace) -> int:
     """Explore the product, and tell what was found."""
     # Imported when asked for: drawing and checking need nothing of it.
-    from statemachine.exploration import run  # noqa: PLC0415
+    from statemachine.explore_command import run  # noqa: PLC0415
 
     return run(
         given.channels,

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from statemachine.errors import SpinError
-from statemachine.promela.promises import MODEL_FITS, PROMISES
+from statemachine.promela.promises import MODEL_FITS, WORDS
 
 MEMORY_MB = 2000
 NO_ORDER = ("-DNOREDUCE", f"-DMEMLIM={MEMORY_MB}", "-w")
@@ -71,7 +71,7 @@ def check(
 def tell(verdicts: Verdicts) -> str:
     """The verdict on each promise, with the story of every broken one."""
     lines = [f"{verdicts.states} states, {verdicts.transitions} transitions"]
-    for promise in PROMISES.values():
+    for promise in WORDS.values():
         lines.append(f"{promise}: {'broken' if promise in verdicts.stories else 'holds'}")
         lines += [f"  {line}" for line in verdicts.stories.get(promise, ())]
     lines += ["a run without an end is possible"] if verdicts.endless else []

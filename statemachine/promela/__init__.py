@@ -24,7 +24,7 @@ from statemachine.channel import SETTLED, WAITING, Channel
 from statemachine.lifecycle import ALIVE, Lifecycle
 from statemachine.promela import account, channel, lifecycle, process, table
 from statemachine.promela.move import Move, declarations
-from statemachine.promela.promises import MODEL_FITS, PROMISES, declare
+from statemachine.promela.promises import MODEL_FITS, WORDS, declare
 
 AnyMachine = type[Machine[Any, Any]]
 
@@ -52,7 +52,7 @@ def promela(
         [
             "/* Made from the tables by `python -m statemachine promela`: change those, not this. */",
             *_constants(lifecycle_class, channel_class, accounts, tickets, reload=reload),
-            *declare(PROMISES | {"model_fits": MODEL_FITS}),
+            *declare(WORDS | {"model_fits": MODEL_FITS}),
             *declarations(),
             f"byte budget = {budget}, stops = {STOPS};",
             channel.DECLARATIONS,

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-ONE_RECEIVER = "one receiver an account"
-APPLIED_ONCE = "a revision is applied once"
-ONE_OUTCOME = "a request has one outcome"
-OPEN_TICKETS = "a restart serves open tickets"
-CHANGE_KEPT = "a change is not dropped"
-STOP_ARRIVES = "a stop arrives"
-STALE = "what is stale moves nothing"
-STAYS_STOPPED = "what a person stopped stays stopped"
-ONE_WORK = "one piece of work at a time"
-ENDS = "what is under way ends"
+from statemachine.promises import (
+    APPLIED_ONCE,
+    CHANGE_KEPT,
+    ENDS,
+    ONE_OUTCOME,
+    ONE_RECEIVER,
+    ONE_WORK,
+    OPEN_TICKETS,
+    STALE,
+    STAYS_STOPPED,
+    STOP_ARRIVES,
+)
 
-PROMISES: dict[str, str] = {
+WORDS: dict[str, str] = {
     "one_receiver": ONE_RECEIVER,
     "applied_once": APPLIED_ONCE,
     "one_outcome": ONE_OUTCOME,

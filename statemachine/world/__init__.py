@@ -14,29 +14,13 @@ from statemachine.channel import Channel
 from statemachine.explore import Move
 from statemachine.lifecycle import Lifecycle, LifecycleState
 from statemachine.lifecycle_events import Impact
-from statemachine.world.account import OFF, ONE_RECEIVER, STALE, STAYS_STOPPED, Account, AccountModel, View
+from statemachine.promises import CHANGE_KEPT, ENDS, ONE_OUTCOME, STOP_ARRIVES
+from statemachine.world.account import OFF, Account, AccountModel, View
 from statemachine.world.account import Change as AccountChange
 from statemachine.world.config import BAD, FIRST, impact, settings_of
 from statemachine.world.process import ProcessModel
-from statemachine.world.state import APPLIED_ONCE, ONE_OUTCOME, ONE_WORK, OPEN_TICKETS, STOP_ARRIVES, Process
 from statemachine.world.state import Change as ProcessChange
-
-CHANGE_KEPT = "a change is not dropped"
-ENDS = "what is under way ends"
-PROMISES = frozenset(
-    {
-        APPLIED_ONCE,
-        CHANGE_KEPT,
-        ENDS,
-        ONE_OUTCOME,
-        ONE_RECEIVER,
-        ONE_WORK,
-        OPEN_TICKETS,
-        STALE,
-        STAYS_STOPPED,
-        STOP_ARRIVES,
-    }
-)
+from statemachine.world.state import Process
 
 T = TypeVar("T")
 

@@ -37,10 +37,7 @@ from statemachine.channel import (
     is_stopped,
 )
 from statemachine.effects import ArmTimer, DisarmTimer
-
-ONE_RECEIVER = "one receiver an account"
-STALE = "what is stale moves nothing"
-STAYS_STOPPED = "what a person stopped stays stopped"
+from statemachine.promises import ONE_RECEIVER, STALE, STAYS_STOPPED
 
 CURRENT, OLD = 1, 0
 NOW = 0.0

@@ -10,19 +10,9 @@ from statemachine._machine import Effect, Step
 from statemachine.effects import ArmTimer, DisarmTimer
 from statemachine.lifecycle_data import LifecycleData
 from statemachine.lifecycle_events import Impact
+from statemachine.promises import APPLIED_ONCE, ONE_OUTCOME, ONE_WORK, OPEN_TICKETS
 from statemachine.world.config import BAD, Proposal, config_of, impact
-from statemachine.world.state import (
-    APPLIED_ONCE,
-    APPLY,
-    ONE_OUTCOME,
-    ONE_WORK,
-    OPEN,
-    OPEN_TICKETS,
-    RESTART,
-    STOP,
-    Process,
-    Work,
-)
+from statemachine.world.state import APPLY, OPEN, RESTART, STOP, Process, Work
 
 Performed = tuple[Process, tuple[str, ...]]
 """The process after an effect, and the promises that were broken by it."""

@@ -13,7 +13,8 @@ from statemachine._machine import Event, Machine, Refusal, Step
 from statemachine.lifecycle import is_ending
 from statemachine.lifecycle_data import LifecycleData
 from statemachine.lifecycle_events import ConfigChanged, ConfigRejected, Origin, Ticket
-from statemachine.world.account import CURRENT, OLD, STALE, View
+from statemachine.promises import STALE, STOP_ARRIVES
+from statemachine.world.account import CURRENT, OLD, View
 from statemachine.world.config import BAD, REVISIONS, Proposal, propose
 from statemachine.world.effects import hold_known, hold_tickets, perform
 from statemachine.world.state import (
@@ -24,7 +25,6 @@ from statemachine.world.state import (
     OVERDUE,
     POLICY,
     SOON,
-    STOP_ARRIVES,
     Change,
     Process,
     blank,

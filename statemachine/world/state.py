@@ -12,12 +12,6 @@ from statemachine.lifecycle_events import LifecyclePolicy, Origin
 from statemachine.world.account import CURRENT
 from statemachine.world.config import FIRST, Proposal
 
-APPLIED_ONCE = "a revision is applied once"
-ONE_OUTCOME = "a request has one outcome"
-OPEN_TICKETS = "a restart serves open tickets"
-STOP_ARRIVES = "a stop arrives"
-ONE_WORK = "one piece of work at a time"
-
 OPEN, APPLY, RESTART, STOP = "open", "apply", "restart", "stop"
 """The kinds of work."""
 

@@ -11,9 +11,8 @@ from random import Random
 from typing import Any, NamedTuple
 
 from statemachine import Event
+from statemachine.promises import CHANGE_KEPT, ONE_RECEIVER
 from tests.founding.two_roads import (
-    CHANGE_KEPT,
-    ONE_RECEIVER,
     RINGS,
     SIGNAL,
     WATCHER,

@@ -7,17 +7,8 @@ from collections.abc import Iterator
 from statemachine.promela import table
 from statemachine.promela.move import Move
 from statemachine.promela.promises import declare
-from tests.founding.two_roads import (
-    CHANGE_KEPT,
-    ONE_RECEIVER,
-    RINGS,
-    SIGNAL,
-    WATCHER,
-    Design,
-    Due,
-    ReceiverEnded,
-    Written,
-)
+from statemachine.promises import CHANGE_KEPT, ONE_RECEIVER
+from tests.founding.two_roads import RINGS, SIGNAL, WATCHER, Design, Due, ReceiverEnded, Written
 
 DECLARATIONS = """\
 #define REFUSED 255

@@ -8,22 +8,13 @@ from typing import Any
 import pytest
 
 from statemachine.explore import Move, Violation, explore
+from statemachine.promises import CHANGE_KEPT, ONE_RECEIVER
 from statemachine.spin import check
 from statemachine.world import World, Worlds
 from tests.debian import find_program
 from tests.founding.simulation import Run, simulate
 from tests.founding.spin import model
-from tests.founding.two_roads import (
-    CANCELLING,
-    CHANGE_KEPT,
-    COALESCING,
-    DESIGNS,
-    ONE_RECEIVER,
-    SNAPSHOT,
-    UNGUARDED,
-    Design,
-    TwoRoads,
-)
+from tests.founding.two_roads import CANCELLING, COALESCING, DESIGNS, SNAPSHOT, UNGUARDED, Design, TwoRoads
 
 WRITE_1 = "config.apply writes revision 1, and arms a restart"
 WRITE_2 = "config.apply writes revision 2, and arms a restart"

@@ -22,9 +22,7 @@ from typing import Any, ClassVar, NamedTuple
 from statemachine import Command, Event, Machine, Row, Work
 from statemachine._machine import Draft, Exits, action, guard
 from statemachine.explore import Move
-
-ONE_RECEIVER = "one receiver an account"
-CHANGE_KEPT = "a change is not dropped"
+from statemachine.promises import CHANGE_KEPT, ONE_RECEIVER
 
 
 class RoadState(Enum):

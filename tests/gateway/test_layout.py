@@ -26,7 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = (
 """From the bottom up. A part may import its own layer and those below it."""
 FOUNDATIONS = {"errors", "log", "clock", "redact"}
 FORBIDDEN_BELOW = {"asyncio", "aiohttp", "structlog", "gateway", "time"}
-TOOLS_WITH_A_WATCH = {"statemachine/exploration.py"}
+TOOLS_WITH_A_WATCH = {"statemachine/explore_command.py"}
 """Commands that say how long they took; no table and no model imports them."""
 LONGEST_FUNCTION = 50
 LONGEST_FILE = 500

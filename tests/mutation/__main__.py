@@ -10,7 +10,8 @@ from pathlib import Path
 
 from statemachine import BrokenActionError, Channel
 from statemachine.explore import explore
-from statemachine.world import PROMISES, World
+from statemachine.promises import PROMISES
+from statemachine.world import World
 from tests.mutation.by_tests import killers
 from tests.mutation.shell import SWAPS, copy_of_the_tree, killer
 from tests.mutation.tables import AnyMachine, Mutant, mutants

@@ -453,9 +453,9 @@ NOWHERE = {
 }  # fmt: skip
 """Time, chance, the network, other processes and threads, and the gateway: all that a pure table must not know."""
 FILES = {"fileinput", "glob", "importlib", "io", "pathlib", "shutil", "sqlite3", "tempfile"}
-TOOLS = {"__main__", "check", "diagram", "exploration", "spin"}
+TOOLS = {"__main__", "check", "diagram", "explore_command", "spin"}
 """Commands and what draws: they may read and write files."""
-ALLOWED = {"exploration": {"time"}, "spin": {"subprocess"}}
+ALLOWED = {"explore_command": {"time"}, "spin": {"subprocess"}}
 """One says how long it took, the other calls Spin and the compiler."""
 WALKERS = {"explore"}
 """They search a graph, and loop until there is nothing left to visit."""

@@ -14,12 +14,22 @@ import pytest
 from statemachine import Channel, Lifecycle, Machine
 from statemachine import lifecycle_events as events
 from statemachine.channel import ReceiverEnded, ReceiverFenced, ReceiverReady, Restart, Start, StopOverdue
-from statemachine.exploration import run
 from statemachine.explore import Report, explore, follow
+from statemachine.explore_command import run
+from statemachine.promises import (
+    APPLIED_ONCE,
+    CHANGE_KEPT,
+    ENDS,
+    ONE_OUTCOME,
+    ONE_RECEIVER,
+    ONE_WORK,
+    OPEN_TICKETS,
+    STALE,
+    STAYS_STOPPED,
+    STOP_ARRIVES,
+)
 from statemachine.story import as_test, story
-from statemachine.world import CHANGE_KEPT, ENDS, World, Worlds
-from statemachine.world.account import ONE_RECEIVER, STALE, STAYS_STOPPED
-from statemachine.world.state import APPLIED_ONCE, ONE_OUTCOME, ONE_WORK, OPEN_TICKETS, STOP_ARRIVES
+from statemachine.world import World, Worlds
 
 AnyMachine = type[Machine[Any, Any]]
 

@@ -1,0 +1,29 @@
+"""What is held against every reachable world, by the names that explore, Spin, their tests and their stories share."""
+
+from __future__ import annotations
+
+ONE_RECEIVER = "one receiver an account"
+APPLIED_ONCE = "a revision is applied once"
+ONE_OUTCOME = "a request has one outcome"
+OPEN_TICKETS = "a restart serves open tickets"
+CHANGE_KEPT = "a change is not dropped"
+STOP_ARRIVES = "a stop arrives"
+STALE = "what is stale moves nothing"
+STAYS_STOPPED = "what a person stopped stays stopped"
+ONE_WORK = "one piece of work at a time"
+ENDS = "what is under way ends"
+
+PROMISES = frozenset(
+    {
+        APPLIED_ONCE,
+        CHANGE_KEPT,
+        ENDS,
+        ONE_OUTCOME,
+        ONE_RECEIVER,
+        ONE_WORK,
+        OPEN_TICKETS,
+        STALE,
+        STAYS_STOPPED,
+        STOP_ARRIVES,
+    }
+)
