@@ -175,7 +175,7 @@ class Lifecycle(LifecycleActions, Machine[LifecycleState, LifecycleData]):
     kind = "lifecycle"
     states = LifecycleState
     initial = S.STOPPED
-    final = S.STOPPED
+    final = frozenset({S.STOPPED})
     table = TABLE
     waiting = frozenset({S.RESTART_PENDING})
     failed = frozenset({S.FAILED})
