@@ -72,8 +72,6 @@ S = ChangeState
 
 PREPARING = (S.VALIDATING, S.PLANNED, S.WRITING)
 """Work of its own is under way, and what runs is not touched."""
-OPEN = (S.APPLYING, S.PROBATION, S.ROLLING_BACK)
-"""It may still change what runs, or put it back."""
 ENDED = frozenset({S.COMMITTED, S.ROLLED_BACK, S.REJECTED})
 
 
@@ -112,9 +110,11 @@ TABLE: tuple[Row[ChangeState], ...] = (
     Row(RevisionSettled, S.APPLYING, S.REJECTED, ("is_its_own",), effects=("drop", "report_settled")),
 
     # A newer change. What waits for a restart that the newer one replaces will never run as it is.
-    Row(ChangeSuperseded, S.APPLYING, S.REJECTED, ("waits_for_restart",), effects=("report_superseded",)),
-    Row(ChangeSuperseded, S.APPLYING, None, effects=("note_superseded",)),
-    Row(ChangeSuperseded, S.PROBATION, S.COMMITTED, effects=("disarm", "report_committed")),
+    # One that must be confirmed is not pushed aside.
+    Row(ChangeSuperseded, S.APPLYING, S.REJECTED, ("may_be_superseded", "waits_for_restart"),
+        effects=("report_superseded",)),
+    Row(ChangeSuperseded, S.APPLYING, None, ("may_be_superseded",), effects=("note_superseded",)),
+    Row(ChangeSuperseded, S.PROBATION, S.COMMITTED, ("may_be_superseded",), effects=("disarm", "report_committed")),
 
     # Probation: to be confirmed in time, and not at the cost of an account.
     Row(ChangeConfirmed, S.PROBATION, S.COMMITTED, ("must_be_confirmed",),
@@ -128,7 +128,7 @@ TABLE: tuple[Row[ChangeState], ...] = (
     Row(ProbationOver, S.PROBATION, None, ("timer_is_current",), effects=("check_health",)),
     Row(HealthChecked, S.PROBATION, S.COMMITTED, ("work_is_current", "is_healthy"),
         effects=("promote", "report_committed")),
-    Row(HealthChecked, S.PROBATION, None, ("work_is_current",), effects=("watch",)),
+    Row(HealthChecked, S.PROBATION, None, ("work_is_current",), effects=("watch_on",)),
 
     # Rolling back: the base goes to the lifecycle like any revision, and what it still says of the other is old news.
     Row(RevisionSettled, S.ROLLING_BACK, None, ("is_its_base", "it_waits"), effects=("wait",), outcome=Outcome.DEFERRED),
@@ -144,6 +144,7 @@ class Change(ChangeActions, Machine[ChangeState, ChangeData]):
     states = ChangeState
     initial = S.IDLE
     final = ENDED
+    failed = frozenset({S.REJECTED, S.ROLLED_BACK})
     table = TABLE
     # From the lifecycle's hands on, its deadlines are the change's: a reload, a wait and a restart each have one.
     exits: ClassVar[Mapping[Any, Exits[Any]]] = {
@@ -179,6 +180,10 @@ class Change(ChangeActions, Machine[ChangeState, ChangeData]):
     @guard
     def must_be_confirmed(data: ChangeData, event: Event) -> bool:
         return data.confirm is not None
+
+    @guard
+    def may_be_superseded(data: ChangeData, event: Event) -> bool:
+        return data.confirm is None
 
     @guard
     def is_superseded(data: ChangeData, event: Event) -> bool:
@@ -226,9 +231,21 @@ def has_ended(machine: Machine[Any, Any]) -> bool:
     return machine.state in ENDED
 
 
-def is_with_lifecycle(machine: Machine[Any, Any]) -> bool:
-    """The lifecycle has it, or its base, and its word on it is awaited."""
-    return machine.state in (S.APPLYING, S.ROLLING_BACK)
+def awaits_word_on(machine: Machine[Any, Any], revision: str) -> bool:
+    """The lifecycle's word on this revision is for it."""
+    if machine.state is S.ROLLING_BACK:
+        return revision in (machine.data.revision, machine.data.base)
+    return machine.state is S.APPLYING and revision == machine.data.revision
+
+
+def is_on_its_way(machine: Machine[Any, Any]) -> bool:
+    """It is got ready, or the lifecycle has it and has not said what becomes of it."""
+    return machine.state in PREPARING or (machine.state is S.APPLYING and not machine.data.waiting)
+
+
+def may_yet_run(machine: Machine[Any, Any]) -> bool:
+    """It is on its way to run, or runs and is watched."""
+    return machine.state in (*PREPARING, S.APPLYING, S.PROBATION)
 
 
 def is_watched(machine: Machine[Any, Any]) -> bool:

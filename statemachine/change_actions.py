@@ -24,6 +24,7 @@ from statemachine.change_events import (
     ReportChange,
     RestoreBase,
     RevisionSettled,
+    Settlement,
     Stage,
     StageOverdue,
     SubmitRevision,
@@ -36,6 +37,8 @@ STAGE_TIMEOUT = 20.0
 """Seconds for each stage before the lifecycle is told."""
 HEALTHY_AFTER = 10.0
 """Seconds that a revision must run, with every account receiving, before it counts as good."""
+LOOK_AGAIN_AFTER = 60.0
+"""Seconds to the next look at one that does not run well."""
 
 
 class ChangeActions:
@@ -45,7 +48,7 @@ class ChangeActions:
 
     @action
     def propose(draft: Draft[ChangeData], event: ChangeProposed) -> None:
-        draft.set(base=event.base, writes=event.writes, confirm=event.confirm)
+        draft.set(writes=event.writes, confirm=event.confirm)
 
     @action
     def resume(draft: Draft[ChangeData], event: ChangeResumed) -> None:
@@ -57,7 +60,7 @@ class ChangeActions:
 
     @action
     def plan(draft: Draft[ChangeData], event: ChangeValidated) -> None:
-        draft.set(revision=event.revision)
+        draft.set(revision=event.revision, base=event.base)
 
     @action
     def provision(draft: Draft[ChangeData], event: Event) -> None:
@@ -118,6 +121,10 @@ class ChangeActions:
         _arm(draft, HEALTHY_AFTER)
 
     @action
+    def watch_on(draft: Draft[ChangeData], event: Event) -> None:
+        _arm(draft, LOOK_AGAIN_AFTER)
+
+    @action
     def check_health(draft: Draft[ChangeData], event: Event) -> None:
         draft.emit(CheckHealth(_next_work(draft)))
 
@@ -147,7 +154,7 @@ class ChangeActions:
     @action
     def refuse_beside_window(draft: Draft[ChangeData], event: Event) -> None:
         why = "an earlier change waits to be confirmed; confirm or cancel that first"
-        draft.emit(ReportChange("rejected", Stage.VALIDATE.value, why))
+        draft.emit(ReportChange("rejected", Stage.CONFIRM.value, why))
 
     @action
     def report_unfit(draft: Draft[ChangeData], event: ChangeUnfit) -> None:
@@ -179,8 +186,9 @@ class ChangeActions:
         draft.emit(ReportChange("committed", "", confirmed))
 
     @action
-    def report_rolled_back(draft: Draft[ChangeData], event: Event) -> None:
-        draft.emit(ReportChange("rolled_back", "", ""))
+    def report_rolled_back(draft: Draft[ChangeData], event: RevisionSettled) -> None:
+        runs = event.settlement is Settlement.RUNS
+        draft.emit(ReportChange("rolled_back", "", "" if runs else f"what ran before does not run yet: {event.why}"))
 
 
 def _reason(event: Event) -> tuple[str, str]:

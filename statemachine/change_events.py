@@ -41,7 +41,7 @@ class ChangeData:
     revision: str = ""
     """What it brings; empty until it was validated."""
     base: str = ""
-    """The revision that ran when it was proposed: what is put back."""
+    """The revision that was wanted when it was proposed: what is put back."""
     writes: bool = False
     """The file is written for it. A change that was read from the file has nothing to write."""
     confirm: float | None = None
@@ -61,7 +61,6 @@ class ChangeData:
 class ChangeProposed(Event, frozen=True):
     """Somebody wants the config to be another one. `window` says that an earlier change waits for its confirmation."""
 
-    base: str
     writes: bool
     confirm: float | None
     window: bool
@@ -108,10 +107,11 @@ class ChangeSuperseded(Event, frozen=True):
 
 
 class ChangeValidated(Event, frozen=True):
-    """It can be read, every field is right, and its plan is made. `revision` is the hash of its bytes."""
+    """It can be read, every field is right, and its plan is made. `revision` is the hash of its bytes, `base` what was wanted before."""
 
     work: int
     revision: str
+    base: str
 
 
 class ChangeProvisioned(Event, frozen=True):

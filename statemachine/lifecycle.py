@@ -264,6 +264,11 @@ def is_serving(machine: Machine[Any, Any]) -> bool:
     return machine.state in (*SERVING, S.HOT_RELOADING)
 
 
+def knows(machine: Machine[Any, Any], revision: str) -> bool:
+    """It was told of this revision, and a second word of it would be absorbed."""
+    return bool(machine.data.known == revision)
+
+
 def is_restarting(machine: Machine[Any, Any]) -> bool:
     return machine.state is S.RESTARTING
 

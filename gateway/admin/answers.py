@@ -217,7 +217,7 @@ class Due(Body, frozen=True, kw_only=True):
 
 
 class Receipt(Body, frozen=True, kw_only=True):
-    """What became of a write."""
+    """What became of a write. `stage` and `why` say where and why it was rolled back; `confirm_by` is in wall-clock ms."""
 
     request: str
     revision: str
@@ -225,6 +225,9 @@ class Receipt(Body, frozen=True, kw_only=True):
     changed_paths: list[str]
     plan: Plan
     outcome: Literal["noop", "applied", "restart_pending", "probation", "rolled_back", "rejected"]
+    stage: str | None
+    why: str
+    confirm_by: int | None
     restart: Due | None
 
 

@@ -10,8 +10,10 @@ from gateway.boot import BootRecord
 from gateway.channels.receivers import Receivers
 from gateway.channels.webchat import WebchatHub
 from gateway.clock import Clock
+from gateway.config.history import History
 from gateway.config.ledger import Ledger
 from gateway.config.model import Config
+from gateway.config.standing import Standing
 from gateway.dispatcher import Dispatcher
 from gateway.journal import Journal
 from gateway.messages.pipeline import Pipeline
@@ -29,6 +31,8 @@ class Services:
     journal: Journal
     changes: Changes
     ledger: Ledger
+    standing: Standing
+    history: History
     model: type[Config]
     accounts: Accounts
     receivers: Receivers

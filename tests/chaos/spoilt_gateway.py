@@ -35,7 +35,7 @@ def plant_second_poll() -> None:
         async def beside() -> None:
             while True:
                 await asyncio.sleep(BETWEEN)
-                await receiver._call("getUpdates", {"timeout": 0}, 10)
+                await receiver._api.call("getUpdates", {"timeout": 0}, 10)
 
         second = asyncio.ensure_future(beside())
         try:
