@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
@@ -34,10 +35,12 @@ def config_schema(model: type[Config], version: str) -> Json:
     }
 
 
+@lru_cache(maxsize=1)
 def json_schema(model: type[Config]) -> Json:
     """The schema with every reference written out: the published clients look for `properties`, and follow none.
 
     A field has its title, description, reload class and, unless it is required, its default; a secret is `writeOnly`.
+    It takes some milliseconds to make, so everybody gets the same one: it is not to be changed.
     """
     whole = msgspec.json.schema(model, schema_hook=secret_schema)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | _written_out(whole, model, whole.pop("$defs"))

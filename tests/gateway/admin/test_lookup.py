@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -88,6 +89,15 @@ def test_a_place_has_its_type_its_bounds_and_what_a_change_of_it_needs() -> None
     assert (children["token"]["required"], children["enabled"]["required"]) == (True, False)
     (entry,) = look_up(MODEL, "handlers")["children"]
     assert (entry["key"], entry["path"], entry["hasChildren"]) == ("*", "handlers.*", True)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("gateway", "restart"), ("gateway.reload", "hot"), ("store", "restart"), ("channels", "hot"), ("routes", "hot")],
+)
+def test_a_section_needs_what_the_weightiest_of_its_keys_needs(path: str, kind: str) -> None:
+    assert look_up(MODEL, path)["reloadKind"] == kind
+    assert kind == ("restart" if "reload:gateway" in json.dumps(look_up(MODEL, path)["children"]) else "hot")
 
 
 def test_a_value_can_be_held_against_the_schema_of_its_place() -> None:
