@@ -184,13 +184,48 @@ class ConfigFile(Body, frozen=True, kw_only=True):
     issues: list[Issue]
 
 
+class Hint(Body, frozen=True, kw_only=True):
+    """What a form needs of a field. Its tags have the reload class, as `reload:live`; `order` is that among its siblings."""
+
+    label: str
+    tags: list[str]
+    order: int
+    help: str | UnsetType = UNSET
+    sensitive: bool | UnsetType = UNSET
+    placeholder: str | UnsetType = UNSET
+
+
 class ConfigSchema(Body, frozen=True, kw_only=True):
-    """The config's JSON Schema, and by path a label, a help text and the reload class."""
+    """The config's JSON Schema, and by path the hints; `*` in a path is any entry."""
 
     schema: dict[str, Any]
-    ui_hints: dict[str, Any] = field(name="uiHints")
+    ui_hints: dict[str, Hint] = field(name="uiHints")
     version: str
     generated_at: str = field(name="generatedAt")
+
+
+class ConfigSchemaChild(Body, frozen=True, kw_only=True):
+    """What is one level below a place of the config."""
+
+    key: str
+    path: str
+    type: str | list[str]
+    required: bool
+    has_children: bool = field(name="hasChildren")
+    reload_kind: Literal["hot", "restart"] = field(name="reloadKind")
+    hint: Hint
+    hint_path: str = field(name="hintPath")
+
+
+class ConfigSchemaPlace(Body, frozen=True, kw_only=True):
+    """One place of the config: its schema, its hint, and what is below it. The config as a whole, `.`, has no hint."""
+
+    path: str
+    schema: dict[str, Any]
+    reload_kind: Literal["hot", "restart"] | UnsetType = field(name="reloadKind", default=UNSET)
+    hint: Hint | UnsetType = UNSET
+    hint_path: str | UnsetType = field(name="hintPath", default=UNSET)
+    children: list[ConfigSchemaChild]
 
 
 class AccountResult(Body, frozen=True, kw_only=True):

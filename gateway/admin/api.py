@@ -97,6 +97,13 @@ class Api:
     def config_schema(self) -> dict[str, Any]:
         return config_schema(self._services.model, __version__)
 
+    def config_schema_lookup(self, path: str) -> dict[str, Any]:
+        """One place of it. Raises NotFoundError that names the nearest."""
+        # Imported when asked for: it is not on the way to the first poll.
+        from gateway.admin.lookup import look_up  # noqa: PLC0415
+
+        return look_up(self._services.model, path)
+
     # Accounts
 
     async def account_call(self, verb: str, channel: str, account: str | None) -> dict[str, Any]:

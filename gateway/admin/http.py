@@ -80,8 +80,11 @@ class Http:
             Route("GET", path, self.config, {200: "ConfigFile"}),
             Route("PUT", path, self.put_config, gives, query=query, takes="config", errors=WRITE_ERRORS),
             Route("PATCH", path, self.patch_config, gives, query=query, takes="patch", errors=WRITE_ERRORS),
-            Route("GET", f"{path}/schema", self.schema, {200: "ConfigSchema"}),
-        ]
+            Route(
+                "GET", f"{path}/schema", self.schema, {200: "ConfigSchema | ConfigSchemaPlace"},
+                query=schemas.SchemaQuery, errors=(BadRequestError, NotFoundError),
+            ),
+        ]  # fmt: skip
 
     def _control_routes(self) -> list[Route]:
         account = "/api/v1/channels/{channel}/{account}/{verb:start|stop|restart}"
@@ -238,9 +241,12 @@ class Http:
         response.headers["ETag"] = f'"{receipt["hash"]}"'
         return response
 
-    async def schema(self, _: web.Request) -> web.Response:
-        """The config's JSON Schema, with hints."""
-        return self._json(self._api.config_schema())
+    async def schema(self, request: web.Request) -> web.Response:
+        """The config's JSON Schema, with hints; with a path, what is said of that place and what is below it."""
+        query = schemas.parse_params(schemas.SchemaQuery, dict(request.query), strict=False)
+        if query.path is None:
+            return self._json(self._api.config_schema())
+        return self._json(self._api.config_schema_lookup(query.path))
 
     # Accounts, restarts, requests
 

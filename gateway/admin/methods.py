@@ -62,6 +62,10 @@ async def _config_schema(context: Context, _: schemas.NoParams) -> Any:
     return context.api.config_schema()
 
 
+async def _config_schema_lookup(context: Context, params: schemas.SchemaLookup) -> Any:
+    return context.api.config_schema_lookup(params.path)
+
+
 async def _channels_status(context: Context, params: schemas.ChannelsStatus) -> Any:
     return context.api.views.channels_status(params.channel)
 
@@ -113,6 +117,7 @@ METHODS: dict[str, Method] = {
     "config.apply": Method(schemas.ConfigWrite, ADMIN, _config_replace),
     "config.patch": Method(schemas.ConfigWrite, ADMIN, _config_patch),
     "config.schema": Method(schemas.NoParams, READ, _config_schema),
+    "config.schema.lookup": Method(schemas.SchemaLookup, READ, _config_schema_lookup),
     "channels.status": Method(schemas.ChannelsStatus, READ, _channels_status),
     "channels.start": Method(schemas.ChannelCall, ADMIN, _account_call("start")),
     "channels.stop": Method(schemas.ChannelCall, ADMIN, _account_call("stop")),

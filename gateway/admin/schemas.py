@@ -13,6 +13,9 @@ from msgspec import Meta, Struct
 
 from gateway.admin.errors import BadRequestError
 
+ConfigPath = Annotated[str, Meta(min_length=1, max_length=1024, pattern=r"^[A-Za-z0-9_./\[\]\-*]+$")]
+"""As published."""
+
 
 class Params(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """The base: camelCase outside, unknown keys refused."""
@@ -66,6 +69,18 @@ class WriteQuery(Params, frozen=True, kw_only=True, rename=None):
 
     note: Annotated[str, Meta(max_length=1000)] = ""
     restart_delay_ms: Annotated[int, Meta(ge=0)] | None = None
+
+
+class SchemaLookup(Params, frozen=True, kw_only=True):
+    """config.schema.lookup. What a path is: see `lookup.look_up`."""
+
+    path: ConfigPath
+
+
+class SchemaQuery(Params, frozen=True, kw_only=True):
+    """The query of GET /api/v1/config/schema: the whole, or one place of it."""
+
+    path: ConfigPath | None = None
 
 
 class ReadyQuery(Params, frozen=True, kw_only=True, forbid_unknown_fields=False):

@@ -33,6 +33,8 @@ async def test_handshake_and_answers_conform(tmp_path: Path) -> None:
         conforms("HelloOk", client.hello)
         conforms("ChannelsStatusResult", await client.request("channels.status"))
         conforms("ConfigSchemaResponse", await client.request("config.schema"))
+        place = await client.request("config.schema.lookup", {"path": "channels.webchat.accounts.default"})
+        conforms("ConfigSchemaLookupResult", place)
         await client.request("chat.send", {"sessionKey": SESSION, "message": "hi", "idempotencyKey": "k"})
         with pytest.raises(RpcError) as refused:
             await client.request("channels.start", {"channel": "webchat"})
