@@ -158,7 +158,9 @@ class App:
             self._ledger, self._changes, self._accounts, self._pipeline, self._make_control_plane,
             Reports(self._on_applied, self._on_ready), self._clock,
         )  # fmt: skip
-        self._changes.transactions.connect(self._changes.restore, self._accounts.try_out)
+        self._changes.transactions.connect(
+            self._changes.restore, lambda: self._changes.notice(Origin.FILE, "watcher"), self._accounts.try_out
+        )
         self._register()
 
     def _register(self) -> None:

@@ -64,6 +64,10 @@ class WindowOpenError(GatewayError):
     """Another change waits to be confirmed. Nothing was changed."""
 
 
+class NoWindowError(GatewayError):
+    """No change with this revision waits to be confirmed. The message says what became of it, where that is known."""
+
+
 # Channels: the class decides what the machine does next
 
 

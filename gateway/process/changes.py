@@ -24,7 +24,7 @@ from gateway.config.standing import Standing
 from gateway.dispatcher import LIFECYCLE, Dispatcher
 from gateway.errors import ConfigError, GatewayError, StaleHashError, UnavailableError
 from gateway.process.first import First
-from gateway.process.pending import Pending, Report, Settled, Write
+from gateway.process.pending import Decision, Pending, Report, Settled, Write
 from gateway.process.transactions import Transactions
 from gateway.redact import Redactor
 from gateway.requests import Requests, new_id
@@ -128,7 +128,7 @@ class Changes:
         async with self._lock:
             event = await self.review(Origin.FILE, "review")
             if isinstance(event, ConfigChanged):
-                await self._follow(event.revision, "review")
+                await self._follow(self._ledger.proposal(event.revision).revision, "review")
             return event
 
     async def notice(self, origin: Origin, requester: str) -> None:
@@ -165,14 +165,30 @@ class Changes:
         except UnavailableError as error:
             log.error("edit_not_applied", why=str(error))
 
-    async def restore(self) -> None:
-        """What is wanted is another revision from now on: tell the lifecycle."""
+    async def restore(self, base: str) -> None:
+        """A change is rolled back: the base is wanted, unless the file was edited beside it into something that can be used."""
         async with self._lock:
             event = await self.review(Origin.CALL, "rollback")
-            self._dispatcher.post(LIFECYCLE, event, "rollback")
-        aside = self._standing.record.set_aside
-        if isinstance(event, ConfigRejected) and aside is not None:
-            self.transactions.settle(Settled(aside.base, "failed", event.why, {}))
+            if isinstance(event, ConfigRejected):
+                await self._restore_beside(base)
+                self._dispatcher.post(LIFECYCLE, event, "rollback")
+            elif event.revision == base:
+                self._dispatcher.post(LIFECYCLE, event, "rollback")
+            else:
+                self.transactions.settle(Settled(base, "superseded", "the file was edited meanwhile", {}))
+                await self._propose_what_was_read(event, "watcher")
+
+    async def _restore_beside(self, base: str) -> None:
+        """The file cannot be used. What is wrong with it is said; what ran before runs all the same."""
+        issues = self.issues
+        try:
+            revision = await asyncio.to_thread(lambda: self._reader.load(self._history.raw(base)))
+        except GatewayError as error:
+            self.transactions.settle(Settled(base, "failed", self._redactor.text(str(error)), {}))
+            return
+        event = self._event(self._ledger.propose(revision), Origin.CALL, "rollback", None)
+        self._dispatcher.post(LIFECYCLE, event, "rollback")
+        self.issues = issues
 
     def _event(self, proposal: Proposal, origin: Origin, requester: str, delay: float | None) -> ConfigChanged:
         config, revision = proposal.revision.config, proposal.revision.id
@@ -205,23 +221,24 @@ class Changes:
             pending.confirm = first.seconds_left
             await self.transactions.resume(pending, window.revision, window.base)
         else:
-            await self._follow(first.revision.id, "boot")
+            await self._follow(first.revision, "boot")
         if first.fault is not None:
             self.issues = [vars(issue) for issue in first.fault.issues]
             why = self._redactor.text(str(first.fault))
             self._dispatcher.post(LIFECYCLE, ConfigRejected(first.fault.revision or MISSING, why), "boot")
 
-    async def _follow(self, revision: str, road: str) -> None:
+    async def _follow(self, revision: Revision, road: str) -> None:
         """A revision that nobody proposed is watched, too, until it is known to be good."""
-        followed = self.transactions.follows(revision) or self.transactions.awaits_newer()
-        if not followed and revision != self._standing.record.last_good:
-            pending = Pending(road, road, proposal=self._ledger.find(revision))
-            await self.transactions.resume(pending, revision, self._ledger.applied_id)
+        followed = self.transactions.follows(revision.id) or self.transactions.awaits_newer()
+        if not followed and revision.id != self._standing.record.last_good:
+            pending = Pending(road, road, revision=revision)
+            await self.transactions.resume(pending, revision.id, self._ledger.applied_id)
 
-    async def runs(self, revision: str) -> None:
-        """A boot or a restart is complete, and this is what it runs with."""
-        await self._follow(revision, "restart")
-        self.transactions.settle(Settled(revision, "applied", "", {}))
+    async def runs(self, revision: Revision | None = None) -> None:
+        """A boot or a restart is complete, and this is what it runs with: None is what it booted with."""
+        now = self._first.revision if revision is None else revision
+        await self._follow(now, "restart")
+        self.transactions.settle(Settled(now.id, "applied", "", {}))
 
     # Writing
 
@@ -235,6 +252,13 @@ class Changes:
         running = asyncio.ensure_future(self._run(write))
         running.add_done_callback(lambda done: done.cancelled() or done.exception())
         return await asyncio.shield(running)
+
+    async def decide(self, revision: str, decision: Decision, by: str, seconds: float = 0.0) -> dict[str, Any]:
+        """Confirm, extend or cancel a change that must be confirmed. Raises NoWindowError or ConfigWriteError."""
+        report = await self.transactions.decide(revision, decision, by, seconds)
+        window = self._standing.record.window
+        confirm_by = window.until if window is not None else None
+        return {"revision": revision, "outcome": report.outcome, "why": report.why, "confirm_by": confirm_by}
 
     async def _run(self, write: Write) -> dict[str, Any]:
         request = self._requests.open("change", write.requester).id

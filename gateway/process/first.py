@@ -60,7 +60,7 @@ class FirstRevision:
         try:
             if raw is None:
                 raise fault or ConfigError([], MISSING)
-            return First(self._reader.load(raw), on_disk)
+            return First(self._reader.load(raw), on_disk, None, overdue, seconds_left)
         except ConfigError as error:
             last_good = self._kept(self._standing.record.last_good)
             if last_good is None:

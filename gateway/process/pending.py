@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from gateway.config.edit import Edit
+from gateway.config.file import Revision
 from gateway.config.ledger import Proposal
 from statemachine.lifecycle_events import ConfigChanged
 
@@ -30,6 +32,14 @@ class Write:
     road: str = "call"
     insists: bool = False
     """Whatever the file holds now is to be replaced: a person's rollback says so."""
+
+
+class Decision(Enum):
+    """What a person says of a change that must be confirmed."""
+
+    CONFIRM = "confirm"
+    EXTEND = "extend"
+    CANCEL = "cancel"
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,8 @@ class Pending:
     prepare: Callable[[Pending], Awaitable[None]] | None = None
     """Reads, checks and plans it: sets `proposal`, `base`, `event`, and the texts where it is to be written."""
     proposal: Proposal | None = None
+    revision: Revision | None = None
+    """What it brings, where nobody proposed it."""
     base: str = ""
     """What was wanted before it."""
     event: ConfigChanged | None = None
@@ -94,3 +106,5 @@ class Pending:
     """Why the lifecycle would not have it."""
     reported: asyncio.Future[Report] = field(default_factory=_future)
     """The first word of what became of it after the lifecycle had it."""
+    ended: asyncio.Future[Report] = field(default_factory=_future)
+    """The last word of it."""

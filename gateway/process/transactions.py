@@ -14,14 +14,15 @@ import structlog
 
 from gateway.clock import Clock
 from gateway.config import file
-from gateway.config.history import History
+from gateway.config.file import Revision
+from gateway.config.history import KEPT, History
 from gateway.config.ledger import Ledger, Proposal
 from gateway.config.model import Config
 from gateway.config.standing import Standing, Window
 from gateway.dispatcher import LIFECYCLE, AnyMachine, Dispatcher
-from gateway.errors import ConfigWriteError, GatewayError, UnavailableError, WindowOpenError
+from gateway.errors import ConfigWriteError, GatewayError, NoWindowError, UnavailableError, WindowOpenError
 from gateway.journal import Entry
-from gateway.process.pending import Pending, Report, Settled
+from gateway.process.pending import Decision, Pending, Report, Settled
 from gateway.redact import Redactor
 from gateway.runner import Runner
 from statemachine import Event, Refusal, Step
@@ -40,6 +41,9 @@ SETTLEMENTS = {
     "failed": Settlement.BROKE,
 }
 """What the lifecycle's words mean to a change; any other one means that it does not run."""
+
+ROLLBACK_PATIENCE = 60.0
+"""Seconds that the answer to a cancelling waits for what ran before to be back."""
 
 
 class Transactions:
@@ -65,14 +69,18 @@ class Transactions:
         self._pending: dict[str, Pending] = {}
         self._opened = 0
         self._background: set[asyncio.Future[Any]] = set()
-        self._restore: Callable[[], Awaitable[None]] = _nothing
+        self._restore: Callable[[str], Awaitable[None]] = _nothing
+        self._look_again: Callable[[], Awaitable[None]] = _nothing
         self._try_out: Callable[[Config, Proposal], Awaitable[None]] = _nothing
 
     def connect(
-        self, restore: Callable[[], Awaitable[None]], try_out: Callable[[Config, Proposal], Awaitable[None]]
+        self,
+        restore: Callable[[str], Awaitable[None]],
+        look_again: Callable[[], Awaitable[None]],
+        try_out: Callable[[Config, Proposal], Awaitable[None]],
     ) -> None:
-        """`restore` reads what is wanted and tells the lifecycle; `try_out` raises ConfigError when the network refuses it."""
-        self._restore, self._try_out = restore, try_out
+        """`restore` tells the lifecycle that a base is wanted, `look_again` reads the file, `try_out` raises ConfigError."""
+        self._restore, self._look_again, self._try_out = restore, look_again, try_out
 
     def register(self, runner: Runner) -> None:
         """Tell the runner who performs what, and which completion an exception becomes."""
@@ -87,7 +95,7 @@ class Transactions:
         runner.command(events.CancelStage, lambda machine, _: runner.cancel(machine))
         runner.command(events.SubmitRevision, self._submit)
         runner.command(events.OpenWindow, self._open_window)
-        runner.command(events.CloseWindow, lambda _, effect: self._keep(self._standing.release, effect.revision))
+        runner.command(events.CloseWindow, self._close_window)
         runner.command(events.RestoreBase, self._restore_base)
         runner.command(events.PromoteRevision, lambda _, effect: self._keep(self._standing.promote, effect.revision))
         runner.command(events.ReportChange, self._report)
@@ -109,8 +117,8 @@ class Transactions:
     async def resume(self, pending: Pending, revision: str, base: str, *, overdue: bool = False) -> None:
         """Take up a revision that nobody proposed here: what a boot finds, or a restart has read."""
         pending.submitted.set_result(None)
-        if pending.proposal is not None:
-            self._in_background(asyncio.to_thread(self._enter_unless_there, pending, pending.proposal))
+        if pending.revision is not None:
+            self._in_background(asyncio.to_thread(self._enter_unless_there, pending, pending.revision))
         await self._begin(pending, events.ChangeResumed(revision, base, pending.confirm, overdue))
         self._supersede_others(pending.name, revision)
 
@@ -129,12 +137,36 @@ class Transactions:
         """Whether a change that may yet run brings this revision."""
         return any(machine.data.revision == revision and may_yet_run(machine) for _, machine in self._machines())
 
-    def of(self, revision: str) -> str | None:
-        """The name of the change that brings this revision, and has not ended."""
-        return next((name for name, machine in self._machines() if machine.data.revision == revision), None)
-
     def _machines(self) -> list[tuple[str, AnyMachine]]:
         return [(name, self._dispatcher.machine(name)) for name in self._pending]
+
+    # Deciding
+
+    async def decide(self, revision: str, decision: Decision, by: str, seconds: float) -> Report:
+        """Tell a change that must be confirmed what a person says; what became of it.
+
+        Raises NoWindowError when no such change waits, ConfigWriteError when it cannot be made lasting.
+        """
+        name = next((name for name, machine in self._machines() if machine.data.revision == revision), None)
+        if name is None:
+            raise NoWindowError(await asyncio.to_thread(self._what_became_of, revision))
+        pending = self._pending[name]
+        answer = await self._dispatcher.post(name, _event_of(decision, by, seconds), by)
+        if isinstance(answer, Refusal):
+            raise NoWindowError(answer.why)
+        await asyncio.to_thread(self._standing.flush)
+        if decision is Decision.EXTEND:
+            return pending.last or Report("probation")
+        done, _ = await asyncio.wait({pending.ended}, timeout=ROLLBACK_PATIENCE)
+        return pending.ended.result() if done else Report("rolling_back")
+
+    def _what_became_of(self, revision: str) -> str:
+        try:
+            entry = self._history.find(revision)
+        except GatewayError as error:
+            return f"no change with this revision waits to be confirmed: {error}"
+        ended = f"{entry.outcome}: {entry.why}" if entry.why else entry.outcome
+        return f"change {entry.number} does not wait to be confirmed: {ended}"
 
     # Stages
 
@@ -155,7 +187,7 @@ class Transactions:
         try:
             await self._try_out(self._ledger.applied, pending.proposal)
             if not pending.writes:
-                await asyncio.to_thread(self.enter, pending, pending.proposal)
+                await asyncio.to_thread(self._enter, pending, pending.proposal.revision)
         except GatewayError as error:
             return self._unfit(pending, effect.work, Stage.PROVISION, error)
         return events.ChangeProvisioned(effect.work)
@@ -176,7 +208,7 @@ class Transactions:
         """History first, then the promise to roll back, then the file: whatever dies in between, each of them holds."""
         assert pending.proposal is not None, "what is written has a plan"
         if pending.old != pending.new or self._ledger.applied_id != pending.proposal.revision.id:
-            self.enter(pending, pending.proposal)
+            self._enter(pending, pending.proposal.revision)
         if window is not None:
             self._standing.hold(window)
             self._standing.flush()
@@ -191,23 +223,21 @@ class Transactions:
             self._standing.adopt()
             self._standing.flush()
 
-    def enter(self, pending: Pending, proposal: Proposal) -> None:
+    def _enter(self, pending: Pending, revision: Revision) -> None:
         """Put it into the history. Blocks. Raises ConfigWriteError: then nothing may be written over."""
-        revision = proposal.revision
         base = None if pending.old is None else file.revision_of(pending.old)
+        paths = pending.proposal.whole.paths if pending.proposal is not None else []
         pending.number = self._history.open(
             revision.id, revision.raw, base=base, base_raw=pending.old, requester=pending.requester,
-            road=pending.road, note=pending.note, paths=proposal.whole.paths,
+            road=pending.road, note=pending.note, paths=paths,
         )  # fmt: skip
 
-    def _enter_unless_there(self, pending: Pending, proposal: Proposal) -> None:
+    def _enter_unless_there(self, pending: Pending, revision: Revision) -> None:
         """A boot with what ran before is no news."""
-        newest = self._history.entries(1)
-        if newest and newest[0].revision == proposal.revision.id:
-            return
         try:
-            self.enter(pending, proposal)
-        except ConfigWriteError as error:
+            if all(entry.revision != revision.id for entry in self._history.entries(KEPT)):
+                self._enter(pending, revision)
+        except GatewayError as error:
             log.error("history_not_written", why=str(error))
 
     def _unfit(self, pending: Pending, work: int, stage: Stage, error: GatewayError) -> Event:
@@ -287,10 +317,15 @@ class Transactions:
         window = Window(effect.revision, base, effect.seconds, pending.number, pending.ran, until)
         self._keep(self._standing.hold, window)
 
+    def _close_window(self, _: str, effect: events.CloseWindow) -> None:
+        self._keep(self._standing.release, effect.revision)
+        # The file may have been edited beside it.
+        self._in_background(self._look_again())
+
     def _restore_base(self, name: str, effect: events.RestoreBase) -> None:
         why = self._pending[name].last
         self._keep(self._standing.put_aside, effect.revision, effect.base, why.why if why else "")
-        self._in_background(self._restore())
+        self._in_background(self._restore(effect.base))
 
     def _keep(self, change: Callable[..., None], *arguments: Any) -> None:
         """In force at once; on disk as soon as it can be, and the fault shown where it cannot."""
@@ -306,10 +341,6 @@ class Transactions:
     def adopt(self) -> None:
         """What the file holds is wanted, even if it was rolled back before."""
         self._keep(self._standing.adopt)
-
-    async def flushed(self) -> None:
-        """Return when what was decided is on disk. Raises ConfigWriteError."""
-        await asyncio.to_thread(self._standing.flush)
 
     def _in_background(self, work: Awaitable[Any]) -> None:
         task = asyncio.ensure_future(work)
@@ -335,8 +366,15 @@ class Transactions:
         if pending.number:
             self._in_background(asyncio.to_thread(self._history.conclude, pending.number, report.outcome, report.why))
         if has_ended(self._dispatcher.machine(name)):
+            pending.ended.set_result(report)
             self._dispatcher.remove(name)
             del self._pending[name]
+
+
+def _event_of(decision: Decision, by: str, seconds: float) -> Event:
+    if decision is Decision.CONFIRM:
+        return events.ChangeConfirmed(by)
+    return events.ChangeCancelled(by) if decision is Decision.CANCEL else events.ProbationExtended(seconds, by)
 
 
 def _unfit_in(stage: Stage) -> Callable[[Any, str], Event]:
