@@ -239,8 +239,13 @@ def awaits_word_on(machine: Machine[Any, Any], revision: str) -> bool:
 
 
 def is_on_its_way(machine: Machine[Any, Any]) -> bool:
-    """It is got ready, or the lifecycle has it and has not said what becomes of it."""
-    return machine.state in PREPARING or (machine.state is S.APPLYING and not machine.data.waiting)
+    """The lifecycle has it, and has not said what becomes of it."""
+    return machine.state is S.APPLYING and not machine.data.waiting
+
+
+def waits_for_restart(machine: Machine[Any, Any]) -> bool:
+    """The lifecycle has it, and needs a restart for it."""
+    return machine.state is S.APPLYING and bool(machine.data.waiting)
 
 
 def may_yet_run(machine: Machine[Any, Any]) -> bool:

@@ -27,7 +27,15 @@ from gateway.redact import Redactor
 from gateway.runner import Runner
 from statemachine import Event, Refusal, Step
 from statemachine import change_events as events
-from statemachine.change import Change, awaits_word_on, has_ended, is_on_its_way, is_watched, may_yet_run
+from statemachine.change import (
+    Change,
+    awaits_word_on,
+    has_ended,
+    is_on_its_way,
+    is_watched,
+    may_yet_run,
+    waits_for_restart,
+)
 from statemachine.change_events import ChangeData, Settlement, Stage
 from statemachine.channel import is_running
 from statemachine.lifecycle import is_ending, is_serving
@@ -266,6 +274,12 @@ class Transactions:
         for other, machine in self._machines():
             if other != name and may_yet_run(machine) and machine.data.revision:
                 self._dispatcher.post(other, events.ChangeSuperseded(name), f"change {revision[:12]}")
+
+    def pass_over(self, revision: str) -> None:
+        """A restart has come, and brought this revision: those that waited for one to bring another will never run."""
+        for name, machine in self._machines():
+            if waits_for_restart(machine) and machine.data.revision != revision:
+                self._dispatcher.post(name, events.ChangeSuperseded("restart"), f"restart with {revision[:12]}")
 
     def settle(self, said: Settled) -> None:
         """The lifecycle's word on a revision, for those that wait for it."""

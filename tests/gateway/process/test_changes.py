@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import shutil
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -335,7 +336,7 @@ def test_without_the_right_hash_nothing_is_written(tmp_path: Path, base: str | N
                 await house.write(TWO, base)
             assert caught.value.current == house.hash
             assert house.on_disk() == ONE.encode()
-            assert not (tmp_path / "state").exists()
+            assert [entry.road for entry in house._history.entries(10)] == ["boot"]
 
     run(main())
 
@@ -401,6 +402,7 @@ def test_what_cannot_be_written_changes_nothing(tmp_path: Path, monkeypatch: pyt
     async def main() -> None:
         async with House(tmp_path, ONE) as house:
             if broken == "history":
+                shutil.rmtree(tmp_path / "state")
                 (tmp_path / "state").write_text("no folder")
             else:
                 monkeypatch.setattr("gateway.config.file.tempfile.mkstemp", _no_space)
