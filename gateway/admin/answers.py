@@ -124,14 +124,33 @@ class Accounts(Body, frozen=True, kw_only=True):
     accounts: list[Account]
 
 
+class Window(Body, frozen=True, kw_only=True):
+    """The change that waits to be confirmed, until when, and what is put back if it is not. None: it does not run yet."""
+
+    revision: str
+    base: str
+    confirm_by: int | None
+
+
+class SetAside(Body, frozen=True, kw_only=True):
+    """What was rolled back while the file still held it, and what is wanted in its place."""
+
+    revision: str
+    base: str
+    why: str
+
+
 class ConfigStatus(Body, frozen=True, kw_only=True):
-    """The revisions on disk, accepted and applied, and how the file is watched."""
+    """The revisions on disk, accepted, applied and last known to be good, and how the file is watched."""
 
     path: str
     on_disk: str
     accepted: str
     applied: str
+    last_good: str | None
     drift: bool
+    window: Window | None
+    set_aside: SetAside | None
     watching: str
     issues: list[Issue]
 
@@ -264,6 +283,15 @@ class Receipt(Body, frozen=True, kw_only=True):
     why: str
     confirm_by: int | None
     restart: Due | None
+
+
+class Decided(Body, frozen=True, kw_only=True):
+    """What became of a change that had to be confirmed."""
+
+    revision: str
+    outcome: Literal["committed", "probation", "rolled_back", "rolling_back"]
+    why: str
+    confirm_by: int | None
 
 
 # Restarts and requests

@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.errors import ConfigError, ConfigWriteError, GatewayError, StaleHashError, UnavailableError
+from gateway.errors import (
+    ConfigError,
+    ConfigWriteError,
+    GatewayError,
+    NoWindowError,
+    StaleHashError,
+    UnavailableError,
+    UnknownRevisionError,
+    WindowOpenError,
+)
 from statemachine import Refusal
 
 
@@ -62,7 +71,10 @@ WORDS: Mapping[type[GatewayError], tuple[int, str, str]] = {
     RefusedError: (409, "refused", "INVALID_REQUEST"),
     StaleHashError: (412, "stale_hash", "INVALID_REQUEST"),
     ConfigError: (422, "invalid_config", "INVALID_REQUEST"),
+    WindowOpenError: (409, "window_open", "INVALID_REQUEST"),
+    NoWindowError: (409, "no_window", "INVALID_REQUEST"),
     NotFoundError: (404, "not_found", "INVALID_REQUEST"),
+    UnknownRevisionError: (404, "not_found", "INVALID_REQUEST"),
     BadRequestError: (400, "bad_request", "INVALID_REQUEST"),
     RateLimitedError: (429, "rate_limited", "UNAVAILABLE"),
     UnavailableError: (503, "unavailable", "UNAVAILABLE"),

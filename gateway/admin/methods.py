@@ -11,6 +11,7 @@ from aiohttp import web
 
 from gateway.admin import schemas
 from gateway.admin.api import Api
+from gateway.admin.config_calls import Caller
 
 READ, WRITE, ADMIN = "operator.read", "operator.write", "operator.admin"
 
@@ -27,6 +28,10 @@ class Context:
     requester: str = ""
     transport: asyncio.Transport | None = None
     say: Callable[[str, dict[str, Any]], None] = lambda _, __: None
+
+    @property
+    def caller(self) -> Caller:
+        return Caller(self.requester, "ws")
 
 
 @dataclass(frozen=True)
@@ -47,23 +52,32 @@ async def _status(context: Context, _: schemas.NoParams) -> Any:
 
 
 async def _config_get(context: Context, _: schemas.NoParams) -> Any:
-    return await context.api.config_get()
+    return await context.api.config.get()
 
 
 async def _config_replace(context: Context, params: schemas.ConfigWrite) -> Any:
-    return await context.api.config_frame(params, context.requester, patch=False)
+    return await context.api.config.frame(params, context.caller, patch=False)
 
 
 async def _config_patch(context: Context, params: schemas.ConfigWrite) -> Any:
-    return await context.api.config_frame(params, context.requester, patch=True)
+    return await context.api.config.frame(params, context.caller, patch=True)
+
+
+async def _config_rollback(context: Context, params: schemas.RollbackFrame) -> Any:
+    return await context.api.config.rollback_frame(params, context.caller)
+
+
+async def _config_confirm(context: Context, params: schemas.ConfirmFrame) -> Any:
+    told = await context.api.config.decide(params.request(), context.caller)
+    return {"ok": told["outcome"] != "rolling_back", **told}
 
 
 async def _config_schema(context: Context, _: schemas.NoParams) -> Any:
-    return context.api.config_schema()
+    return context.api.config.schema()
 
 
 async def _config_schema_lookup(context: Context, params: schemas.SchemaLookup) -> Any:
-    return context.api.config_schema_lookup(params.path)
+    return context.api.config.schema_lookup(params.path)
 
 
 async def _channels_status(context: Context, params: schemas.ChannelsStatus) -> Any:
@@ -116,6 +130,8 @@ METHODS: dict[str, Method] = {
     "config.set": Method(schemas.ConfigWrite, ADMIN, _config_replace),
     "config.apply": Method(schemas.ConfigWrite, ADMIN, _config_replace),
     "config.patch": Method(schemas.ConfigWrite, ADMIN, _config_patch),
+    "config.rollback": Method(schemas.RollbackFrame, ADMIN, _config_rollback),
+    "config.confirm": Method(schemas.ConfirmFrame, ADMIN, _config_confirm),
     "config.schema": Method(schemas.NoParams, READ, _config_schema),
     "config.schema.lookup": Method(schemas.SchemaLookup, READ, _config_schema_lookup),
     "channels.status": Method(schemas.ChannelsStatus, READ, _channels_status),

@@ -16,6 +16,9 @@ from gateway.admin.errors import BadRequestError
 ConfigPath = Annotated[str, Meta(min_length=1, max_length=1024, pattern=r"^[A-Za-z0-9_./\[\]\-*]+$")]
 """As published."""
 
+LONGEST_WINDOW_S = 86_400
+"""A change can wait for its confirmation that long: a day."""
+
 
 class Params(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """The base: camelCase outside, unknown keys refused."""
@@ -61,7 +64,16 @@ class ConfigWrite(Params, frozen=True, kw_only=True):
     delivery_context: dict[str, Any] | None = None
     note: Annotated[str, Meta(max_length=1000)] = ""
     restart_delay_ms: Annotated[int, Meta(ge=0)] | None = None
+    confirm_within_ms: Annotated[int, Meta(ge=1000, le=LONGEST_WINDOW_S * 1000)] | None = None
+    plan_id: Annotated[str, Meta(max_length=64)] | None = None
     replace_paths: Annotated[tuple[str, ...], Meta(max_length=256)] = ()
+
+    def query(self) -> WriteQuery:
+        """What HTTP has in its query."""
+        seconds = None if self.confirm_within_ms is None else self.confirm_within_ms / 1000
+        return WriteQuery(
+            note=self.note, restart_delay_ms=self.restart_delay_ms, confirm_within_s=seconds, plan_id=self.plan_id
+        )
 
 
 class WriteQuery(Params, frozen=True, kw_only=True, rename=None):
@@ -69,6 +81,48 @@ class WriteQuery(Params, frozen=True, kw_only=True, rename=None):
 
     note: Annotated[str, Meta(max_length=1000)] = ""
     restart_delay_ms: Annotated[int, Meta(ge=0)] | None = None
+    confirm_within_s: Annotated[float, Meta(ge=1, le=LONGEST_WINDOW_S)] | None = None
+    plan_id: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class Rollback(Params, frozen=True, kw_only=True, rename=None):
+    """POST /api/v1/config/rollback. `revision` is a revision, the beginning of one, or the number of a history entry."""
+
+    revision: Annotated[str, Meta(min_length=1, max_length=64)]
+    note: Annotated[str, Meta(max_length=1000)] = ""
+    confirm_within_s: Annotated[float, Meta(ge=1, le=LONGEST_WINDOW_S)] | None = None
+
+
+class RollbackFrame(Params, frozen=True, kw_only=True):
+    """config.rollback: the same in camelCase."""
+
+    revision: Annotated[str, Meta(min_length=1, max_length=64)]
+    note: Annotated[str, Meta(max_length=1000)] = ""
+    confirm_within_ms: Annotated[int, Meta(ge=1000, le=LONGEST_WINDOW_S * 1000)] | None = None
+
+    def request(self) -> Rollback:
+        seconds = None if self.confirm_within_ms is None else self.confirm_within_ms / 1000
+        return Rollback(revision=self.revision, note=self.note, confirm_within_s=seconds)
+
+
+class Confirm(Params, frozen=True, kw_only=True, rename=None):
+    """POST /api/v1/config/confirm. `within_s` is for extending: the time begins anew with it."""
+
+    revision: Annotated[str, Meta(min_length=1, max_length=64)]
+    decision: Literal["confirm", "extend", "cancel"] = "confirm"
+    within_s: Annotated[float, Meta(ge=1, le=LONGEST_WINDOW_S)] | None = None
+
+
+class ConfirmFrame(Params, frozen=True, kw_only=True):
+    """config.confirm: the same in camelCase."""
+
+    revision: Annotated[str, Meta(min_length=1, max_length=64)]
+    decision: Literal["confirm", "extend", "cancel"] = "confirm"
+    within_ms: Annotated[int, Meta(ge=1000, le=LONGEST_WINDOW_S * 1000)] | None = None
+
+    def request(self) -> Confirm:
+        seconds = None if self.within_ms is None else self.within_ms / 1000
+        return Confirm(revision=self.revision, decision=self.decision, within_s=seconds)
 
 
 class SchemaLookup(Params, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.errors import AccountRefusedError, ConflictError, ConnectionLostError, UnavailableError
+from gateway.errors import AccountRefusedError, ConflictError, ConnectionLostError
 from gateway.process.changes import LIFECYCLE
 from gateway.process.operations import bind
 from statemachine import MACHINES
