@@ -14,6 +14,7 @@ from gateway.config.ledger import Ledger
 from gateway.config.model import Config
 from gateway.dispatcher import Dispatcher
 from gateway.journal import Journal
+from gateway.logtail import LogTail
 from gateway.messages.pipeline import Pipeline
 from gateway.process.accounts import Accounts
 from gateway.process.changes import Changes
@@ -36,6 +37,7 @@ class Services:
     hub: WebchatHub
     requests: Requests
     redactor: Redactor
+    tail: LogTail
     clock: Clock
     state_dir: Path
     boot: Callable[[], BootRecord]

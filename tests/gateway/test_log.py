@@ -14,6 +14,7 @@ import pytest
 import structlog
 
 from gateway.log import LevelFilter, configure
+from gateway.logtail import LogTail
 from gateway.redact import MARK, Redactor, Secret
 
 TOKEN = "1001:AAF-secret"
@@ -26,10 +27,11 @@ class Log:
     def __init__(self, style: str = "json", level: str = "info") -> None:
         self.written = io.StringIO()
         self.redactor = Redactor()
+        self.tail = LogTail()
         self.redactor.learn([TOKEN])
         stderr, sys.stderr = sys.stderr, self.written
         try:
-            self.filter: LevelFilter = configure(level, style, self.redactor)
+            self.filter: LevelFilter = configure(level, style, self.redactor, self.tail)
         finally:
             sys.stderr = stderr
         self.logger: Any = structlog.get_logger()

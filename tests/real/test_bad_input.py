@@ -17,6 +17,7 @@ import aiohttp
 import pytest
 
 from tests.fakes.telegram import Bot, FakeTelegram
+from tests.protocol import frames
 from tests.real.process import (
     TOKEN,
     Client,
@@ -316,7 +317,7 @@ async def test_case_54_a_write_needs_the_hash_of_now(tmp_path: Path) -> None:
 
 async def raw_socket(gateway: Gateway, **headers: str) -> tuple[aiohttp.ClientSession, aiohttp.ClientWebSocketResponse]:
     """A WebSocket that has been greeted and has said nothing yet."""
-    session = aiohttp.ClientSession()
+    session = frames.session()
     try:
         socket = await session.ws_connect(gateway.url + "/ws", headers=headers, max_msg_size=0)
         assert (await socket.receive_json())["event"] == "connect.challenge"
@@ -484,7 +485,7 @@ async def test_case_68_a_request_from_elsewhere_is_refused(tmp_path: Path) -> No
             {"Host": f"127.0.0.1:{port}.evil.example"},
             {"Host": ""},
         ]
-        async with aiohttp.ClientSession() as session:
+        async with frames.session() as session:
             for headers in foreign:
                 for path in ("/api/v1/status", "/healthz", "/"):
                     given = {"Authorization": f"Bearer {TOKEN}", **headers}
