@@ -12,6 +12,7 @@ from tests.protocol import frames
 @pytest.fixture(autouse=True)
 def _frames_are_as_published() -> Iterator[None]:
     """No frame that the test received, be it in the background, was other than the published protocol says."""
-    frames.FAULTS.clear()
+    frames.take_faults()
     yield
-    assert not frames.FAULTS, "\n\n".join(frames.FAULTS)
+    faults = frames.take_faults()
+    assert not faults, "\n\n".join(faults)

@@ -113,6 +113,18 @@ def test_no_secret_is_in_any_line(style: str) -> None:
     assert MARK in log.text
     assert log.text.count("ConnectionError") >= 2, "the tracebacks are there, without the secret"
     assert "in crash" in log.text
+    assert TOKEN not in "".join(log.tail.read(None, 100, 100_000).lines)
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_the_newest_lines_are_kept_as_json_in_either_style(style: str) -> None:
+    log = Log(style)
+    log.logger.debug("too low")
+    log.logger.info("transition", address=URL)
+    (kept,) = log.tail.read(None, 100, 100_000).lines
+    line = json.loads(kept)
+    assert (line["event"], line["level"], line["address"]) == ("transition", "info", URL.replace(TOKEN, MARK))
+    assert style == "console" or log.text == kept + "\n"
 
 
 def test_a_secret_that_json_writes_in_another_way_is_found_before_it_does() -> None:

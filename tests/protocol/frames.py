@@ -29,8 +29,7 @@ CHALLENGE = {
 }
 """The published client insists on it; the schema leaves it out."""
 
-FAULTS: list[str] = []
-"""What was wrong since somebody looked last."""
+_faults: list[str] = []
 
 
 class FrameError(AssertionError):
@@ -65,6 +64,12 @@ def _pascal(words: str) -> str:
     return "".join(word[:1].upper() + word[1:] for word in words.split("."))
 
 
+def take_faults() -> list[str]:
+    """What was wrong since somebody looked last."""
+    taken, _faults[:] = _faults[:], []
+    return taken
+
+
 def faults_in(definition: str, value: Any) -> list[str]:
     """Every way in which the value is not what the definition says."""
     return [
@@ -97,7 +102,7 @@ class Frames:
         faults = self._event(frame) if frame.get("type") == "event" else self._response(frame)
         if faults:
             fault = "\n".join([*faults, f"in the frame: {text[:2000]}"])
-            FAULTS.append(fault)
+            _faults.append(fault)
             raise FrameError(fault)
 
     def _event(self, frame: dict[str, Any]) -> list[str]:

@@ -308,7 +308,7 @@ class Gateway:
         """Status and JSON body. Without a `token` said it is the right one; None sends none."""
         token = self.token if token == "" else token
         if self._session is None:
-            self._session = aiohttp.ClientSession()
+            self._session = frames.session()
         headers = ({"Authorization": f"Bearer {token}"} if token else {}) | more.pop("headers", {})
         async with self._session.request(method, self.url + path, headers=headers, **more) as response:
             return response.status, await response.json(content_type=None)

@@ -451,7 +451,7 @@ async def test_case_68_ten_wrong_tokens_lock_their_address_out(tmp_path: Path) -
         assert refused.value.error["details"] == {"code": "AUTH_RATE_LIMITED"}
         assert 0 < refused.value.error["retryAfterMs"] <= 60_000
         async with (
-            aiohttp.ClientSession() as session,
+            frames.session() as session,
             session.get(gateway.url + "/api/v1/status", headers={"Authorization": f"Bearer {TOKEN}"}) as response,
         ):
             assert response.status == 429
@@ -619,7 +619,7 @@ async def test_case_60_a_secret_is_in_no_output(tmp_path: Path) -> None:
             ear.said.append(json.dumps(ear.client.events))
             ear.client = await gateway.client()
             await ear.look()
-            async with aiohttp.ClientSession() as session, session.get(gateway.url + "/") as response:
+            async with frames.session() as session, session.get(gateway.url + "/") as response:
                 ear.said.append(await response.text())
         ear.said.append((tmp_path / "log").read_text())
         found = [(said, said.index("CANARY")) for said in ear.said if "CANARY" in said]
