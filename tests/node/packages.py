@@ -52,8 +52,8 @@ def _install_into(folder: Path) -> None:
         for file in PINNED:
             shutil.copy(file, scratch)
         fault = npm_ci(scratch)
-        if NO_REGISTRY.search(fault):
-            go_without(f"needs the npm registry: {' '.join(fault.split())[:300]}")
+        if no_registry := NO_REGISTRY.search(fault):
+            go_without(f"needs the npm registry, and npm says {no_registry[1]}")
         assert not fault, f"npm could not install what {PINNED[1]} says:\n{fault}"
         scratch.rename(folder)
     finally:

@@ -32,6 +32,7 @@ class PublishedClient:
         self.happened: list[dict[str, Any]] = []
         """What the client has reported, in its order; frames are checked, and not kept."""
         self._heard = asyncio.Condition()
+        self._ended = False
         self._frames: defaultdict[int, Frames] = defaultdict(Frames)
         self._number = 0
 
@@ -60,16 +61,23 @@ class PublishedClient:
 
     async def _read(self) -> None:
         assert self._process.stdout is not None
-        async for line in self._process.stdout:
-            report = json.loads(line)
-            if report["what"] == "said":
-                self._frames[report["socket"]].said(report["text"])
-            elif report["what"] == "heard":
-                self._frames[report["socket"]].heard(report["text"])
-            else:
+        try:
+            async for line in self._process.stdout:
+                self._take(json.loads(line))
                 async with self._heard:
-                    self.happened.append(report)
                     self._heard.notify_all()
+        finally:
+            self._ended = True
+            async with self._heard:
+                self._heard.notify_all()
+
+    def _take(self, report: dict[str, Any]) -> None:
+        if report["what"] == "said":
+            self._frames[report["socket"]].said(report["text"])
+        elif report["what"] == "heard":
+            self._frames[report["socket"]].heard(report["text"])
+        else:
+            self.happened.append(report)
 
     # What happened
 
@@ -85,11 +93,11 @@ class PublishedClient:
         """Wait until it holds; what it returned."""
         try:
             async with asyncio.timeout(PATIENCE), self._heard:
-                await self._heard.wait_for(lambda: holds() or self._reading.done())
+                await self._heard.wait_for(lambda: holds() or self._ended)
         except TimeoutError:
             raise AssertionError(f"not in {PATIENCE} s; last: {json.dumps(self.happened[-5:])[:3000]}") from None
-        if self._reading.done():
-            self._reading.result()
+        if self._ended:
+            await self._reading
         return holds()
 
     async def hello(self, connection: int = 1) -> dict[str, Any]:
