@@ -31,6 +31,7 @@ from gateway.dispatcher import Dispatcher
 from gateway.handlers.echo import echo
 from gateway.journal import Journal, log_entry
 from gateway.log import LevelFilter, configure
+from gateway.logtail import LogTail
 from gateway.messages.pipeline import Pipeline
 from gateway.process import signals
 from gateway.process.accounts import Accounts
@@ -76,6 +77,7 @@ class App:
         self._options = options
         self._clock = Clock()
         self._redactor = Redactor()
+        self._tail = LogTail()
         self._hub = WebchatHub(self._clock)
         self._adapters: dict[str, Adapter] = {"telegram": TelegramAdapter(), "webchat": WebchatAdapter(self._hub)}
         self._adapters.update(extra_adapters or {})
@@ -124,7 +126,7 @@ class App:
         return Reader(self._model, os.environ, self._options.config.parent)
 
     def _configure_log(self, config: Config) -> LevelFilter:
-        return configure(config.gateway.log.level, config.gateway.log.format, self._redactor)
+        return configure(config.gateway.log.level, config.gateway.log.format, self._redactor, self._tail)
 
     # Building
 
@@ -195,7 +197,8 @@ class App:
         services = server.Services(
             dispatcher=self._dispatcher, journal=self._journal, changes=self._changes, ledger=self._ledger,
             model=self._model, accounts=self._accounts, receivers=self._receivers, pipeline=self._pipeline,
-            standing=self._standing, history=self._history, hub=self._hub, requests=self._requests, redactor=self._redactor, clock=self._clock,
+            standing=self._standing, history=self._history, hub=self._hub, requests=self._requests,
+            redactor=self._redactor, tail=self._tail, clock=self._clock,
             state_dir=self._options.state_dir, boot=lambda: self._boot, watching=lambda: self._watcher.kind,
         )  # fmt: skip
         return server.AdminServer(services)  # type: ignore[no-any-return]

@@ -10,6 +10,7 @@ from typing import Any
 from gateway.admin import schemas
 from gateway.admin.config_calls import ConfigCalls
 from gateway.admin.errors import BadRequestError, NotFoundError, RefusedError
+from gateway.admin.preflight import preflight, scheduled
 from gateway.admin.services import Services
 from gateway.admin.views import Views
 from gateway.errors import UnavailableError
@@ -53,6 +54,13 @@ class Api:
             raise UnavailableError(f"{name} has not settled yet; see its state") from error
         return self.views.account(name) | {"outcome": answer.outcome.value}
 
+    async def account_frame(self, verb: str, channel: str, account: str | None) -> dict[str, Any]:
+        """channels.start, channels.stop and channels.restart in the published shape, and what we know beside it."""
+        answer = await self.account_call(verb, channel, account)
+        runs = is_running(self._services.dispatcher.machine(f"{answer['channel']}/{answer['account']}"))
+        done = {"stopped": not runs} if verb == "stop" else {"started": runs}
+        return answer | {"accountId": answer["account"]} | done
+
     def _account_event(self, verb: str, name: str) -> Event:
         if verb == "stop":
             return Stop(By.PERSON, confirm=True)
@@ -85,6 +93,15 @@ class Api:
         if isinstance(answer, Refusal):
             raise RefusedError(answer)
         return self._ticket_answer(ticket, answer)
+
+    async def restart_frame(self, params: schemas.RestartRequest, requester: str) -> dict[str, Any]:
+        """gateway.restart.request in the published shape. The preflight comes first: afterwards it is too late to ask."""
+        before = await preflight(self._services, self.views)
+        return scheduled(before, await self.restart(params, requester), params)
+
+    async def preflight(self) -> dict[str, Any]:
+        """gateway.restart.preflight."""
+        return await preflight(self._services, self.views)
 
     def _ticket_answer(self, ticket: Ticket, step: Step) -> dict[str, Any]:
         pending = self._services.changes.pending_restart()
@@ -133,6 +150,21 @@ class Api:
         entries = journal.page(after, KEPT if query.limit is None else query.limit, query.machine)
         first = header(journal, entries, self._services.boot().id, query.machine, after)
         return chain((first,), exported(journal, entries))
+
+    # Log
+
+    def logs_tail(self, params: schemas.LogsTail) -> dict[str, Any]:
+        """logs.tail in the published shape; there is no file, and a cursor is of this process."""
+        tail = self._services.tail.read(params.cursor, params.limit, params.max_bytes)
+        return {
+            "file": "stderr",
+            "cursor": tail.cursor,
+            "size": tail.cursor,
+            "lines": tail.lines,
+            "reset": tail.reset,
+            "truncated": tail.skipped > 0,
+            "skippedBytes": tail.skipped,
+        }
 
     # Web chat
 

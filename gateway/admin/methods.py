@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,12 @@ from gateway.admin.api import Api
 from gateway.admin.config_calls import Caller
 
 READ, WRITE, ADMIN = "operator.read", "operator.write", "operator.admin"
+ALLOWS: Mapping[str, frozenset[str]] = {
+    READ: frozenset({READ}),
+    WRITE: frozenset({READ, WRITE}),
+    ADMIN: frozenset({READ, WRITE, ADMIN}),
+}
+"""What a scope lets its holder do: the greater holds the lesser, and the published client asks for the greatest alone."""
 
 EVENTS = ("connect.challenge", "tick", "health", "shutdown", "chat", "journal", "lifecycle", "channel", "config")
 
@@ -86,13 +92,21 @@ async def _channels_status(context: Context, params: schemas.ChannelsStatus) -> 
 
 def _account_call(verb: str) -> Callable[[Context, schemas.ChannelCall], Awaitable[Any]]:
     async def call(context: Context, params: schemas.ChannelCall) -> Any:
-        return await context.api.account_call(verb, params.channel, params.account_id)
+        return await context.api.account_frame(verb, params.channel, params.account_id)
 
     return call
 
 
 async def _restart(context: Context, params: schemas.RestartFrame) -> Any:
-    return {"ok": True, **await context.api.restart(params.request(), context.requester)}
+    return await context.api.restart_frame(params.request(), context.requester)
+
+
+async def _preflight(context: Context, _: schemas.NoParams) -> Any:
+    return await context.api.preflight()
+
+
+async def _logs_tail(context: Context, params: schemas.LogsTail) -> Any:
+    return context.api.logs_tail(params)
 
 
 async def _cancel_restart(context: Context, params: schemas.RestartCancel) -> Any:
@@ -139,6 +153,8 @@ METHODS: dict[str, Method] = {
     "channels.stop": Method(schemas.ChannelCall, ADMIN, _account_call("stop")),
     "channels.restart": Method(schemas.ChannelCall, ADMIN, _account_call("restart")),
     "gateway.restart.request": Method(schemas.RestartFrame, ADMIN, _restart),
+    "gateway.restart.preflight": Method(schemas.NoParams, READ, _preflight),
+    "logs.tail": Method(schemas.LogsTail, READ, _logs_tail),
     "lifecycle.get": Method(schemas.NoParams, READ, _lifecycle),
     "lifecycle.cancelRestart": Method(schemas.RestartCancel, ADMIN, _cancel_restart),
     "requests.get": Method(schemas.RequestGet, READ, _request),

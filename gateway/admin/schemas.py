@@ -167,16 +167,20 @@ class RestartRequest(Params, frozen=True, kw_only=True, rename=None):
 
 
 class RestartFrame(Params, frozen=True, kw_only=True, forbid_unknown_fields=False):
-    """gateway.restart.request: the same in camelCase; what else the published clients send is passed over."""
+    """gateway.restart.request: the same in camelCase; what else the published clients send is passed over.
+
+    They say `skipDeferral` for what is `force` here.
+    """
 
     delay_ms: Annotated[int, Meta(ge=0)] | None = None
     restart_delay_ms: Annotated[int, Meta(ge=0)] | None = None
     reason: Annotated[str, Meta(max_length=500)] = ""
     force: bool = False
+    skip_deferral: bool = False
 
     def request(self) -> RestartRequest:
         delay_ms = self.restart_delay_ms if self.delay_ms is None else self.delay_ms
-        return RestartRequest(delay_ms=delay_ms, reason=self.reason, force=self.force)
+        return RestartRequest(delay_ms=delay_ms, reason=self.reason, force=self.force or self.skip_deferral)
 
 
 class RestartCancel(Params, frozen=True, kw_only=True):
@@ -206,6 +210,14 @@ class JournalQuery(Params, frozen=True, kw_only=True):
     limit: Annotated[int, Meta(ge=1, le=1000)] | None = None
     machine: str | None = None
     format: Literal["json", "jsonl"] = "json"
+
+
+class LogsTail(Params, frozen=True, kw_only=True):
+    """logs.tail: after a cursor that was given out before, or the newest lines without one."""
+
+    cursor: Annotated[int, Meta(ge=0)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=5000)] = 500
+    max_bytes: Annotated[int, Meta(ge=1, le=1_000_000)] = 250_000
 
 
 class ChatSend(Params, frozen=True, kw_only=True, forbid_unknown_fields=False):

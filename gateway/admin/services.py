@@ -16,6 +16,7 @@ from gateway.config.model import Config
 from gateway.config.standing import Standing
 from gateway.dispatcher import Dispatcher
 from gateway.journal import Journal
+from gateway.logtail import LogTail
 from gateway.messages.pipeline import Pipeline
 from gateway.process.accounts import Accounts
 from gateway.process.changes import Changes
@@ -40,6 +41,7 @@ class Services:
     hub: WebchatHub
     requests: Requests
     redactor: Redactor
+    tail: LogTail
     clock: Clock
     state_dir: Path
     boot: Callable[[], BootRecord]

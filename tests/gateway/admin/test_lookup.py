@@ -21,8 +21,7 @@ from gateway.admin.schemas import SchemaLookup
 from tests.gateway.admin.house import AdminHouse, run
 from tests.gateway.config.test_file import FAULTS
 from tests.gateway.configs import MODEL, faults
-from tests.real.test_protocol import SCHEMA as PUBLISHED
-from tests.real.test_protocol import conforms
+from tests.protocol.frames import definitions, faults_in
 
 HINTS = dict(hints_of(json_schema(MODEL)))
 CALL = "/api/v1/config/schema"
@@ -31,7 +30,7 @@ CALL = "/api/v1/config/schema"
 @pytest.mark.parametrize("path", [".", *HINTS])
 def test_every_place_is_found_and_its_answer_is_as_published(path: str) -> None:
     answer = look_up(MODEL, path)
-    conforms("ConfigSchemaLookupResult", answer)
+    assert faults_in("ConfigSchemaLookupResult", answer) == []
     jsonschema.Draft202012Validator.check_schema(answer["schema"])
     assert answer["path"] == path
     if path != ".":
@@ -71,7 +70,7 @@ def test_the_answers_lead_from_the_whole_to_every_place() -> None:
 )
 def test_an_entry_is_found_by_its_own_name_or_number(path: str, normal: str | None, hint: str) -> None:
     answer = look_up(MODEL, path)
-    conforms("ConfigSchemaLookupResult", answer)
+    assert faults_in("ConfigSchemaLookupResult", answer) == []
     assert (answer["path"], answer["hintPath"]) == (normal or path, hint)
     assert answer["schema"] == look_up(MODEL, hint)["schema"]
     assert all(child["path"].startswith(f"{answer['path']}.") for child in answer["children"])
@@ -183,7 +182,7 @@ def test_no_path_keeps_the_gateway_busy(path: str, monkeypatch: pytest.MonkeyPat
 
 def test_the_parameters_are_those_that_are_published() -> None:
     ours = msgspec.json.schema_components([SchemaLookup])[1]["SchemaLookup"]
-    published = PUBLISHED["ConfigSchemaLookupParams"]
+    published = definitions()["ConfigSchemaLookupParams"]
     assert {name: ours[name] for name in published} == published
 
 
@@ -193,10 +192,10 @@ def test_over_the_websocket(tmp_path: Path) -> None:
             socket = await house.sign_in(scopes=["operator.read"])
             assert "config.schema.lookup" in socket.hello["features"]["methods"]
             answer = await socket.ask("config.schema.lookup", path="channels.telegram.accounts.main.token")
-            conforms("ConfigSchemaLookupResult", answer)
+            assert faults_in("ConfigSchemaLookupResult", answer) == []
             assert answer["hintPath"] == "channels.telegram.accounts.*.token"
-            conforms("ConfigSchemaLookupResult", await socket.ask("config.schema.lookup", path="."))
-            conforms("ConfigSchemaResponse", await socket.ask("config.schema"))
+            assert faults_in("ConfigSchemaLookupResult", await socket.ask("config.schema.lookup", path=".")) == []
+            assert faults_in("ConfigSchemaResponse", await socket.ask("config.schema")) == []
             wrong: list[Any] = [{"path": "gateway.admn"}, {"path": "x" * 10_000}, {"path": ""}, {"path": "a b"}]
             wrong += [
                 {"path": "ü"},
@@ -209,8 +208,8 @@ def test_over_the_websocket(tmp_path: Path) -> None:
             wrong += [{"path": "gateway", "more": 1}, None, []]
             for params in wrong:
                 refused = await socket.request("config.schema.lookup", params)
-                conforms("ResponseFrame", refused)
-                conforms("ErrorShape", refused["error"])
+                assert faults_in("ResponseFrame", refused) == []
+                assert faults_in("ResponseFrame", refused) == []
                 assert refused["error"]["code"] == "INVALID_REQUEST", params
                 assert len(refused["error"]["message"]) < 2_000
             refused = await socket.request("config.schema.lookup", {"path": "gateway.admn"})

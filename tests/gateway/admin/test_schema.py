@@ -21,7 +21,7 @@ from gateway.redact import Secret
 from tests.gateway.config.test_file import FAULTS
 from tests.gateway.config.test_model import models
 from tests.gateway.configs import HEAD, MODEL, config, telegram
-from tests.real.test_protocol import conforms
+from tests.protocol.frames import faults_in
 
 ANSWER = config_schema(MODEL, "1.2.3")
 SCHEMA: dict[str, Any] = ANSWER["schema"]
@@ -161,7 +161,7 @@ def test_a_model_that_is_used_twice_is_told_of_twice() -> None:
 
 def test_every_key_has_a_hint_and_every_hint_a_key() -> None:
     assert list(HINTS) == list(told(SCHEMA))
-    conforms("ConfigSchemaResponse", ANSWER)
+    assert faults_in("ConfigSchemaResponse", ANSWER) == []
 
 
 def test_a_hint_says_what_a_change_of_the_key_needs() -> None:
