@@ -125,7 +125,7 @@ class Accounts(Body, frozen=True, kw_only=True):
 
 
 class ConfigStatus(Body, frozen=True, kw_only=True):
-    """The revisions on disk, accepted and applied, and how the file is watched."""
+    """The revisions on disk, accepted and applied, how the file is watched, and whether it is ours to write; `owner` says why not."""
 
     path: str
     on_disk: str
@@ -133,6 +133,8 @@ class ConfigStatus(Body, frozen=True, kw_only=True):
     applied: str
     drift: bool
     watching: str
+    writable: bool
+    owner: str | None
     issues: list[Issue]
 
 

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.errors import ConfigError, ConfigWriteError, GatewayError, StaleHashError, UnavailableError
+from gateway.errors import (
+    ConfigError,
+    ConfigOwnedError,
+    ConfigWriteError,
+    GatewayError,
+    StaleHashError,
+    UnavailableError,
+)
 from statemachine import Refusal
 
 
@@ -61,6 +68,7 @@ def answer_for(error: GatewayError) -> Answer:
 WORDS: Mapping[type[GatewayError], tuple[int, str, str]] = {
     RefusedError: (409, "refused", "INVALID_REQUEST"),
     StaleHashError: (412, "stale_hash", "INVALID_REQUEST"),
+    ConfigOwnedError: (409, "read_only", "INVALID_REQUEST"),
     ConfigError: (422, "invalid_config", "INVALID_REQUEST"),
     NotFoundError: (404, "not_found", "INVALID_REQUEST"),
     BadRequestError: (400, "bad_request", "INVALID_REQUEST"),

@@ -21,7 +21,14 @@ from gateway.admin.routes import ANY, JSON, PAGE_FILES, YAML_TYPES, Handler, Rou
 from gateway.admin.services import Services
 from gateway.admin.views import machine_kind
 from gateway.config.edit import merge_patch, parse_patch, replacement
-from gateway.errors import ConfigError, ConfigWriteError, GatewayError, StaleHashError, UnavailableError
+from gateway.errors import (
+    ConfigError,
+    ConfigOwnedError,
+    ConfigWriteError,
+    GatewayError,
+    StaleHashError,
+    UnavailableError,
+)
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -46,7 +53,15 @@ SAFE_HEADERS = {
 JOURNAL_PIECE = 20
 """Lines of an exported journal that are made at once: some milliseconds of work."""
 
-WRITE_ERRORS = (BadRequestError, ConfigError, StaleHashError, RateLimitedError, UnavailableError, ConfigWriteError)
+WRITE_ERRORS = (
+    BadRequestError,
+    ConfigError,
+    ConfigOwnedError,
+    StaleHashError,
+    RateLimitedError,
+    UnavailableError,
+    ConfigWriteError,
+)
 
 
 class Http:

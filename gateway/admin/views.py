@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from gateway.admin.services import Services
+from gateway.config.custody import custody_of
 from gateway.process.changes import LIFECYCLE
 from statemachine import MACHINES, Machine
 from statemachine.channel import Channel, is_running
@@ -27,6 +28,7 @@ class Views:
 
     def status(self) -> dict[str, Any]:
         services, data = self._services, self._lifecycle.data
+        owner = custody_of(services.changes.path)
         return {
             **self.lifecycle(),
             "boot": services.boot().id,
@@ -39,6 +41,8 @@ class Views:
                 "applied": services.ledger.applied_id,
                 "drift": self.drift(),
                 "watching": services.watching(),
+                "writable": owner is None,
+                "owner": owner,
                 "issues": services.changes.issues,
             },
             "restarts": data.restarts,

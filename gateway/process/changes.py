@@ -15,11 +15,13 @@ import structlog
 
 from gateway.clock import Clock
 from gateway.config import file
+from gateway.config.custody import refuse_if_owned
 from gateway.config.edit import Edit
 from gateway.config.file import MISSING, Reader, Revision
 from gateway.config.history import History
 from gateway.config.ledger import Ledger, Proposal
 from gateway.config.secrets import secrets_of
+from gateway.config.writerlock import WriterLock
 from gateway.dispatcher import Dispatcher
 from gateway.errors import ConfigError, StaleHashError, UnavailableError
 from gateway.redact import Redactor
@@ -84,6 +86,7 @@ class Changes:
         self._redactor = redactor
         self._clock = clock
         self._lock = asyncio.Lock()
+        self._writers = WriterLock(path)
         self._events: dict[str, ConfigChanged] = {}
         self._waiters: dict[str, list[asyncio.Future[Settled]]] = {}
         self._results: dict[str, dict[str, Any]] = {}
@@ -156,7 +159,7 @@ class Changes:
     async def write(self, write: Write) -> dict[str, Any]:
         """Change the file and see it through; the receipt that its caller is sent.
 
-        Raises StaleHashError, ConfigError, ConfigWriteError or UnavailableError: nothing was changed then.
+        Raises StaleHashError, ConfigError, ConfigOwnedError, ConfigWriteError or UnavailableError: nothing was changed then.
         """
         # The caller being cancelled cancels nothing: what was begun is seen through.
         running = asyncio.ensure_future(self._run(write))
@@ -180,7 +183,8 @@ class Changes:
         async with self._lock:
             if is_ending(self._dispatcher.machine(LIFECYCLE)):
                 raise UnavailableError("the gateway is stopping; nothing was written")
-            proposal = await self._write_file(write)
+            async with self._writers.held():
+                proposal = await self._write_file(write)
             event = self._event(proposal, Origin.CALL, write.requester, write.delay)
             settled = self._expect(proposal.revision.id)
             answer = await self._dispatcher.post(LIFECYCLE, event, request)
@@ -198,7 +202,7 @@ class Changes:
         return settled.result() if settled.done() else Settled("", "restart_pending", "a restart has begun", {})
 
     async def _write_file(self, write: Write) -> Proposal:
-        current = await asyncio.to_thread(self._current)
+        current = await asyncio.to_thread(self._current_of_ours)
         here = file.revision_of(current) if current is not None else None
         if here is not None and write.base != here:
             raise StaleHashError(here, write.base)
@@ -209,6 +213,10 @@ class Changes:
             await asyncio.to_thread(self._replace, current, new, write.base)
             log.info("config_written", revision=revision.id[:12], requester=write.requester, note=write.note)
         return self._ledger.propose(revision)
+
+    def _current_of_ours(self) -> bytes | None:
+        refuse_if_owned(self.path)
+        return self._current()
 
     def _current(self) -> bytes | None:
         try:

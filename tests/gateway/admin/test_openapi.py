@@ -65,7 +65,7 @@ def test_it_says_who_needs_the_token_and_what_everything_is_for(tmp_path: Path) 
 
 def test_a_write_says_what_it_takes_and_what_may_come_of_it(tmp_path: Path) -> None:
     patch = document(tmp_path)["paths"]["/api/v1/config"]["patch"]
-    assert set(patch["responses"]) == {"200", "400", "401", "403", "412", "413", "422", "429", "503"}
+    assert set(patch["responses"]) == {"200", "400", "401", "403", "409", "412", "413", "422", "429", "503"}
     assert {one["name"] for one in patch["parameters"]} == {"note", "restart_delay_ms", "If-Match"}
     assert set(patch["requestBody"]["content"]) >= {"application/json", "application/yaml"}
     assert patch["responses"]["412"]["headers"]["ETag"]["required"]
