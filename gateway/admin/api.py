@@ -71,9 +71,9 @@ class Api:
         self, method: str, edit: Edit, base: str | None, requester: str, note: str = "", delay_ms: int | None = None
     ) -> dict[str, Any]:
         """Write and see it through; the receipt."""
-        self._limit.check(requester, method)
         delay = None if delay_ms is None else min(delay_ms, MAX_DELAY_MS) / 1000
-        return await self._services.changes.write(Write(edit, base, requester, note, delay))
+        with self._limit.counted(requester, method):
+            return await self._services.changes.write(Write(edit, base, requester, note, delay))
 
     async def config_frame(self, params: schemas.ConfigWrite, requester: str, *, patch: bool) -> dict[str, Any]:
         """config.set, config.apply and config.patch in the published shape."""

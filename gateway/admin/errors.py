@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 from gateway.errors import (
@@ -41,7 +42,7 @@ class RateLimitedError(GatewayError):
     """Too many writes. `retry_after` in seconds."""
 
     def __init__(self, limit: int, retry_after: float) -> None:
-        super().__init__(f"more than {limit} config writes in a minute; try again in {retry_after:.0f} s")
+        super().__init__(f"more than {limit} config writes in a minute; try again in {ceil(retry_after)} s")
         self.retry_after = retry_after
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator
 from itertools import islice
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,7 @@ class Http:
         body = {"code": answer.code, "message": answer.message, "details": answer.details}
         response = self._json({"error": body}, answer.status)
         if answer.retry_after is not None:
-            response.headers["Retry-After"] = str(max(1, round(answer.retry_after)))
+            response.headers["Retry-After"] = str(max(1, ceil(answer.retry_after)))
         if answer.code == "stale_hash":
             response.headers["ETag"] = f'"{answer.details["currentHash"]}"'
         return response

@@ -13,6 +13,9 @@ from msgspec import Meta, Struct
 
 from gateway.admin.errors import BadRequestError
 
+SHOWN = 40
+"""Characters of a name that a client gives itself."""
+
 
 class Params(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """The base: camelCase outside, unknown keys refused."""
@@ -38,6 +41,12 @@ class Auth(Params, frozen=True, kw_only=True, forbid_unknown_fields=False):
     password: str | None = None
 
 
+class Device(Params, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """The device that a client runs on, as the published clients tell it. Nothing hangs on it but whose writes are counted."""
+
+    id: str = ""
+
+
 class Connect(Params, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """The first frame."""
 
@@ -47,6 +56,12 @@ class Connect(Params, frozen=True, kw_only=True, forbid_unknown_fields=False):
     role: str = "operator"
     scopes: tuple[str, ...] = ()
     auth: Auth = Auth()
+    device: Device | None = None
+
+    @property
+    def who(self) -> str:
+        """Whom a client says it is, short enough for every line that it appears in."""
+        return " ".join((self.client.id[:SHOWN], *([self.device.id[:SHOWN]] if self.device else []))).strip()
 
 
 class ConfigWrite(Params, frozen=True, kw_only=True):
