@@ -31,6 +31,7 @@ from gateway.handlers.echo import echo
 from gateway.journal import Journal, log_entry
 from gateway.log import LevelFilter, configure
 from gateway.messages.pipeline import Pipeline
+from gateway.metrics import Tally
 from gateway.process import signals
 from gateway.process.accounts import Accounts
 from gateway.process.changes import LIFECYCLE, Changes
@@ -127,6 +128,8 @@ class App:
         """Make every part and tie them together; nothing runs yet."""
         self._journal = Journal(self._clock)
         self._journal.listen(log_entry)
+        self._tally = Tally()
+        self._journal.listen(self._tally.note)
         self._requests = Requests(self._clock)
         self._dispatcher = Dispatcher(self._journal)
         self._dispatcher.add(Lifecycle(LIFECYCLE, LifecycleData()))
@@ -189,6 +192,7 @@ class App:
             model=self._model, accounts=self._accounts, receivers=self._receivers, pipeline=self._pipeline,
             hub=self._hub, requests=self._requests, redactor=self._redactor, clock=self._clock,
             state_dir=self._options.state_dir, boot=lambda: self._boot, watching=lambda: self._watcher.kind,
+            tally=self._tally,
         )  # fmt: skip
         return server.AdminServer(services)  # type: ignore[no-any-return]
 

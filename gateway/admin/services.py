@@ -15,6 +15,7 @@ from gateway.config.model import Config
 from gateway.dispatcher import Dispatcher
 from gateway.journal import Journal
 from gateway.messages.pipeline import Pipeline
+from gateway.metrics import Tally
 from gateway.process.accounts import Accounts
 from gateway.process.changes import Changes
 from gateway.redact import Redactor
@@ -41,3 +42,4 @@ class Services:
     boot: Callable[[], BootRecord]
     watching: Callable[[], str]
     """How the file is watched: inotify, polling or off."""
+    tally: Tally
