@@ -33,6 +33,7 @@ from gateway.journal import Journal, log_entry
 from gateway.log import LevelFilter, configure
 from gateway.logtail import LogTail
 from gateway.messages.pipeline import Pipeline
+from gateway.metrics import Tally
 from gateway.process import signals
 from gateway.process.accounts import Accounts
 from gateway.process.changes import LIFECYCLE, Changes
@@ -134,6 +135,8 @@ class App:
         """Make every part and tie them together; nothing runs yet."""
         self._journal = Journal(self._clock)
         self._journal.listen(log_entry)
+        self._tally = Tally()
+        self._journal.listen(self._tally.note)
         self._requests = Requests(self._clock)
         self._dispatcher = Dispatcher(self._journal)
         self._dispatcher.add(Lifecycle(LIFECYCLE, LifecycleData()))
@@ -200,6 +203,7 @@ class App:
             standing=self._standing, history=self._history, hub=self._hub, requests=self._requests,
             redactor=self._redactor, tail=self._tail, clock=self._clock,
             state_dir=self._options.state_dir, boot=lambda: self._boot, watching=lambda: self._watcher.kind,
+            tally=self._tally,
         )  # fmt: skip
         return server.AdminServer(services)  # type: ignore[no-any-return]
 

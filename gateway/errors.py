@@ -52,6 +52,14 @@ class ConfigWriteError(GatewayError):
     """The file could not be written; the old one is whole."""
 
 
+class ConfigOwnedError(GatewayError):
+    """The file is not ours to write: nothing was done. `owner` says why."""
+
+    def __init__(self, path: str, owner: str) -> None:
+        super().__init__(f"{path} is not written: {owner}; edit its source, the change is picked up when it arrives")
+        self.owner = owner
+
+
 class UnavailableError(GatewayError):
     """It cannot be done now. `retry_after` is when to ask again (seconds)."""
 

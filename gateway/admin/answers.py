@@ -141,7 +141,7 @@ class SetAside(Body, frozen=True, kw_only=True):
 
 
 class ConfigStatus(Body, frozen=True, kw_only=True):
-    """The revisions on disk, accepted, applied and last known to be good, and how the file is watched."""
+    """The revisions on disk, accepted, applied and last known to be good; how the file is watched, and why it is not ours to write."""
 
     path: str
     on_disk: str
@@ -152,6 +152,8 @@ class ConfigStatus(Body, frozen=True, kw_only=True):
     window: Window | None
     set_aside: SetAside | None
     watching: str
+    writable: bool
+    owner: str | None
     issues: list[Issue]
 
 

@@ -75,14 +75,13 @@ class ConfigCalls:
         self, method: str, edit: Edit, base: str | None, query: schemas.WriteQuery, caller: Caller
     ) -> dict[str, Any]:
         """Write and see it through; the receipt. `method` is what the limit counts by."""
-        self._limit.check(caller.requester, method)
         delay = None if query.restart_delay_ms is None else min(query.restart_delay_ms, MAX_DELAY_MS) / 1000
-        return await self._services.changes.write(
-            Write(
-                edit, base, caller.requester, query.note, delay,
-                confirm=query.confirm_within_s, plan=query.plan_id, road=caller.road,
-            )
+        write = Write(
+            edit, base, caller.requester, query.note, delay,
+            confirm=query.confirm_within_s, plan=query.plan_id, road=caller.road,
         )  # fmt: skip
+        with self._limit.counted(caller.requester, method):
+            return await self._services.changes.write(write)
 
     async def frame(self, params: schemas.ConfigWrite, caller: Caller, *, patch: bool) -> dict[str, Any]:
         """config.set, config.apply and config.patch in the published shape."""
@@ -95,17 +94,16 @@ class ConfigCalls:
 
         Raises UnknownRevisionError for one that is not kept, ConfigError for one that cannot be used any more.
         """
-        self._limit.check(caller.requester, "config.rollback")
         history = self._services.history
         entry = await asyncio.to_thread(history.find, params.revision)
         raw = await asyncio.to_thread(history.raw, entry.revision)
         note = params.note or f"rollback to {entry.number}"
-        return await self._services.changes.write(
-            Write(
-                lambda _: raw, None, caller.requester, note,
-                confirm=params.confirm_within_s, road=f"rollback by {caller.road}", insists=True,
-            )
+        write = Write(
+            lambda _: raw, None, caller.requester, note,
+            confirm=params.confirm_within_s, road=f"rollback by {caller.road}", insists=True,
         )  # fmt: skip
+        with self._limit.counted(caller.requester, "config.rollback"):
+            return await self._services.changes.write(write)
 
     async def rollback_frame(self, params: schemas.RollbackFrame, caller: Caller) -> dict[str, Any]:
         return await self._answer(await self.rollback(params.request(), caller))

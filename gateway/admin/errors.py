@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 from gateway.errors import (
     ConfigError,
+    ConfigOwnedError,
     ConfigWriteError,
     GatewayError,
     NoWindowError,
@@ -51,7 +53,7 @@ class RateLimitedError(GatewayError):
     """Too many writes. `retry_after` in seconds."""
 
     def __init__(self, limit: int, retry_after: float) -> None:
-        super().__init__(f"more than {limit} config writes in a minute; try again in {retry_after:.0f} s")
+        super().__init__(f"more than {limit} config writes in a minute; try again in {ceil(retry_after)} s")
         self.retry_after = retry_after
 
 
@@ -78,6 +80,7 @@ def answer_for(error: GatewayError) -> Answer:
 WORDS: Mapping[type[GatewayError], tuple[int, str, str]] = {
     RefusedError: (409, "refused", "INVALID_REQUEST"),
     StaleHashError: (412, "stale_hash", "INVALID_REQUEST"),
+    ConfigOwnedError: (409, "read_only", "INVALID_REQUEST"),
     ConfigError: (422, "invalid_config", "INVALID_REQUEST"),
     WindowOpenError: (409, "window_open", "INVALID_REQUEST"),
     NoWindowError: (409, "no_window", "INVALID_REQUEST"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from itertools import islice
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,13 @@ from gateway.admin.api import Api
 from gateway.admin.auth import ForbiddenError, Gatekeeper, TooManyAttemptsError, UnauthorizedError, bearer, check_place
 from gateway.admin.config_calls import Caller
 from gateway.admin.errors import Answer, BadRequestError, NotFoundError, RateLimitedError, RefusedError, answer_for
-from gateway.admin.routes import ANY, JSON, PAGE_FILES, YAML_TYPES, Handler, Route, is_open
+from gateway.admin.routes import ANY, JSON, METRICS, PAGE_FILES, YAML_TYPES, Handler, Route, is_open
 from gateway.admin.services import Services
 from gateway.admin.views import machine_kind
 from gateway.config.edit import merge_patch, parse_patch, replacement
 from gateway.errors import (
     ConfigError,
+    ConfigOwnedError,
     ConfigWriteError,
     GatewayError,
     NoWindowError,
@@ -57,7 +60,8 @@ JOURNAL_PIECE = 20
 """Lines of an exported journal that are made at once: some milliseconds of work."""
 
 WRITE_ERRORS = (
-    BadRequestError, ConfigError, StaleHashError, RateLimitedError, UnavailableError, ConfigWriteError, WindowOpenError,
+    BadRequestError, ConfigError, ConfigOwnedError, StaleHashError, RateLimitedError, UnavailableError, ConfigWriteError,
+    WindowOpenError,
 )  # fmt: skip
 
 
@@ -84,6 +88,7 @@ class Http:
             Route("GET", "/healthz", self.health, {200: "Health"}),
             Route("GET", "/readyz", self.ready, ready, query=schemas.ReadyQuery),
             Route("GET", "/api/v1/openapi.json", self.openapi, {200: "OpenApi"}),
+            Route("GET", METRICS, self.metrics, {200: ("text/plain",)}),
         ]
 
     def _config_routes(self) -> list[Route]:
@@ -136,8 +141,9 @@ class Http:
     async def gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Place first, then token, then the call; every error of ours becomes its answer here."""
         try:
-            check_place(request.headers, self._port, self._services.ledger.applied.gateway.admin)
-            if not is_open(request.path):
+            admin = self._services.ledger.applied.gateway.admin
+            check_place(request.headers, self._port, admin)
+            if not (is_open(request.path) or (request.path == METRICS and admin.metrics_public)):
                 self._gatekeeper.check(bearer(request.headers), request.remote or "")
             response = await handler(request)
         except ForbiddenError as error:
@@ -167,7 +173,7 @@ class Http:
         body = {"code": answer.code, "message": answer.message, "details": answer.details}
         response = self._json({"error": body}, answer.status)
         if answer.retry_after is not None:
-            response.headers["Retry-After"] = str(max(1, round(answer.retry_after)))
+            response.headers["Retry-After"] = str(max(1, ceil(answer.retry_after)))
         if answer.code == "stale_hash":
             response.headers["ETag"] = f'"{answer.details["currentHash"]}"'
         return response
@@ -227,6 +233,13 @@ class Http:
     async def status(self, _: web.Request) -> web.Response:
         """Where everything is."""
         return self._json(self._api.views.status())
+
+    async def metrics(self, _: web.Request) -> web.Response:
+        """Metrics as Prometheus text. With `gateway.admin.metrics_public` no token is needed."""
+        metrics = await asyncio.to_thread(import_module, "gateway.admin.metrics")
+        scrape = metrics.Exposition(self._services.tally, self._api.views.status())
+        text = self._services.redactor.text(await asyncio.to_thread(scrape.text))
+        return web.Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     # Config
 

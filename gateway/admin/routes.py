@@ -18,6 +18,7 @@ ANY = "*/*"
 OPEN_PATHS = frozenset({"/", "/ws", "/healthz", "/readyz", "/favicon.ico"})
 """Served without a token: the page's own files, the probes, and the WebSocket, which signs in by its first frame."""
 PAGE_FILES = "/page/"
+METRICS = "/metrics"
 
 
 def is_open(path: str) -> bool:

@@ -18,6 +18,8 @@ ConfigPath = Annotated[str, Meta(min_length=1, max_length=1024, pattern=r"^[A-Za
 
 LONGEST_WINDOW_S = 86_400
 """A change can wait for its confirmation that long: a day."""
+SHOWN = 40
+"""Characters of a name that a client gives itself."""
 
 
 class Params(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -44,6 +46,12 @@ class Auth(Params, frozen=True, kw_only=True, forbid_unknown_fields=False):
     password: str | None = None
 
 
+class Device(Params, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """The device that a client runs on, as the published clients tell it. Nothing hangs on it but whose writes are counted."""
+
+    id: str = ""
+
+
 class Connect(Params, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """The first frame."""
 
@@ -53,6 +61,12 @@ class Connect(Params, frozen=True, kw_only=True, forbid_unknown_fields=False):
     role: str = "operator"
     scopes: tuple[str, ...] = ()
     auth: Auth = Auth()
+    device: Device | None = None
+
+    @property
+    def who(self) -> str:
+        """Whom a client says it is, short enough for every line that it appears in."""
+        return " ".join((self.client.id[:SHOWN], *([self.device.id[:SHOWN]] if self.device else []))).strip()
 
 
 class ConfigWrite(Params, frozen=True, kw_only=True):

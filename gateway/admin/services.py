@@ -18,6 +18,7 @@ from gateway.dispatcher import Dispatcher
 from gateway.journal import Journal
 from gateway.logtail import LogTail
 from gateway.messages.pipeline import Pipeline
+from gateway.metrics import Tally
 from gateway.process.accounts import Accounts
 from gateway.process.changes import Changes
 from gateway.redact import Redactor
@@ -47,3 +48,4 @@ class Services:
     boot: Callable[[], BootRecord]
     watching: Callable[[], str]
     """How the file is watched: inotify, polling or off."""
+    tally: Tally

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gateway.admin.services import Services
+from gateway.config.custody import custody_of
 from gateway.process.changes import LIFECYCLE
 from statemachine import MACHINES, Machine
 from statemachine.channel import Channel, is_running
@@ -63,6 +64,7 @@ class Views:
     def _config(self) -> dict[str, Any]:
         services, record = self._services, self._services.standing.record
         window, aside = record.window, record.set_aside
+        owner = custody_of(services.changes.path)
         return {
             "path": str(services.changes.path),
             "on_disk": services.changes.on_disk,
@@ -75,6 +77,8 @@ class Views:
             else None,
             "set_aside": {"revision": aside.revision, "base": aside.base, "why": aside.why} if aside else None,
             "watching": services.watching(),
+            "writable": owner is None,
+            "owner": owner,
             "issues": services.changes.issues,
         }
 

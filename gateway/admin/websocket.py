@@ -10,6 +10,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import Callable
+from math import ceil
 from typing import Any
 
 import structlog
@@ -223,6 +224,7 @@ class WebSockets:
         frame = parse_frame(message.data)
         answer = self._check_connect(frame, address)
         if isinstance(answer, schemas.Connect) and isinstance(frame, dict):
+            connection.context.requester += f" {answer.who}"
             connection.scopes = frozenset(answer.scopes or ("operator.read", "operator.write", "operator.admin"))
             hello = self._hello(connection, answer)
             await socket.send_json(
@@ -253,7 +255,7 @@ class WebSockets:
             return _invalid(f"unauthorized: {error}", {"code": code})
         except TooManyAttemptsError as error:
             return _invalid(str(error), {"code": "AUTH_RATE_LIMITED"}) | {
-                "retryAfterMs": round(error.retry_after * 1000)
+                "retryAfterMs": ceil(error.retry_after * 1000)
             }
         except GatewayError as error:
             return shape(answer_for(error))
@@ -301,7 +303,7 @@ def shape(answer: Answer) -> dict[str, Any]:
     if answer.details is not None:
         error["details"] = answer.details
     if answer.retry_after is not None:
-        error |= {"retryable": True, "retryAfterMs": round(answer.retry_after * 1000)}
+        error |= {"retryable": True, "retryAfterMs": ceil(answer.retry_after * 1000)}
     return error
 
 

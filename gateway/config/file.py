@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
+import stat
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import StringIO
@@ -25,6 +28,11 @@ from gateway.errors import ConfigError, ConfigWriteError, Issue
 from gateway.redact import MARK
 
 MAX_BYTES = 1024 * 1024
+MOST_READ = 16 * MAX_BYTES
+"""Bytes of a file that are taken into memory at all. What is longer than a config may be, but not that long, can be replaced by a call."""
+READS = 10
+READ_PAUSE = 0.02
+"""A file that was written to while it was read is read again that often, that many seconds apart."""
 MAX_SLOWLY = 100_000
 """The longest text for the slow reader, which takes microseconds a character."""
 UNTRUE_VALUES = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
@@ -55,13 +63,43 @@ def revision_of(raw: bytes) -> str:
 
 
 def read(path: Path) -> bytes:
-    """The file's bytes. Raises ConfigError when there is none, or it cannot be read."""
+    """The file's bytes, as they were at one moment. Raises ConfigError when there is none, or it cannot be read."""
     try:
-        return path.read_bytes()
+        for _ in range(READS):
+            raw = _read_once(path)
+            if raw is not None:
+                return raw
+            time.sleep(READ_PAUSE)
     except FileNotFoundError as error:
         raise ConfigError([Issue("", f"there is no file {path}")], MISSING) from error
     except OSError as error:
         raise ConfigError([Issue("", f"{path} cannot be read: {error.strerror}")], MISSING) from error
+    text = f"{path} changes all the while; save it again when its writer has ended"
+    raise ConfigError([Issue("", text)], MISSING)
+
+
+def _read_once(path: Path) -> bytes | None:
+    """None when it was written to meanwhile: half of it may be the old one."""
+    # Without waiting: a pipe would be waited for until somebody writes to it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        before = os.fstat(descriptor)
+        if stat.S_ISDIR(before.st_mode):
+            raise OSError(errno.EISDIR, "it is a folder; name the file in it")
+        if not stat.S_ISREG(before.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
+            if before.st_size > MOST_READ:
+                raise ConfigError([_too_long(before.st_size)], hashlib.file_digest(file, "sha256").hexdigest())
+            raw = file.read(before.st_size + 1)  # no more, however fast it grows
+        after = os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+    return raw if (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, len(raw)) else None
+
+
+def _too_long(size: int) -> Issue:
+    return Issue("", f"it is {size:,} bytes long; a config has at most {MAX_BYTES:,}")
 
 
 class Reader:
@@ -98,7 +136,7 @@ class Reader:
 def parse(raw: bytes) -> dict[str, Any]:
     """YAML 1.2 (and so JSON) to plain data. Raises ConfigError."""
     if len(raw) > MAX_BYTES:
-        raise ConfigError([Issue("", f"it is {len(raw):,} bytes long; a config has at most {MAX_BYTES:,}")])
+        raise ConfigError([_too_long(len(raw))])
     try:
         text = _text(raw)
         _check_bounds(text)

@@ -16,11 +16,13 @@ import structlog
 
 from gateway.clock import Clock
 from gateway.config import file
+from gateway.config.custody import refuse_if_owned
 from gateway.config.file import MISSING, Reader, Revision
 from gateway.config.history import History
 from gateway.config.ledger import Ledger, Proposal
 from gateway.config.secrets import secrets_of
 from gateway.config.standing import Standing
+from gateway.config.writerlock import WriterLock
 from gateway.dispatcher import LIFECYCLE, Dispatcher
 from gateway.errors import ConfigError, GatewayError, StaleHashError, UnavailableError
 from gateway.process.first import First
@@ -68,6 +70,7 @@ class Changes:
         self._redactor = redactor
         self._clock = clock
         self._lock = asyncio.Lock()
+        self._writers = WriterLock(path)
         self._events: dict[str, ConfigChanged] = {}
         self._waiters: dict[str, list[asyncio.Future[Settled]]] = {}
         self._results: dict[str, dict[str, Any]] = {}
@@ -246,8 +249,8 @@ class Changes:
     async def write(self, write: Write) -> dict[str, Any]:
         """Change the file and see it through; the receipt that its caller is sent.
 
-        Raises StaleHashError, StalePlanError, ConfigError, ConfigWriteError, WindowOpenError or UnavailableError:
-        nothing was changed then.
+        Raises StaleHashError, StalePlanError, ConfigError, ConfigOwnedError, ConfigWriteError, WindowOpenError or
+        UnavailableError: nothing was changed then.
         """
         # The caller being cancelled cancels nothing: what was begun is seen through.
         running = asyncio.ensure_future(self._run(write))
@@ -282,9 +285,10 @@ class Changes:
                 write.requester, write.road, write.note, write.confirm, writes=True, request=request,
                 prepare=lambda pending: self._prepare(pending, write),
             )  # fmt: skip
-            self.transactions.open(pending)
             try:
-                await pending.submitted
+                async with self._writers.held():
+                    self.transactions.open(pending)
+                    await pending.submitted
             finally:
                 if not pending.submitted.done() or pending.submitted.exception() is not None:
                     self._forget(pending)
@@ -292,7 +296,7 @@ class Changes:
 
     async def _prepare(self, pending: Pending, write: Write) -> None:
         """Read, check what the writer saw, make the new text, and plan it. Nothing is touched."""
-        pending.old = await asyncio.to_thread(self._current)
+        pending.old = await asyncio.to_thread(self._current_of_ours)
         here = file.revision_of(pending.old) if pending.old is not None else None
         if here is not None and write.base != here and not write.insists:
             raise StaleHashError(here, write.base)
@@ -323,6 +327,10 @@ class Changes:
         left = [waiter for waiter in self._waiters.pop(revision, []) if waiter is not pending.settled]
         if left:
             self._waiters[revision] = left
+
+    def _current_of_ours(self) -> bytes | None:
+        refuse_if_owned(self.path)
+        return self._current()
 
     def _current(self) -> bytes | None:
         try:

@@ -103,11 +103,14 @@ class Watcher:
         """Something may have happened: look when it has been quiet for a while."""
         if self._handle is not None:
             self._handle.cancel()
-        self._handle = asyncio.get_running_loop().call_later(self._debounce(), self._look)
+        self._handle = asyncio.get_running_loop().call_later(self._debounce(), self._look, signature_of(self._path))
 
-    def _look(self) -> None:
+    def _look(self, hinted: Signature) -> None:
         self._handle = None
         self._seen = signature_of(self._path)
+        if self._seen != hinted:
+            self.hint()  # somebody is still writing to it, and has not closed it yet
+            return
         self._reading = asyncio.get_running_loop().create_task(self._read(self._reading))
 
     async def _read(self, earlier: asyncio.Task[None] | None) -> None:

@@ -192,7 +192,7 @@ class Doings:
     async def _judge_write(self, touch: Touch, before: str, receipt: dict[str, Any], answer: Answer) -> None:
         """Applied means: it is on disk and runs. Not written means: nothing was changed."""
         record = self.world.record
-        if answer.code in ("not_written", "stale_hash", "invalid_config") and touch.still_alone():
+        if answer.code in ("not_written", "read_only", "stale_hash", "invalid_config") and touch.still_alone():
             record.counts["refused writes looked at"] += 1
             record.expect(self._hash_on_disk() == before, f"refused with {answer.code}, and the file has changed")
         if receipt.get("outcome") not in ("applied", "noop"):

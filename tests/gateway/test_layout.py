@@ -17,7 +17,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"statemachine"}),
     frozenset({"errors", "log", "logtail", "clock", "redact", "boot"}),
     frozenset({"channels", "messages", "handlers", "store", "config"}),
-    frozenset({"dispatcher", "journal", "export", "requests"}),
+    frozenset({"dispatcher", "journal", "export", "metrics", "requests"}),
     frozenset({"admin", "process", "runner"}),
     frozenset({"app"}),
     frozenset({"cli"}),

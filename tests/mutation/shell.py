@@ -139,6 +139,14 @@ SWAPS = (
         "        if here != current:", "        if False:", (PROCESS,),
     ),
     Swap(
+        "a file of somebody else is written over", "gateway/process/changes.py",
+        "        refuse_if_owned(self.path)\n", "", (PROCESS,),
+    ),
+    Swap(
+        "a writer does not wait for another process", "gateway/process/changes.py",
+        "            async with self._writers.held():\n", "            async with asyncio.Lock():\n", (PROCESS,),
+    ),
+    Swap(
         "who waits for a revision that was superseded is never told", "gateway/process/changes.py",
         "            self._waiters.setdefault(said.why, []).extend(waiters)\n", "", (PROCESS,),
     ),

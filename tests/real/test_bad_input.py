@@ -546,6 +546,13 @@ class Ear:
         """Everything that can be read."""
         for path in ("status", "config", "config/schema", "channels", "journal?limit=1000", "machines"):
             await self.ask("GET", f"/api/v1/{path}")
+        headers = {"Authorization": f"Bearer {self.gateway.token}"}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(self.gateway.url + "/metrics", headers=headers) as got,
+        ):
+            assert got.status == 200
+            self.said.append(await got.text())
         for method in ("config.get", "status", "channels.status", "journal.list", "health", "lifecycle.get"):
             await self.request(method)
 

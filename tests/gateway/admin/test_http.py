@@ -20,7 +20,15 @@ from gateway.admin.errors import BadRequestError, NotFoundError, RefusedError, a
 from gateway.admin.http import JOURNAL_PIECE, MAX_BODY, SAFE_HEADERS
 from gateway.admin.routes import OPEN_PATHS
 from gateway.cli.replay import run as run_file
-from gateway.errors import ConfigError, ConfigWriteError, GatewayError, Issue, StaleHashError, UnavailableError
+from gateway.errors import (
+    ConfigError,
+    ConfigOwnedError,
+    ConfigWriteError,
+    GatewayError,
+    Issue,
+    StaleHashError,
+    UnavailableError,
+)
 from statemachine import Refusal
 from statemachine.channel import By, Stop
 from tests.gateway.admin.house import CHAT, MAIN, SECRET, TEXT, TOKEN, AdminHouse, run
@@ -305,6 +313,7 @@ def _broken() -> Any:
         (NotFoundError("x"), 404, "not_found", "INVALID_REQUEST", None, None),
         (BadRequestError("x", {"y": 1}), 400, "bad_request", "INVALID_REQUEST", {"y": 1}, None),
         (UnavailableError("x", 7.0), 503, "unavailable", "UNAVAILABLE", None, 7.0),
+        (ConfigOwnedError("/etc/x", "y"), 409, "read_only", "INVALID_REQUEST", None, None),
         (ConfigWriteError("x"), 503, "not_written", "UNAVAILABLE", None, 1.0),
         (GatewayError("x"), 500, "internal", "UNAVAILABLE", None, None),
     ],

@@ -52,7 +52,7 @@ def test_it_says_who_needs_the_token_and_what_everything_is_for(tmp_path: Path) 
     assert whole["security"] == [{"token": []}]
     for path, calls in whole["paths"].items():
         for method, call in calls.items():
-            closed = path.startswith("/api/")
+            closed = path.startswith("/api/") or path == "/metrics"
             assert ("401" in call["responses"]) == closed == ("security" not in call), (method, path)
             assert "403" in call["responses"]
             assert call["summary"], (method, path)
@@ -66,7 +66,13 @@ def test_it_says_who_needs_the_token_and_what_everything_is_for(tmp_path: Path) 
 def test_a_write_says_what_it_takes_and_what_may_come_of_it(tmp_path: Path) -> None:
     patch = document(tmp_path)["paths"]["/api/v1/config"]["patch"]
     assert set(patch["responses"]) == {"200", "400", "401", "403", "409", "412", "413", "422", "429", "503"}
-    assert {one["name"] for one in patch["parameters"]} == {"note", "restart_delay_ms", "confirm_within_s", "plan_id", "If-Match"}
+    assert {one["name"] for one in patch["parameters"]} == {
+        "note",
+        "restart_delay_ms",
+        "confirm_within_s",
+        "plan_id",
+        "If-Match",
+    }
     assert set(patch["requestBody"]["content"]) >= {"application/json", "application/yaml"}
     assert patch["responses"]["412"]["headers"]["ETag"]["required"]
     assert patch["responses"]["503"]["headers"]["Retry-After"]["required"]

@@ -6,13 +6,14 @@ import errno
 import os
 import stat
 import tempfile
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway.config.file import MAX_BYTES, MISSING, read, revision_of, scalars, write
+from gateway.config.file import MAX_BYTES, MISSING, MOST_READ, read, revision_of, scalars, write
 from gateway.errors import ConfigError, ConfigWriteError, Issue
 from gateway.redact import MARK
 from tests.gateway.configs import HEAD, config, faults, reader, revision, telegram
@@ -222,9 +223,97 @@ def test_there_is_no_file(tmp_path: Path) -> None:
     assert caught.value.revision == MISSING
 
 
-def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be read: Is a directory") as caught:
-        read(tmp_path)
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (Path.mkdir, "it is a folder; name the file in it"),
+        (os.mkfifo, "it is no regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "it is no regular file"),
+        (lambda path: path.symlink_to(path.name), "Too many levels of symbolic links"),
+    ],
+    ids=["a folder", "a pipe", "a device", "a link to itself"],
+)
+def test_what_is_no_file_is_not_read(tmp_path: Path, make: Callable[[Path], Any], what: str) -> None:
+    """At once: a pipe would be waited for, and a device has no end."""
+    path = tmp_path / "gateway.yaml"
+    make(path)
+    with pytest.raises(ConfigError, match=f"gateway.yaml cannot be read: {what}") as caught:
+        read(path)
+    assert caught.value.revision == MISSING
+
+
+def test_a_file_that_is_far_too_large_is_not_taken_in(tmp_path: Path) -> None:
+    """It is known by its bytes, like any other, and only a piece of it is in memory at a time."""
+    path = tmp_path / "gateway.yaml"
+    with path.open("wb") as file:
+        file.truncate(MOST_READ + 1)
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            ConfigError, match=f"is {MOST_READ + 1:,} bytes long; a config has at most {MAX_BYTES:,}"
+        ) as caught:
+            read(path)
+        assert tracemalloc.get_traced_memory()[1] < MOST_READ / 4
+    finally:
+        tracemalloc.stop()
+    assert caught.value.revision == revision_of(bytes(MOST_READ + 1))
+
+
+class Torn:
+    """Somebody writes the file while it is read: after the n-th look at it another piece has come."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, path: Path, *pieces: bytes) -> None:
+        self._path = path
+        self._pieces = list(pieces)
+        self._fstat = os.fstat
+        self.looks = 0
+        path.write_bytes(b"")
+        monkeypatch.setattr(os, "fstat", self._look)
+
+    def _look(self, descriptor: int) -> os.stat_result:
+        self.looks += 1
+        found = self._fstat(descriptor)
+        if self._pieces and stat.S_ISREG(found.st_mode):
+            with self._path.open("ab") as file:
+                file.write(self._pieces.pop(0))
+        return found
+
+
+def test_case_56_a_file_that_changes_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "gateway.yaml"
+    torn = Torn(monkeypatch, path, b"gateway: {", b"name: ", b"whole", b"}")
+    assert read(path) == b"gateway: {name: whole}"
+    assert torn.looks > 4
+
+
+def test_case_56_a_file_that_is_cut_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an editor begins that writes in place: nothing is left of it for a moment, with the time of the beginning."""
+    path = tmp_path / "gateway.yaml"
+    path.write_bytes(b"gateway: {name: old}")
+    fstat, cuts = os.fstat, [b"", b"gateway: {name: new}"]
+
+    def cut(descriptor: int) -> os.stat_result:
+        found = fstat(descriptor)
+        if cuts:
+            path.write_bytes(cuts.pop(0))
+        return found
+
+    monkeypatch.setattr(os, "fstat", cut)
+    assert read(path) == b"gateway: {name: new}"
+
+
+def test_case_56_a_file_that_never_comes_to_rest_is_not_taken_for_a_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "gateway.yaml"
+    Torn(monkeypatch, path, *[b"# more\n"] * 1000)
+    with pytest.raises(ConfigError, match="changes all the while; save it again when its writer has ended") as caught:
+        read(path)
     assert caught.value.revision == MISSING
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
+import os
 import shutil
 from collections.abc import Coroutine
 from pathlib import Path
@@ -14,7 +16,7 @@ from structlog.testing import capture_logs
 
 from gateway.config import file
 from gateway.config.edit import merge_patch, replacement
-from gateway.errors import ConfigError, ConfigWriteError, StaleHashError, UnavailableError
+from gateway.errors import ConfigError, ConfigOwnedError, ConfigWriteError, StaleHashError, UnavailableError
 from gateway.process.changes import LIFECYCLE, REREAD_PAUSE, REREADS, Write
 from statemachine.lifecycle import LifecycleState
 from statemachine.lifecycle_events import Impact, Origin
@@ -556,6 +558,43 @@ def test_a_file_that_cannot_be_read_is_not_written_over(tmp_path: Path) -> None:
                 await house.write(TWO, None)
             house.path.rmdir()
             house.save(ONE)
+
+    run(main())
+
+
+@pytest.mark.parametrize("mode", [0o444, 0o000])
+def test_case_61_a_file_that_nobody_may_write_is_not_written(tmp_path: Path, mode: int) -> None:
+    """Refused before anything is done: not read, not compared, nothing put into the history."""
+
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            house.path.chmod(mode)
+            with pytest.raises(ConfigOwnedError, match="lets nobody write it"):
+                await house._changes.write(Write(replacement(TWO), "stale", "test"))
+            house.path.chmod(0o600)
+            assert house.on_disk() == ONE.encode()
+            assert not (tmp_path / "state" / "config-history").exists()
+            assert outcomes(house) == ["refused"]
+
+    run(main())
+
+
+def test_case_54_another_process_that_writes_is_waited_for(tmp_path: Path) -> None:
+    """What it has written meanwhile is not written over: our writer is told the hash of now."""
+
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            other = os.open(tmp_path, os.O_RDONLY)
+            fcntl.flock(other, fcntl.LOCK_EX)
+            writing = asyncio.ensure_future(house.write(TWO))
+            await asyncio.sleep(3)
+            house.save(THREE)
+            os.close(other)
+            with pytest.raises(StaleHashError) as stale:
+                await writing
+            assert stale.value.current == house.hash
+            assert house.on_disk() == THREE.encode()
+            assert (await house.write(TWO))["outcome"] == "applied"
 
     run(main())
 

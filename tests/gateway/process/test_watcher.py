@@ -201,6 +201,20 @@ async def test_case_56_a_slow_write_is_told_of_when_it_has_ended(path: Path) -> 
         assert await watch.settled() == ["one two three"]
 
 
+@pytest.mark.usefixtures("reconcile")
+async def test_case_56_a_long_write_that_is_looked_at_meanwhile_is_told_of_when_it_has_ended(path: Path) -> None:
+    """The look of the watcher's own falls into a write that goes on for long: what is still growing is not read."""
+    async with watching(path) as watch:
+        parts = [f"{number} " for number in range(60)]
+        with path.open("w") as file:
+            for part in parts:
+                file.write(part)
+                file.flush()
+                await asyncio.sleep(DEBOUNCE / 4)
+        await watch.until("".join(parts))
+        assert await watch.settled() == ["".join(parts)]
+
+
 async def test_one_reading_at_a_time_and_none_is_left_out(path: Path) -> None:
     async with watching(path) as watch:
         watch.takes = 4 * DEBOUNCE

@@ -1,0 +1,97 @@
+"""The metrics as Prometheus reads them. Imported when they are asked for: the library is not on the way to the first poll.
+
+Nothing is kept for them but what `gateway.metrics` counts; everything else is looked up at the time of asking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from enum import Enum
+from typing import Any
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from gateway.metrics import Tally
+from statemachine.channel import ChannelState
+from statemachine.lifecycle import LifecycleState
+
+__all__ = ["CONTENT_TYPE", "Exposition"]
+
+
+class Exposition:
+    """One scrape. Made in the loop's own turn, so that all of it is of one moment; put into words in a thread."""
+
+    def __init__(self, tally: Tally, status: Mapping[str, Any]) -> None:
+        self._tally = deepcopy(tally)
+        self._status = status
+
+    def text(self) -> str:
+        """Prometheus text, version 0.0.4."""
+        registry = CollectorRegistry()
+        registry.register(_Fixed(list(_families(self._tally, self._status))))
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=registry)
+        return generate_latest(registry).decode()
+
+
+class _Fixed(Collector):
+    def __init__(self, families: Sequence[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def _families(tally: Tally, status: Mapping[str, Any]) -> Iterator[Metric]:
+    config, accounts = status["config"], status["accounts"]
+    lifecycle = GaugeMetricFamily("gateway_lifecycle_state", "1 for the state of the process", labels=["state"])
+    _add_states(lifecycle, (), LifecycleState, status["state"])
+    yield lifecycle
+    labels = ["channel", "account", "state"]
+    channels = GaugeMetricFamily("gateway_channel_state", "1 for the state of each account", labels=labels)
+    for account in accounts:
+        _add_states(channels, (account["channel"], account["account"]), ChannelState, account["state"])
+    yield channels
+    text = "rows of the tables taken, by kind of machine"
+    yield _counter("gateway_transitions", text, ("machine", "trigger", "dest"), tally.transitions.items())
+    text = "triggers that were refused, by kind of machine"
+    yield _counter("gateway_refusals", text, ("machine", "trigger", "state"), tally.refusals.items())
+    reasons = [((reason,), count) for reason, count in tally.restarts.items()]
+    yield _counter("gateway_restarts", "restarts completed, by what asked for them first", ("reason",), reasons)
+    text = "requests for a restart that joined one that was pending"
+    yield _counter("gateway_restart_coalesced", text, (), [((), tally.coalesced)])
+    revisions = {name: config[name] for name in ("on_disk", "accepted", "applied")}
+    yield InfoMetricFamily("gateway_config_revision", "the config on disk, accepted and applied", value=revisions)
+    drift = GaugeMetricFamily("gateway_config_drift", "1 while the file differs from what runs")
+    drift.add_metric((), float(config["drift"]))
+    yield drift
+    # An account that never had one is shown with none, so that the first is seen as a change.
+    conflicts = {(account["channel"], account["account"]): 0 for account in accounts}
+    conflicts |= {_place(name): count for name, count in tally.conflicts.items()}
+    text = "times that somebody else received on an account"
+    yield _counter("gateway_conflicts", text, ("channel", "account"), conflicts.items())
+
+
+def _add_states(family: GaugeMetricFamily, place: Sequence[str], states: type[Enum], present: str) -> None:
+    """Every state there is, so that an alert can wait for one that has not been yet."""
+    for state in states:
+        family.add_metric((*place, state.value), float(state.value == present))
+
+
+def _place(name: str) -> tuple[str, str]:
+    channel, _, account = name.partition("/")
+    return channel, account
+
+
+def _counter(
+    name: str, text: str, labels: Sequence[str], counts: Iterable[tuple[Sequence[str], int]]
+) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for values, count in counts:
+        family.add_metric(values, count)
+    return family
