@@ -21,8 +21,7 @@ async def preflight(services: Services, views: Views) -> dict[str, Any]:
     work, issues = services.pipeline.in_flight, await _issues(services)
     blockers: list[dict[str, Any]] = []
     if work:
-        message = f"{work} conversations have a message that is being handled"
-        blockers.append({"kind": "reply", "count": work, "message": message})
+        blockers.append({"kind": "reply", "count": work, "message": f"replies under way: {work}"})
     if issues:
         message = f"the config cannot be used, a restart would be refused: {issues[0]['message']}"
         blockers.append({"kind": "config", "count": len(issues), "message": message})

@@ -127,10 +127,10 @@ class Frames:
         if not methods or "error" in frame or "payload" not in frame:
             return ["an answer has a payload and no error, and follows a request with its id"]
         # Where one id stood for several requests, the answer may be to any of them.
-        found = [faults_in(name, frame["payload"]) if name else [] for name in map(result_of, methods)]
-        faults = min(found, key=len)
-        if "connect" in methods and not faults:
-            self._listed = set(frame["payload"]["features"]["events"])
+        payload = frame["payload"]
+        faults = min([faults_in(name, payload) if name else [] for name in map(result_of, methods)], key=len)
+        if not faults and isinstance(payload, dict) and payload.get("type") == "hello-ok":
+            self._listed = set(payload["features"]["events"])
         return faults
 
     def _methods(self, request: str) -> list[str]:

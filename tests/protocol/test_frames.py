@@ -96,7 +96,9 @@ def test_a_hello_without_what_it_must_have_is_a_fault() -> None:
 
 
 def test_an_id_that_stands_for_two_requests_is_answered_as_either(signed_in: Frames) -> None:
-    signed_in.said('{"type": "req", "id": "1", "method": "journal.list"}')
+    for method in ("journal.list", "connect"):
+        signed_in.said(json.dumps({"type": "req", "id": "1", "method": method}))
+    signed_in.heard(json.dumps(refusal()))
     signed_in.heard(json.dumps(response("1", {"entries": []})))
     signed_in.heard(json.dumps(response("1", TAIL)))
     with pytest.raises(FrameError, match="follows a request"):
