@@ -573,7 +573,7 @@ def test_case_61_a_file_that_nobody_may_write_is_not_written(tmp_path: Path, mod
                 await house._changes.write(Write(replacement(TWO), "stale", "test"))
             house.path.chmod(0o600)
             assert house.on_disk() == ONE.encode()
-            assert not (tmp_path / "state" / "config-history").exists()
+            assert [entry.road for entry in house._history.entries(10)] == ["boot"]
             assert outcomes(house) == ["refused"]
 
     run(main())
