@@ -149,7 +149,8 @@ class Judge:
     def _rubbish(self, process: Process) -> Iterator[str]:
         app, channels = process.app, process.channels()
         idle = {name for name, machine in channels.items() if machine.state.value != "running"}
-        if timers := set(app._runner._timers) - idle:
+        watched = {name for name in app._dispatcher.machines() if name.startswith("change/")}
+        if timers := set(app._runner._timers) - idle - watched:
             yield f"timers: {sorted(timers)}"
         if app._changes._waiters:
             yield f"somebody waits for what becomes of {sorted(app._changes._waiters)}"
@@ -167,7 +168,7 @@ class Judge:
         clients = [name for task, name in process.clients.items() if not task.done()]
         data = process.lifecycle.data
         kept = {name: getattr(data, name) for name in ("tickets", "served", "kept", "reviewed", "carried")}
-        busy = f"{process.app._runner.busy} works, {process.app._pipeline.in_flight} messages, clients {clients}"
+        busy = f"{process.unsettled()}, {process.app._runner.busy} works, {process.app._pipeline.in_flight} messages, clients {clients}"
         return f"{process.lifecycle.state.value}, {states}, { {n: k for n, k in kept.items() if k} }, {busy}"
 
 

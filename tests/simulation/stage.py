@@ -17,7 +17,7 @@ import structlog
 
 import gateway.app
 import gateway.boot
-import gateway.channels.telegram
+import gateway.channels.telegram_calls
 import gateway.config.edit
 import gateway.config.file
 import gateway.process.operations
@@ -68,7 +68,7 @@ def _places(play: Play) -> list[tuple[Any, str, Any]]:
         (gateway.app, "gc", SimpleNamespace(freeze=lambda: None, enable=lambda: None)),
         (gateway.boot, "secrets", identifiers),
         (gateway.requests, "secrets", identifiers),
-        (gateway.channels.telegram, "aiohttp", library),
+        (gateway.channels.telegram_calls, "aiohttp", library),
         (gateway.config.file, "parse", parse := _remembering(gateway.config.file.parse)),
         (gateway.config.edit, "parse", parse),
         (gateway.config.file, "os", SimpleNamespace(**(vars(os) | {"fsync": play.disk.sync}))),
