@@ -44,6 +44,8 @@ class Judge:
 
     def ended(self, process: Process, code: int) -> None:
         """Whoever was taken up has been answered, whatever ended the process; nothing of it can receive."""
+        if code == EXIT_CONFIG:
+            self._refused_to_boot()
         if code == EXIT_CONFIG or not process.built:
             return
         ended = code == 0 or process.lifecycle.state.value in ("failed", "stopped")
@@ -56,6 +58,18 @@ class Judge:
             self._expect(False, "no defect", complaint)
         if self._play.over:
             self._at_the_very_end(process, code)
+
+    def _refused_to_boot(self) -> None:
+        """Right only with a file that cannot be used, and nothing that could run in its place."""
+        raw, standing = self._play.disk.raw(), self._play.witness.standing()
+        self._play.counts["boots refused"] += 1
+        usable = raw is not None and self.is_usable(raw)
+        self._expect(not usable, "a boot falls back to what was good", "it refuses to boot, and the file can be used")
+        kept = [name for name in ("last_good", "window", "set_aside") if standing.get(name) is not None]
+        # What was to come, and was never written, is nothing to run.
+        if standing.get("window") is not None and standing["window"].get("until") is None:
+            kept.remove("window")
+        self._expect(not kept, "a boot falls back to what was good", f"it refuses to boot, and has {kept}")
 
     def _at_the_very_end(self, process: Process, code: int) -> None:
         self._expect(code == 0, "a stop ends within its budget", f"the last stop ended with exit code {code}")
@@ -99,19 +113,30 @@ class Judge:
             self._expect(False, "nothing is left over", fault)
 
     def _config(self, process: Process) -> None:
-        """The last config on disk runs, unless somebody said no; and then that shows."""
+        """What the file holds runs, or what was put back in its place; unless somebody said no, and then that shows."""
         app, data = process.app, process.lifecycle.data
         raw = self._play.disk.raw()
         assert raw is not None, "the file was mended before the calm"
         on_disk = app._reader().load(raw)
-        if app._ledger.applied == on_disk.config:
+        self._expect(
+            self._play.witness.standing().get("window") is None or process.monitor.dropped,
+            "nothing is left over",
+            "no change waits to be confirmed any more, and a window is open on the disk",
+        )
+        must = self._play.witness.must(on_disk.id)
+        if must is None:
+            return
+        texts = self._play.witness.texts
+        if any(app._ledger.applied == app._reader().load(texts[revision]).config for revision in must):
             same = data.applied == app._ledger.applied_id
             self._expect(same, "the last config runs", f"{data.applied[:8]} is called applied, and another one runs")
             return
         shown = data.known != data.applied or data.drift
         asked = process.monitor.dropped or data.drift
-        self._expect(asked, "the last config runs", f"{on_disk.id[:8]} is on disk, does not run, and nobody said no")
-        self._expect(shown, "the last config runs", f"{on_disk.id[:8]} is on disk, does not run, and no drift is shown")
+        wanted = " or ".join(sorted(revision[:8] for revision in must))
+        told = f"{on_disk.id[:8]} is on disk, {wanted} must run, {app._ledger.applied_id[:8]} does"
+        self._expect(asked, "the last config runs", f"{told}, and nobody said no")
+        self._expect(shown, "the last config runs", f"{told}, and no drift is shown")
 
     def _account(self, process: Process, name: str, machine: Any) -> None:
         state, held = machine.state.value, process.monitor.intents.get(name, machine.data.held)

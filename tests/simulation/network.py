@@ -29,7 +29,7 @@ URL = "https://api.example/bot{token}/{method}: upstream failed"
 
 @dataclass
 class Fault:
-    """What the next `count` calls of a bot meet. `kind` is one of KINDS; `method` "" is any; `seconds` its length."""
+    """What the next `count` calls of a bot meet. `kind` is one of KINDS, or 401; `method` "" is any; `seconds` its length."""
 
     kind: str
     bot: str
@@ -60,6 +60,7 @@ ANSWERED = {
     "half": (200, '{"ok":true,"resu'),
     "list": (200, "[1, 2]"),
     "400": no(400, "Bad Request"),
+    "401": no(401, "Unauthorized"),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -172,8 +173,9 @@ class Process:
                 task.cancel()
             if not tasks:
                 break
-            # What is cancelled may still begin something: that is buried with the next.
-            self.loop.run_until_complete(asyncio.wait(tasks, timeout=BURIAL))
+            # What is cancelled may still begin something, or hear of the crash: that is buried with the next.
+            with contextlib.suppress(Crash):
+                self.loop.run_until_complete(asyncio.wait(tasks, timeout=BURIAL))
             for task in tasks:
                 if task.done() and not task.cancelled():
                     task.exception()
@@ -184,6 +186,7 @@ class Process:
     def decided(self, entry: Entry) -> None:
         """A journal listener."""
         self.entries.append(entry)
+        self._play.witness.look(self)
         if self.crash_in > 0:
             self.crash_in -= 1
             if self.crash_in == 0:
