@@ -29,12 +29,13 @@ from statemachine import Event, Refusal, Step
 from statemachine import change_events as events
 from statemachine.change import (
     Change,
+    awaited_of,
     awaits_word_on,
     has_ended,
     is_on_its_way,
     is_watched,
+    makes_way,
     may_yet_run,
-    waits_for_restart,
 )
 from statemachine.change_events import ChangeData, Settlement, Stage
 from statemachine.channel import is_running
@@ -272,13 +273,13 @@ class Transactions:
 
     def _supersede_others(self, name: str, revision: str) -> None:
         for other, machine in self._machines():
-            if other != name and may_yet_run(machine) and machine.data.revision:
+            if other != name and makes_way(machine):
                 self._dispatcher.post(other, events.ChangeSuperseded(name), f"change {revision[:12]}")
 
     def pass_over(self, revision: str) -> None:
-        """A restart has come, and brought this revision: those that waited for one to bring another will never run."""
+        """A restart has come, and brought this revision: what waited for one to bring another waits in vain."""
         for name, machine in self._machines():
-            if waits_for_restart(machine) and machine.data.revision != revision:
+            if awaited_of(machine) not in (None, revision):
                 self._dispatcher.post(name, events.ChangeSuperseded("restart"), f"restart with {revision[:12]}")
 
     def settle(self, said: Settled) -> None:
