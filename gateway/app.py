@@ -34,6 +34,7 @@ from gateway.messages.pipeline import Pipeline
 from gateway.process import signals
 from gateway.process.accounts import Accounts
 from gateway.process.changes import LIFECYCLE, Changes
+from gateway.process.chronicle import Chronicle
 from gateway.process.operations import ControlPlane, Operations, Reports, policy_of
 from gateway.process.watcher import OFF, Watcher, signature_of
 from gateway.redact import Redactor
@@ -139,9 +140,9 @@ class App:
         )
         self._pipeline.connect(self._receivers.send)
         self._accounts = Accounts(self._dispatcher, self._adapters)
-        history = History(self._options.state_dir / "config-history")
+        self._history = History(self._options.state_dir / "config-history", self._clock)
         self._changes = Changes(
-            self._options.config, self._reader(), self._ledger, history,
+            self._options.config, self._reader(), self._ledger, Chronicle(self._history, self._ledger, self._redactor),
             self._dispatcher, self._requests, self._redactor, self._clock,
         )  # fmt: skip
         self._watcher = Watcher(
@@ -189,6 +190,7 @@ class App:
             model=self._model, accounts=self._accounts, receivers=self._receivers, pipeline=self._pipeline,
             hub=self._hub, requests=self._requests, redactor=self._redactor, clock=self._clock,
             state_dir=self._options.state_dir, boot=lambda: self._boot, watching=lambda: self._watcher.kind,
+            reader=self._reader(), history=self._history,
         )  # fmt: skip
         return server.AdminServer(services)  # type: ignore[no-any-return]
 

@@ -44,6 +44,10 @@ class StaleHashError(GatewayError):
         self.current = current
 
 
+class UnknownRevisionError(GatewayError):
+    """The history does not have it: it never was, or it is too old to be kept. The message says what is kept."""
+
+
 class ConfigWriteError(GatewayError):
     """The file could not be written; the old one is whole."""
 

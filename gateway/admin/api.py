@@ -11,11 +11,12 @@ from gateway import __version__
 from gateway.admin import schemas
 from gateway.admin.errors import BadRequestError, NotFoundError, RefusedError, issues_of
 from gateway.admin.limits import WriteLimit
-from gateway.admin.schema import as_data, config_schema
+from gateway.admin.schema import config_schema
 from gateway.admin.services import Services
 from gateway.admin.views import Views
 from gateway.config import file
 from gateway.config.edit import Edit, merge_patch, parse_patch, redacted_text, replacement
+from gateway.config.secrets import as_data
 from gateway.errors import ConfigError, UnavailableError
 from gateway.journal import KEPT
 from gateway.process.changes import LIFECYCLE, Write

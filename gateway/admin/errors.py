@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.errors import ConfigError, ConfigWriteError, GatewayError, StaleHashError, UnavailableError
+from gateway.errors import (
+    ConfigError,
+    ConfigWriteError,
+    GatewayError,
+    StaleHashError,
+    UnavailableError,
+    UnknownRevisionError,
+)
 from statemachine import Refusal
 
 
@@ -63,6 +70,7 @@ WORDS: Mapping[type[GatewayError], tuple[int, str, str]] = {
     StaleHashError: (412, "stale_hash", "INVALID_REQUEST"),
     ConfigError: (422, "invalid_config", "INVALID_REQUEST"),
     NotFoundError: (404, "not_found", "INVALID_REQUEST"),
+    UnknownRevisionError: (404, "not_found", "INVALID_REQUEST"),
     BadRequestError: (400, "bad_request", "INVALID_REQUEST"),
     RateLimitedError: (429, "rate_limited", "UNAVAILABLE"),
     UnavailableError: (503, "unavailable", "UNAVAILABLE"),

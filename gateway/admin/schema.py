@@ -1,4 +1,4 @@
-"""The config's JSON Schema with hints, and a config as data, from the one declaration in `config/model.py`."""
+"""The config's JSON Schema with hints, from the one declaration in `config/model.py`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 from gateway.config.model import Config, Model
 from gateway.config.plan import reload_class
 from gateway.config.validate import fields_of
-from gateway.redact import MARK, Secret
+from gateway.redact import Secret
 
 
 def config_schema(model: type[Config], version: str) -> dict[str, Any]:
@@ -22,11 +22,6 @@ def config_schema(model: type[Config], version: str) -> dict[str, Any]:
         "version": version,
         "generatedAt": datetime.now(UTC).isoformat(),
     }
-
-
-def as_data(config: Config) -> Any:
-    """A validated config as JSON data, without its secrets."""
-    return msgspec.to_builtins(config, enc_hook=lambda _: MARK, str_keys=True)
 
 
 def secret_schema(kind: type) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from gateway.boot import BootRecord
 from gateway.channels.receivers import Receivers
 from gateway.channels.webchat import WebchatHub
 from gateway.clock import Clock
+from gateway.config.file import Reader
+from gateway.config.history import History
 from gateway.config.ledger import Ledger
 from gateway.config.model import Config
 from gateway.dispatcher import Dispatcher
@@ -41,3 +43,5 @@ class Services:
     boot: Callable[[], BootRecord]
     watching: Callable[[], str]
     """How the file is watched: inotify, polling or off."""
+    reader: Reader
+    history: History

@@ -17,11 +17,11 @@ from gateway.clock import Clock
 from gateway.config import file
 from gateway.config.edit import Edit
 from gateway.config.file import MISSING, Reader, Revision
-from gateway.config.history import History
 from gateway.config.ledger import Ledger, Proposal
 from gateway.config.secrets import secrets_of
 from gateway.dispatcher import Dispatcher
-from gateway.errors import ConfigError, StaleHashError, UnavailableError
+from gateway.errors import ConfigError, ConfigWriteError, StaleHashError, UnavailableError
+from gateway.process.chronicle import REFUSED, Chronicle
 from gateway.redact import Redactor
 from gateway.requests import Requests, new_id
 from statemachine import Refusal
@@ -69,7 +69,7 @@ class Changes:
         path: Path,
         reader: Reader,
         ledger: Ledger,
-        history: History,
+        chronicle: Chronicle,
         dispatcher: Dispatcher,
         requests: Requests,
         redactor: Redactor,
@@ -78,7 +78,7 @@ class Changes:
         self.path = path
         self._reader = reader
         self._ledger = ledger
-        self._history = history
+        self.chronicle = chronicle
         self._dispatcher = dispatcher
         self._requests = requests
         self._redactor = redactor
@@ -117,6 +117,7 @@ class Changes:
         except ConfigError as error:
             self.issues = [vars(issue) for issue in error.issues]
             return ConfigRejected(error.revision or MISSING, self._redactor.text(str(error)))
+        await self.chronicle.found(revision, requester)
         known = self._events.get(revision.id)
         if known is not None:
             origin, requester = known.origin, known.ticket.requester
@@ -150,6 +151,26 @@ class Changes:
         )
         self._events[revision] = event
         return event
+
+    # Planning
+
+    async def plan(self, edit: Edit, base: str | None = None) -> dict[str, Any]:
+        """What writing this would do; nothing is written or remembered. Raises StaleHashError for a base that is given, ConfigError."""
+        # Imported when asked for: a boot plans nothing.
+        from gateway.config.preview import preview  # noqa: PLC0415
+
+        current = await asyncio.to_thread(self._current)
+        here = MISSING if current is None else file.revision_of(current)
+        if base not in (None, here):
+            raise StaleHashError(here, base)
+        new = await asyncio.to_thread(edit, current or b"")
+        revision = await asyncio.to_thread(self._reader.load, new)
+        proposal, applied = self._ledger.plan(revision), self._ledger.applied
+        shown = await asyncio.to_thread(preview, proposal, applied, current, LIFECYCLE)
+        # Its secrets are nobody's yet: they are kept out of this answer, and not learnt.
+        hiding = Redactor()
+        hiding.learn(secrets_of(revision.config))
+        return hiding.tree(shown)  # type: ignore[no-any-return]
 
     # Writing
 
@@ -205,8 +226,10 @@ class Changes:
         new = await asyncio.to_thread(write.edit, current or b"")
         revision = await asyncio.to_thread(self._reader.load, new)
         self._redactor.learn(secrets_of(revision.config))
-        if new != current:
-            await asyncio.to_thread(self._replace, current, new, write.base)
+        if new == current:
+            await self.chronicle.found(revision, write.requester)
+        else:
+            await self._replace(current, revision, write)
             log.info("config_written", revision=revision.id[:12], requester=write.requester, note=write.note)
         return self._ledger.propose(revision)
 
@@ -218,9 +241,15 @@ class Changes:
                 raise
             return None
 
-    def _replace(self, current: bytes | None, new: bytes, base: str | None) -> None:
-        if current is not None:
-            self._history.keep(current)
+    async def _replace(self, current: bytes | None, revision: Revision, write: Write) -> None:
+        await self.chronicle.begin(revision, current, write.requester, write.note)
+        try:
+            await asyncio.to_thread(self._put, current, revision.raw, write.base)
+        except (ConfigError, ConfigWriteError, StaleHashError) as error:
+            self.chronicle.settle(revision.id, REFUSED, str(error))
+            raise
+
+    def _put(self, current: bytes | None, new: bytes, base: str | None) -> None:
         # Once more, at the last moment: an editor asks for no lock, and may have saved meanwhile.
         here = self._current()
         if here != current:
@@ -262,6 +291,7 @@ class Changes:
     def settle(self, _: str, said: SettleRevision) -> None:
         """The lifecycle's word on a revision. Who waits for one that was superseded waits on for the newer one that holds it."""
         self._ledger.note(said.revision, said.outcome)
+        self.chronicle.settle(said.revision, said.outcome, said.why)
         self._events.pop(said.revision, None)
         waiters = self._waiters.pop(said.revision, [])
         if said.outcome == "superseded":

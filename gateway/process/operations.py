@@ -129,6 +129,7 @@ class Operations:
         self._control = await self._make_control()
         await self._control.open(listener)
         await self._reports.ready(self._control.address)
+        await self._changes.chronicle.boot(self._ledger.accepted)
         return events.Started(effect.work, self._ledger.applied_id)
 
     async def apply(self, _: str, effect: events.ApplyPlan) -> Event:
@@ -161,9 +162,11 @@ class Operations:
             return events.RestartFailed(effect.work, str(error), self._clock.monotonic(), recovered=True)
         reason = "; ".join(dict.fromkeys(ticket.reason for ticket in effect.tickets))
         control.announce_shutdown(f"restart: {reason}", RESTART_EXPECTED_MS)
+        await self._changes.chronicle.found(revision, "restart")
         self._ledger.propose(revision)
         self._ledger.swap(revision.config, revision.id)
         self._ledger.note(revision.id, "applied")
+        self._changes.chronicle.settle(revision.id, "applied", "by a restart")
         drain = await control.replace(listener)
         await asyncio.gather(drain(), self._accounts.restart_all(revision.config, revision.id))
         self._reports.applied(revision.config)

@@ -9,10 +9,11 @@ from typing import Any
 import jsonschema
 import pytest
 
-from gateway.admin.schema import as_data, config_schema
+from gateway.admin.schema import config_schema
 from gateway.config.file import parse
 from gateway.config.model import Model
 from gateway.config.plan import reload_class
+from gateway.config.secrets import as_data
 from gateway.config.validate import fields_of
 from tests.gateway.config.test_file import FAULTS
 from tests.gateway.config.test_model import models

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import shutil
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -332,7 +333,7 @@ def test_without_the_right_hash_nothing_is_written(tmp_path: Path, base: str | N
                 await house.write(TWO, base)
             assert caught.value.current == house.hash
             assert house.on_disk() == ONE.encode()
-            assert not (tmp_path / "state").exists()
+            assert [entry.requester for entry in house._history.entries(9)] == ["boot"], "and nothing entered"
 
     run(main())
 
@@ -398,6 +399,7 @@ def test_what_cannot_be_written_changes_nothing(tmp_path: Path, monkeypatch: pyt
     async def main() -> None:
         async with House(tmp_path, ONE) as house:
             if broken == "history":
+                shutil.rmtree(tmp_path / "state")
                 (tmp_path / "state").write_text("no folder")
             else:
                 monkeypatch.setattr("gateway.config.file.tempfile.mkstemp", _no_space)
@@ -414,13 +416,123 @@ def _no_space(*_: Any, **__: Any) -> Any:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_the_earlier_bytes_are_kept_first(tmp_path: Path) -> None:
+# The history
+
+
+def told(house: House) -> list[tuple[Any, ...]]:
+    """What the history has, oldest first."""
+    entries = house._history.entries(100)[::-1]
+    return [(e.requester, e.road, e.changed_paths, e.outcome) for e in entries]
+
+
+TOKEN_PATH = "channels.telegram.accounts.main.token"
+
+
+def test_every_road_is_in_the_history_with_its_texts(tmp_path: Path) -> None:
     async def main() -> None:
         async with House(tmp_path, ONE) as house:
             await house.write(TWO)
+            await house.edit(THREE)
+            await house.until_account(MAIN, "running")
             await house.write(THREE)
-            kept = {path.read_text() for path in (tmp_path / "state" / "config-history").iterdir()}
-            assert kept == {ONE, TWO}
+            house.save(ONE)
+            await house._changes.notice(Origin.CALL, "SIGHUP")
+            with pytest.raises(ConfigError):
+                await house.write(BROKEN)
+            await house.edit(BROKEN)
+            await asyncio.sleep(1)
+            assert told(house) == [
+                ("boot", "file", (), "applied"),
+                ("test", "test", (TOKEN_PATH,), "applied"),
+                ("watcher", "file", (TOKEN_PATH,), "applied"),
+                ("SIGHUP", "file", (TOKEN_PATH,), "applied"),
+            ]
+            entries = house._history.entries(100)
+            assert [house._history.raw(e.revision).decode() for e in entries] == [ONE, THREE, TWO, ONE]
+            assert [e.base for e in entries[:-1]] == [e.revision for e in entries[1:]], "each stands on the one before"
+
+    run(main())
+
+
+def test_what_waits_for_a_restart_is_concluded_by_it_and_what_it_replaced_as_well(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            await house.write(PORT, delay=60)
+            await house.write(PORT.replace("one-token", "two-token"), delay=60)
+            assert [e[3] for e in told(house)] == ["applied", "restart_pending", "restart_pending"]
+            await asyncio.sleep(70)
+            await house.until(S.RUNNING)
+            assert [e[3] for e in told(house)] == ["applied", "superseded", "applied"]
+
+    run(main())
+
+
+def test_what_a_restart_finds_in_the_file_is_entered(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            house.save(PORT)
+            house.ticket("asked", 0)
+            await house.until(S.RESTARTING)
+            await house.until(S.RUNNING)
+            await house._changes.notice(Origin.FILE, "watcher")
+            assert told(house)[1:] == [("restart", "file", ("store.durability",), "applied")]
+
+    run(main())
+
+
+def test_a_boot_into_what_is_known_says_only_what_became_of_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            await house.write(PORT, delay=60)
+        async with House(tmp_path, PORT) as house:
+            assert [e[3] for e in told(house)] == ["applied", "applied"]
+        async with House(tmp_path, TWO) as house:
+            assert told(house)[2:] == [("boot", "file", (), "applied")]
+
+    run(main())
+
+
+def test_what_was_saved_at_the_last_moment_is_not_written_over_and_the_entry_says_so(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+
+            def edit(_: bytes) -> bytes:
+                house.save(THREE)
+                return TWO.encode()
+
+            with pytest.raises(StaleHashError):
+                await house._changes.write(Write(edit, house.hash, "http 127.0.0.1", note="a try"))
+            assert house.on_disk() == THREE.encode()
+            await asyncio.sleep(0)
+            assert told(house)[1:] == [("http 127.0.0.1", "http", (TOKEN_PATH,), "refused")]
+            await house._changes.notice(Origin.FILE, "watcher")
+            await house.until(S.RUNNING)
+            newest = house._history.entries(1)[0]
+            assert (newest.road, newest.base) == ("file", file.revision_of(ONE.encode()))
+
+    run(main())
+
+
+def test_an_edit_is_applied_though_the_history_cannot_be_kept(tmp_path: Path) -> None:
+    """The file has it already; only a write of ours must wait until there is a way back."""
+
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            shutil.rmtree(tmp_path / "state")
+            (tmp_path / "state").write_text("no folder")
+            await house.edit(TWO)
+            await house.until_account(MAIN, "running")
+            await asyncio.sleep(5)
+            assert applications(house) == ["started", "plan_applied"]
+
+    run(main())
+
+
+def test_a_secret_in_a_note_is_in_no_file(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            await house._changes.write(Write(replacement(TWO), house.hash, "ws 127.0.0.1", note="instead of one-token"))
+            assert house._history.entries(1)[0].note == "instead of __REDACTED__"
 
     run(main())
 

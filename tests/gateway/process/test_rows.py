@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -228,7 +229,9 @@ async def a_plan_against_what_does_not_run(folder: Path) -> House:
 
         async def slow_disk(job: Callable[..., Any], *args: Any) -> Any:
             found = job(*args)
-            await asyncio.sleep(moment - house.now())
+            await asyncio.sleep(
+                moment - house.now() if isinstance(job, partial) else 0
+            )  # the history's, which is the last
             return found
 
         house.save(text("three-token", account=SLOW))
