@@ -10,6 +10,7 @@ from typing import Any
 from gateway import __version__
 from gateway.admin import schemas
 from gateway.admin.errors import BadRequestError, NotFoundError, RefusedError, issues_of
+from gateway.admin.history import HistoryViews
 from gateway.admin.limits import WriteLimit
 from gateway.admin.schema import config_schema
 from gateway.admin.services import Services
@@ -37,6 +38,7 @@ class Api:
         self._services = services
         self._limit = WriteLimit(lambda: services.ledger.applied.gateway.admin.writes_per_minute, services.clock)
         self.views = views
+        self.history = HistoryViews(services)
 
     def now(self) -> int:
         return self._services.clock.wall_ms()
@@ -94,6 +96,10 @@ class Api:
             "noop": receipt["outcome"] == "noop",
             "receipt": receipt,
         }
+
+    async def config_plan(self, edit: Edit, base: str | None) -> dict[str, Any]:
+        """What a write would do; nothing is written."""
+        return await self._services.changes.plan(edit, base)
 
     def config_schema(self) -> dict[str, Any]:
         return config_schema(self._services.model, __version__)

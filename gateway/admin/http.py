@@ -17,11 +17,18 @@ from gateway.admin import schemas
 from gateway.admin.api import Api
 from gateway.admin.auth import ForbiddenError, Gatekeeper, TooManyAttemptsError, UnauthorizedError, bearer, check_place
 from gateway.admin.errors import Answer, BadRequestError, NotFoundError, RateLimitedError, RefusedError, answer_for
-from gateway.admin.routes import ANY, JSON, PAGE_FILES, YAML_TYPES, Handler, Route, is_open
+from gateway.admin.routes import ANY, JSON, MERGE_PATCH, PAGE_FILES, YAML_TYPES, Handler, Route, is_open
 from gateway.admin.services import Services
 from gateway.admin.views import machine_kind
 from gateway.config.edit import merge_patch, parse_patch, replacement
-from gateway.errors import ConfigError, ConfigWriteError, GatewayError, StaleHashError, UnavailableError
+from gateway.errors import (
+    ConfigError,
+    ConfigWriteError,
+    GatewayError,
+    StaleHashError,
+    UnavailableError,
+    UnknownRevisionError,
+)
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -80,6 +87,31 @@ class Http:
             Route("GET", path, self.config, {200: "ConfigFile"}),
             Route("PUT", path, self.put_config, gives, query=query, takes="config", errors=WRITE_ERRORS),
             Route("PATCH", path, self.patch_config, gives, query=query, takes="patch", errors=WRITE_ERRORS),
+            Route(
+                "POST",
+                f"{path}/plan",
+                self.plan_config,
+                {200: "Preview"},
+                query=schemas.PlanQuery,
+                takes="plan",
+                errors=(BadRequestError, ConfigError, StaleHashError),
+            ),
+            Route(
+                "GET",
+                f"{path}/history",
+                self.history,
+                {200: "History"},
+                query=schemas.HistoryQuery,
+                errors=(BadRequestError, UnavailableError),
+            ),
+            Route(
+                "GET",
+                f"{path}/history/{{revision}}",
+                self.kept_revision,
+                {200: "KeptRevision"},
+                query=schemas.AgainstQuery,
+                errors=(BadRequestError, UnknownRevisionError, UnavailableError),
+            ),
             Route("GET", f"{path}/schema", self.schema, {200: "ConfigSchema"}),
         ]
 
@@ -149,8 +181,8 @@ class Http:
             response.headers["ETag"] = f'"{answer.details["currentHash"]}"'
         return response
 
-    async def _body(self, request: web.Request) -> str:
-        if request.content_type not in BODY_TYPES:
+    async def _body(self, request: web.Request, types: frozenset[str] = BODY_TYPES) -> str:
+        if request.content_type not in types:
             raise BadRequestError(f"send application/json or application/yaml, not {request.content_type}")
         try:
             return await request.text()
@@ -228,15 +260,35 @@ class Http:
         return await self._write(request, merge_patch(parse_patch(text)))
 
     async def _write(self, request: web.Request, edit: Callable[[bytes], bytes]) -> web.Response:
-        base = request.headers.get("If-Match", "").removeprefix("W/").strip('"') or None
         query = schemas.parse_params(schemas.WriteQuery, dict(request.query), strict=False)
         requester = f"http {request.remote}"
         receipt = await self._api.config_write(
-            request.method, edit, base, requester, query.note, query.restart_delay_ms
+            request.method, edit, _base(request), requester, query.note, query.restart_delay_ms
         )
         response = self._json(receipt)
         response.headers["ETag"] = f'"{receipt["hash"]}"'
         return response
+
+    async def plan_config(self, request: web.Request) -> web.Response:
+        """What a replacement or a merge patch would do: what changes, what would be fired, what to look at twice. Nothing is written.
+
+        A body of the type `application/merge-patch+json` is a patch; with `patch=true` any is.
+        """
+        query = schemas.parse_params(schemas.PlanQuery, dict(request.query), strict=False)
+        is_patch = query.patch or request.content_type == MERGE_PATCH
+        text = await self._body(request, BODY_TYPES | {MERGE_PATCH})
+        edit = merge_patch(parse_patch(text)) if is_patch else replacement(text)
+        return self._json(await self._api.config_plan(edit, _base(request)))
+
+    async def history(self, request: web.Request) -> web.Response:
+        """Every revision that came, newest first: who brought it, when, why and by which road, and what became of it."""
+        query = schemas.parse_params(schemas.HistoryQuery, dict(request.query), strict=False)
+        return self._json(await self._api.history.page(query.limit, query.before))
+
+    async def kept_revision(self, request: web.Request) -> web.Response:
+        """One of them by its number or the beginning of its hash: its text without secrets, and what it changed."""
+        query = schemas.parse_params(schemas.AgainstQuery, dict(request.query), strict=False)
+        return self._json(await self._api.history.one(request.match_info["revision"], query.against))
 
     async def schema(self, _: web.Request) -> web.Response:
         """The config's JSON Schema, with hints."""
@@ -316,3 +368,8 @@ class Http:
         from statemachine.diagram import mermaid  # noqa: PLC0415
 
         return web.Response(text=mermaid(machine), content_type="text/plain", charset="utf-8")
+
+
+def _base(request: web.Request) -> str | None:
+    """The hash that its sender has seen."""
+    return request.headers.get("If-Match", "").removeprefix("W/").strip('"') or None

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from gateway.admin import schemas
 from gateway.admin.api import Api
+from gateway.config.edit import merge_patch, parse_patch, replacement
 
 READ, WRITE, ADMIN = "operator.read", "operator.write", "operator.admin"
 
@@ -56,6 +57,18 @@ async def _config_replace(context: Context, params: schemas.ConfigWrite) -> Any:
 
 async def _config_patch(context: Context, params: schemas.ConfigWrite) -> Any:
     return await context.api.config_frame(params, context.requester, patch=True)
+
+
+async def _config_plan(context: Context, params: schemas.ConfigPlan) -> Any:
+    edit = merge_patch(parse_patch(params.raw), params.replace_paths) if params.patch else replacement(params.raw)
+    return await context.api.config_plan(edit, params.base_hash)
+
+
+async def _config_history(context: Context, params: schemas.ConfigHistory) -> Any:
+    if params.revision is None:
+        return await context.api.history.page(params.limit, params.before)
+    against = None if params.against is None else str(params.against)
+    return await context.api.history.one(str(params.revision), against)
 
 
 async def _config_schema(context: Context, _: schemas.NoParams) -> Any:
@@ -112,6 +125,8 @@ METHODS: dict[str, Method] = {
     "config.set": Method(schemas.ConfigWrite, ADMIN, _config_replace),
     "config.apply": Method(schemas.ConfigWrite, ADMIN, _config_replace),
     "config.patch": Method(schemas.ConfigWrite, ADMIN, _config_patch),
+    "config.plan": Method(schemas.ConfigPlan, ADMIN, _config_plan),
+    "config.history": Method(schemas.ConfigHistory, READ, _config_history),
     "config.schema": Method(schemas.NoParams, READ, _config_schema),
     "channels.status": Method(schemas.ChannelsStatus, READ, _channels_status),
     "channels.start": Method(schemas.ChannelCall, ADMIN, _account_call("start")),

@@ -35,6 +35,8 @@ class Chronicle:
         self._redactor = redactor
         self._entered: dict[int, str] = {}
         """The entries that have an outcome to come, and the revision of each."""
+        self._lock = asyncio.Lock()
+        self._booting: asyncio.Task[None] | None = None
         self._said: deque[tuple[int, str, str]] = deque()
         self._telling: asyncio.Task[None] | None = None
 
@@ -42,16 +44,29 @@ class Chronicle:
 
     async def begin(self, revision: Revision, before: bytes | None, requester: str, note: str) -> None:
         """Before a write: both texts are on the disk when it returns. Raises ConfigWriteError: then nothing may be written."""
-        await self._open(revision, before, requester, requester.split(" ", maxsplit=1)[0], note)
+        async with self._lock:
+            await self._open(revision, before, requester, requester.split(" ", maxsplit=1)[0], note)
 
     async def found(self, revision: Revision, requester: str) -> None:
         """This is in the file. Call it before the ledger is told: what was accepted last is what was there before."""
         before = self._ledger.accepted
         if revision.id != before.id:
-            await self._note(revision, before.raw, requester)
+            async with self._lock:
+                await self._note(revision, before.raw, requester)
 
-    async def boot(self, revision: Revision) -> None:
-        """A process runs this from its beginning: so there is a way back from the first change of all, too."""
+    def boot(self, revision: Revision) -> None:
+        """A process runs this from its beginning: so there is a way back from the first change of all, too.
+
+        It waits for no disk; whatever comes next has its entry after it.
+        """
+        self._booting = asyncio.ensure_future(self._boot(revision))
+
+    async def _boot(self, revision: Revision) -> None:
+        async with self._lock:
+            await self._enter_boot(revision)
+        self.settle(revision.id, "applied", "at a boot")
+
+    async def _enter_boot(self, revision: Revision) -> None:
         try:
             entries = await asyncio.to_thread(self._history.entries, KEPT)
         except UnavailableError as error:
@@ -62,7 +77,6 @@ class Chronicle:
             await self._note(revision, None, "boot")
         elif newest.outcome in WAITS:
             self._entered[newest.number] = revision.id
-        self.settle(revision.id, "applied", "at a boot")
 
     async def _note(self, revision: Revision, before: bytes | None, requester: str) -> None:
         try:

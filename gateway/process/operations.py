@@ -129,7 +129,7 @@ class Operations:
         self._control = await self._make_control()
         await self._control.open(listener)
         await self._reports.ready(self._control.address)
-        await self._changes.chronicle.boot(self._ledger.accepted)
+        self._changes.chronicle.boot(self._ledger.accepted)
         return events.Started(effect.work, self._ledger.applied_id)
 
     async def apply(self, _: str, effect: events.ApplyPlan) -> Event:

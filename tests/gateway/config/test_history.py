@@ -490,16 +490,17 @@ def test_killed_at_any_moment_it_is_whole_and_has_what_was_promised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(history_module, "KEPT", 5)
-    random, newest, concluded = Random(7), 0, 0
+    random, newest = Random(7), 0
     environ = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     for _ in range(50):
         command = [sys.executable, "-c", LOOP, str(tmp_path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "begin\n"
-            time.sleep(random.uniform(0, 0.03))
+            opened = [int(process.stdout.readline()) for _ in range(random.randint(0, 2))]
+            time.sleep(random.uniform(0, 0.02))
             process.send_signal(signal.SIGKILL)
-            opened = [int(line) for line in process.stdout.read().split("\n")[:-1]]
+            opened += [int(line) for line in process.stdout.read().split("\n")[:-1]]
         promised = max([newest, *opened])
         entries = whole(tmp_path)
         newest = entries[0].number if entries else 0
@@ -507,8 +508,6 @@ def test_killed_at_any_moment_it_is_whole_and_has_what_was_promised(
         assert [e.number for e in entries] == list(range(newest, max(0, newest - 5), -1))
         outcomes = {e.number: e.outcome for e in entries}
         assert all(outcomes.get(number, "applied") == "applied" for number in opened[:-1])
-        concluded += len(opened)
-    assert concluded > 50, "it was not killed before it could do anything"
 
 
 def test_threads_take_turns(tmp_path: Path) -> None:
