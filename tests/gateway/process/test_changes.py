@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import shutil
+import threading
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,18 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from gateway.clock import Clock
 from gateway.config import file
 from gateway.config.edit import merge_patch, replacement
+from gateway.config.history import History, HistoryEntry
+from gateway.config.ledger import Ledger
 from gateway.errors import ConfigError, ConfigWriteError, StaleHashError, UnavailableError
 from gateway.process.changes import LIFECYCLE, REREAD_PAUSE, REREADS, Write
+from gateway.process.chronicle import Chronicle
+from gateway.redact import Redactor
 from statemachine.lifecycle import LifecycleState
 from statemachine.lifecycle_events import Impact, Origin
-from tests.gateway.configs import telegram
+from tests.gateway.configs import revision, telegram
 from tests.gateway.fakes import Script
 from tests.gateway.process.house import House
 from tests.virtual import run_virtual
@@ -513,6 +519,55 @@ def test_what_was_saved_at_the_last_moment_is_not_written_over_and_the_entry_say
             assert (newest.road, newest.base) == ("file", file.revision_of(ONE.encode()))
 
     run(main())
+
+
+def test_a_boot_after_a_write_that_was_refused_is_no_news(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            monkeypatch.setattr(house._changes, "_put", _refuse)
+            with pytest.raises(ConfigWriteError):
+                await house.write(TWO)
+        async with House(tmp_path, ONE) as house:
+            await asyncio.sleep(1)
+            assert [(e[0], e[3]) for e in told(house)] == [("boot", "applied"), ("test", "refused")]
+
+    run(main())
+
+
+def _refuse(*_: Any) -> None:
+    raise ConfigWriteError("the file cannot be written")
+
+
+def test_what_was_saved_by_hand_and_is_then_sent_too_came_by_the_file(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            house.save(TWO)
+            assert (await house.write(TWO))["outcome"] == "applied"
+            await house._changes.notice(Origin.FILE, "watcher")
+            assert told(house)[1:] == [("test", "file", (TOKEN_PATH,), "applied")]
+
+    run(main())
+
+
+async def test_the_entry_of_the_boot_comes_first_though_its_disk_is_slow(tmp_path: Path) -> None:
+    held = threading.Event()
+
+    class Slow(History):
+        def entries(self, limit: int, before: int | None = None) -> list[HistoryEntry]:
+            held.wait(10)
+            return super().entries(limit, before)
+
+    first, second = revision(ONE), revision(TWO)
+    history = Slow(tmp_path, Clock())
+    chronicle = Chronicle(history, Ledger(first), Redactor())
+    chronicle.boot(first)
+    writing = asyncio.ensure_future(chronicle.begin(second, first.raw, "test", ""))
+    await asyncio.wait({writing}, timeout=0.2)
+    held.set()
+    await writing
+    assert [entry.revision for entry in history.entries(9)] == [second.id, first.id]
+    assert chronicle._booting is not None
+    await chronicle._booting
 
 
 def test_an_edit_is_applied_though_the_history_cannot_be_kept(tmp_path: Path) -> None:
