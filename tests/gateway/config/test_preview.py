@@ -39,7 +39,7 @@ def fired(found: dict[str, Any]) -> list[str]:
 # Values
 
 
-def test_what_differs_is_shown_with_both_values_and_secrets_only_as_changed() -> None:
+def test_case_60_what_differs_is_shown_with_both_values_and_secrets_only_as_changed() -> None:
     found = shown(telegram(main=f"{TWO}, poll_timeout_s: 7, allow_from: [1, '@me']"))
     place = "channels.telegram.accounts.main"
     assert found["changes"] == [
@@ -200,8 +200,8 @@ PLACE = "channels.telegram.accounts.main"
         (FIRST, "{}", [("file_shrunk", ""), ("routes_emptied", "routes"), ("account_removed", PLACE)]),
     ],
 )  # fmt: skip
-def test_what_may_not_be_meant_is_warned_about(old: str, new: str, expected: list[tuple[str, str]]) -> None:
-    """case_55: what drops most of a file, or an entry of it, is not done unseen."""
+def test_case_55_what_may_not_be_meant_is_warned_about(old: str, new: str, expected: list[tuple[str, str]]) -> None:
+    """What drops most of a file, or an entry of it, is not done unseen."""
     assert warned(new, old) == expected
 
 
