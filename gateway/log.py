@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+from typing import TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -24,6 +26,22 @@ class LevelFilter:
         if LEVELS.get(method, 40) < LEVELS[self.level]:
             raise structlog.DropEvent
         return event
+
+
+class _Output:
+    """Standard error, that may be a file on a full disk, or a pipe whose reader has gone: nobody can be told, and work goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 class _Forward(logging.Handler):
@@ -60,7 +78,7 @@ def configure(level: str, style: str, redactor: Redactor, tail: LogTail) -> Leve
     structlog.configure(
         processors=[*first, stamp, redact, render],
         wrapper_class=structlog.BoundLogger,
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(_Output(sys.stderr)),  # type: ignore[arg-type]
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
