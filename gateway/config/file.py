@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from gateway.config.bounds import check_events, may_exceed
 from gateway.config.model import Config
@@ -100,9 +99,9 @@ def parse(raw: bytes) -> dict[str, Any]:
     if len(raw) > MAX_BYTES:
         raise ConfigError([Issue("", f"it is {len(raw):,} bytes long; a config has at most {MAX_BYTES:,}")])
     try:
-        text = _text(raw)
-        _check_bounds(text)
-        tree = _by_yaml(lambda yaml: yaml.load(text), text)
+        text = text_of(raw)
+        check_bounds(text)
+        tree = by_yaml(lambda yaml: yaml.load(text), text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = (mark.line + 1, mark.column + 1) if mark else (None, None)
@@ -121,14 +120,14 @@ def parse(raw: bytes) -> dict[str, Any]:
     return tree
 
 
-def _check_bounds(text: str) -> None:
+def check_bounds(text: str) -> None:
     """Raises ConfigError for what would keep the readers too long, or end the process: the quick one recurses in C."""
     if may_exceed(text):
         with contextlib.suppress(YAMLError):  # where it ends, the reading ends too
-            _by_yaml(lambda yaml: check_events(yaml.parse(text)), text)
+            by_yaml(lambda yaml: check_events(yaml.parse(text)), text)
 
 
-def _by_yaml(read_by: Callable[[YAML], Any], text: str) -> Any:
+def by_yaml(read_by: Callable[[YAML], Any], text: str) -> Any:
     """Read with the quick reader, and with the slow one what only that takes: in YAML 1.2 [http://host:80, ::1, why?] needs no quotes."""
     try:
         return read_by(YAML(typ="safe"))
@@ -141,7 +140,7 @@ def _by_yaml(read_by: Callable[[YAML], Any], text: str) -> Any:
             raise error from None
 
 
-def _text(raw: bytes) -> str:
+def text_of(raw: bytes) -> str:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -164,17 +163,14 @@ def _marks(tree: Any, path: str = "") -> list[str]:
 
 # Places in the text
 
-_PROPERTIES = re.compile(r"\A(?:[&!]\S*\s+)*")
-"""The anchor and the tag of a value."""
-
 
 def _placed(issue: Issue, raw: bytes) -> Issue:
     """The issue with the line and column of its path, or of the nearest part of it that is in the text."""
     if issue.line is not None or not issue.path:
         return issue
     try:
-        text = _text(raw)
-        node = _by_yaml(lambda yaml: yaml.compose(StringIO(text)), text)
+        text = text_of(raw)
+        node = by_yaml(lambda yaml: yaml.compose(StringIO(text)), text)
     except (YAMLError, RecursionError, ConfigError, *UNTRUE_VALUES):
         return issue
     mark = _find(node, issue.path.split(".")).start_mark
@@ -198,26 +194,6 @@ def _entry(node: Node, step: str) -> tuple[Node, Node] | None:
     if isinstance(node, SequenceNode) and step.isdigit() and int(step) < len(node.value):
         return node.value[int(step)], node.value[int(step)]
     return None
-
-
-def scalars(raw: bytes) -> dict[str, tuple[int, int, str]]:
-    """Every scalar of the text by path: where it begins and ends (character offsets), and its value. Raises ConfigError."""
-    found: dict[str, tuple[int, int, str]] = {}
-    text = _text(raw)
-    _check_bounds(text)
-    pending: list[tuple[str, Node]] = [("", YAML(typ="safe", pure=True).compose(StringIO(text)))]
-    while pending:
-        path, node = pending.pop()
-        if isinstance(node, ScalarNode):
-            source = text[node.start_mark.index : node.end_mark.index].rstrip()  # a block's mark is on the next line
-            value = _PROPERTIES.sub("", source, count=1)
-            end = node.start_mark.index + len(source)
-            found[path] = (end - len(value), end, node.value)
-        elif isinstance(node, MappingNode):
-            pending += [(f"{path}.{key.value}".lstrip("."), value) for key, value in node.value]
-        elif isinstance(node, SequenceNode):
-            pending += [(f"{path}.{number}".lstrip("."), value) for number, value in enumerate(node.value)]
-    return found
 
 
 # Writing

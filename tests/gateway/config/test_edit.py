@@ -67,7 +67,7 @@ def test_a_patch_that_changes_nothing_changes_no_byte() -> None:
     ("patch", "old", "new"),
     [
         ({"gateway": {"name": "away"}}, 'name: "home"          #', 'name: "away"          #'),
-        ({"gateway": {"admin": {"port": 5}}}, "port: 0x1F          #", "port: 5             #"),
+        ({"gateway": {"admin": {"port": 5}}}, "port: 0x1F          #", "port: 5          #"),
         (
             {"channels": {"telegram": {"accounts": {"spare": {"enabled": True}}}}},
             "{token: 'spare-token', enabled: no}",
@@ -76,18 +76,15 @@ def test_a_patch_that_changes_nothing_changes_no_byte() -> None:
         (
             {"channels": {"telegram": {"accounts": {"main": {"allow_from": ["@me", 12, "@you"]}}}}},
             '["@me", 12]    #',
-            "[\"@me\", 12, '@you']    #",
+            '["@me", 12, "@you"]    #',
         ),
     ],
 )
 def test_a_patch_changes_what_it_names_and_keeps_all_else(patch: dict[str, Any], old: str, new: str) -> None:
     found = patched(patch)
     changed = [(a, b) for a, b in zip(TEXT.splitlines(), found.splitlines(), strict=True) if a != b]
-    assert len(changed) == 1, "comments, order, quotes, blank lines and long lines are the author's"
-    assert old in changed[0][0]
-    # How many spaces stand before a comment is the library's; the comment is there.
-    assert new.split("#", maxsplit=1)[0].strip() in changed[0][1]
-    assert changed[0][1].count("#") == changed[0][0].count("#")
+    assert changed == [(changed[0][0], changed[0][0].replace(old, new))]
+    assert found == TEXT.replace(old, new)
 
 
 def test_a_patch_adds_at_the_end_of_its_mapping() -> None:

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from gateway.config.file import MAX_BYTES, MISSING, read, revision_of, scalars, write
+from gateway.config.file import MAX_BYTES, MISSING, read, revision_of, write
+from gateway.config.places import scalars
 from gateway.errors import ConfigError, ConfigWriteError, Issue
 from gateway.redact import MARK
 from tests.gateway.configs import HEAD, config, faults, reader, revision, telegram
