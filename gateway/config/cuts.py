@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Callable
 
 from gateway.config.places import BREAK
 
 _ON_ITS_OWN = re.compile("[ \t]*(?P<comment>#)?")
-_REST = re.compile("[ \t]*(?:#.*)?")
+_REST = re.compile("[ \t]*(?:#[^\n\r\x85\u2028\u2029]*)?(?=[\n\r\x85\u2028\u2029])")
 
 
 class Cuts:
@@ -32,19 +33,27 @@ class Cuts:
     def chunk(self, lines: list[str]) -> str:
         return "".join(line + self.line_end for line in lines)
 
-    def is_gone(self, at: int) -> bool:
-        return any(begin <= at < end for begin, end, _ in self._cuts)
+    def gone(self) -> Callable[[int], bool]:
+        """Whether the text at a place is cut out by now."""
+        spans = sorted((begin, end) for begin, end, _ in self._cuts if end > begin)
+        begins = [begin for begin, _ in spans]
 
-    def result(self) -> str:
-        """Raises ValueError where two cuts are of the same text."""
+        def is_gone(at: int) -> bool:
+            number = bisect_right(begins, at) - 1
+            return number >= 0 and at < spans[number][1]
+
+        return is_gone
+
+    def result(self, *, ended: bool = False) -> str:
+        """`ended` leaves a line end at the end, come what may. What is cut twice is cut. Raises ValueError where something is put into what is cut."""
         parts, at = [], 0
         for begin, end, new in sorted(self._cuts, key=lambda cut: cut[:2]):
-            if begin < at:
+            if begin < at and new:
                 raise ValueError(begin)
             parts += [self.text[at:begin], new]
-            at = end
+            at = max(at, end)
         text = "".join([*parts, self.text[at:]])
-        return text.removesuffix(self.line_end) if self._unended else text
+        return text.removesuffix(self.line_end) if self._unended and not ended else text
 
     # Lines
 
@@ -59,11 +68,23 @@ class Cuts:
 
     def begins_line(self, at: int) -> bool:
         """Whether nothing but blanks is before it."""
-        return not self.text[self.line_start(at) : at].strip(" \t")
+        return self.blanks_before(at) == self.line_start(at)
 
     def ends_line(self, at: int) -> bool:
         """Whether nothing but blanks and a comment is behind it."""
-        return _REST.fullmatch(self.text[at : self.next_line(at)].rstrip("\r\n\x85\u2028\u2029")) is not None
+        return _REST.match(self.text, at) is not None
+
+    def blanks_before(self, at: int) -> int:
+        """Where the blanks before a place begin."""
+        while at > 0 and self.text[at - 1] in " \t":
+            at -= 1
+        return at
+
+    def blanks_behind(self, at: int) -> int:
+        """Where the blanks behind a place end."""
+        while self.text[at : at + 1] in (" ", "\t"):
+            at += 1
+        return at
 
     def head(self, begin: int, after: int) -> int:
         """Where the lines of an entry begin, with the comment right above it; not beyond what it comes after.

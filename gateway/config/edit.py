@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from codecs import BOM_UTF8
@@ -11,7 +10,7 @@ from typing import Any
 
 from ruamel.yaml.error import YAMLError
 
-from gateway.config.file import UNTRUE_VALUES, parse
+from gateway.config.file import NOT_YAML, UNTRUE_VALUES, parse
 from gateway.config.merge import identity, losses, merged, with_kept_secrets
 from gateway.config.model import Config, Model
 from gateway.config.places import scalars
@@ -27,8 +26,8 @@ Edit = Callable[[bytes], bytes]
 _REFERENCES = re.compile(r"(?:\$\{[A-Za-z_][A-Za-z0-9_]*\})+")
 """A value that is nothing but references to the environment."""
 BEYOND = (
-    "the patch would change more than it names, or less: the file has merge keys (<<), or a value that is another one "
-    "when it is written again; write that out in the file, or replace the whole file"
+    "the patch cannot be written into this file without changing more than it names, or less: there are merge keys (<<), "
+    "or a text in an unusual form; write that out plainly in the file, or replace the whole file"
 )
 
 
@@ -70,19 +69,19 @@ def _spliced(current: bytes, plain: dict[Any, Any], wanted: dict[Any, Any]) -> b
     """The bytes with the values that differ in the place of those that were. Raises ConfigError where that cannot be done."""
     mark = BOM_UTF8 if current.startswith(BOM_UTF8) else b""
     text = current.decode("utf-8-sig")
-    for quoted in (False, True):  # unquoted where it can be, and the reader has the last word
-        with contextlib.suppress(UnwritableError, YAMLError, RecursionError, *UNTRUE_VALUES):
-            raw = mark + _encoded(spliced(text, plain, wanted, quoted=quoted))
-            if _says(raw, wanted):
+    issues = [Issue("", BEYOND)]
+    for careful in (False, True):  # the reader has the last word
+        try:
+            raw = mark + _encoded(spliced(text, plain, wanted, careful=careful))
+        except (UnwritableError, YAMLError, RecursionError, *UNTRUE_VALUES):
+            continue
+        try:
+            if identity(parse(raw)) == identity(wanted):
                 return raw
-    raise ConfigError([Issue("", BEYOND)])
-
-
-def _says(raw: bytes, wanted: Any) -> bool:
-    try:
-        return identity(parse(raw)) == identity(wanted)
-    except ConfigError:
-        return False
+        except ConfigError as error:
+            if not error.issues[0].message.startswith(NOT_YAML):
+                issues = error.issues
+    raise ConfigError(issues)
 
 
 def parse_patch(text: str) -> Any:

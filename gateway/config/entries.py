@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from gateway.config.cuts import Cuts
 from gateway.config.places import Mapping, Sequence, skip
 
@@ -48,7 +50,7 @@ class Rows:
             self._cuts.cut(at, at, front)
         for place, text in added:
             if place > first:
-                at = self.lines(max(number for number in kept if number < place))[1]
+                at = self.lines(kept[bisect_left(kept, place) - 1])[1]
                 self._cuts.cut(at, at, text)
         for number in range(first + 1 if self.inline else 0, len(stays)):
             if not stays[number]:
@@ -66,7 +68,7 @@ class Rows:
         else:
             end, entry = self.lines(first - 1)[1], self._spans[first][0]
             if self._cuts.text[end:entry].strip():  # a comment, which stays
-                begin = begin if front else len(self._cuts.text[:begin].rstrip(" "))
+                begin = begin if front else self._cuts.blanks_before(begin)
                 self._cuts.cut(begin, end, front or self._cuts.line_end)
                 return
             end = entry
@@ -88,9 +90,12 @@ class Brackets:
             return
         for number, stay in enumerate(stays):
             if not stay:
-                self._remove(number)
-        for number in kept:
-            new = [text for place, text in added if number == max((one for one in kept if one < place), default=None)]
+                self._remove(number, ends=number > kept[-1])
+        behind: dict[int, list[str]] = {number: [] for number in kept}
+        for place, text in added:
+            if place > kept[0]:
+                behind[kept[bisect_left(kept, place) - 1]].append(text)
+        for number, new in behind.items():
             ends = number == kept[-1] and not stays[-1] and self._comma(len(stays) - 1) is None
             if new:
                 self._add(number, new, ends=ends)
@@ -99,11 +104,14 @@ class Brackets:
         self._add_first(kept[0], [text for place, text in added if place <= kept[0]])
 
     def _replace(self, new: list[str]) -> None:
-        begin, end = self._node.begin + 1, self._node.end - 1
+        text, begin, end = self._cuts.text, self._node.begin + 1, self._node.end - 1
         if self._spans:
             comma = self._comma(len(self._spans) - 1)
-            begin, end = self._spans[0][0], self._spans[-1][1] if comma is None else comma + 1
-        elif self._cuts.text[begin:end].strip():  # a comment, which stays
+            inside = self._spans[0][0], self._spans[-1][1] if comma is None else comma + 1
+            rest = text[begin : inside[0]] + text[inside[1] : end]
+            if new or rest.strip():
+                begin, end = inside
+        elif text[begin:end].strip():  # a comment, which stays
             end = begin
         self._cuts.cut(begin, end, ", ".join(new))
 
@@ -120,16 +128,16 @@ class Brackets:
     def _has_its_line(self, number: int) -> bool:
         return self._cuts.begins_line(self._spans[number][0]) and self._cuts.ends_line(self._end(number))
 
-    def _remove(self, number: int) -> None:
+    def _remove(self, number: int, *, ends: bool) -> None:
+        """`ends` where nothing behind it stays."""
         begin, end = self._spans[number][0], self._end(number)
-        text = self._cuts.text
         if self._has_its_line(number):
             after = self._spans[number - 1][1] if number else self._node.begin
             self._cuts.cut(self._cuts.head(begin, after), self._cuts.next_line(end))
-        elif self._comma(number) is not None and not self._cuts.ends_line(end):
-            self._cuts.cut(begin, end + len(text[end:]) - len(text[end:].lstrip(" \t")))
+        elif not ends and not self._cuts.ends_line(end):
+            self._cuts.cut(begin, self._cuts.blanks_behind(end))
         else:
-            self._cuts.cut(len(text[:begin].rstrip(" \t")), end)
+            self._cuts.cut(self._cuts.blanks_before(begin), end)
 
     def _cut_comma(self, number: int) -> None:
         comma = self._comma(number)

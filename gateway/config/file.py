@@ -35,6 +35,8 @@ STRICTER = {
     "did not find expected ',' or ']'",
 }
 """What the quick reader, which is of YAML 1.1, may find where there is nothing wrong."""
+NOT_YAML = "not YAML"
+"""How a fault of the text itself begins, and none of what it stands for."""
 MISSING = "missing"
 """Stands where a revision would, when there is no file."""
 
@@ -107,12 +109,12 @@ def parse(raw: bytes) -> dict[str, Any]:
         place = (mark.line + 1, mark.column + 1) if mark else (None, None)
         # A duplicate key is reported with both values, and a value may be a secret.
         problem = str(error.problem or error.context).split(" with value")[0]
-        raise ConfigError([Issue("", f"not YAML: {problem}", *place)]) from None
+        raise ConfigError([Issue("", f"{NOT_YAML}: {problem}", *place)]) from None
     except UNTRUE_VALUES:
         # Not the error's text: it has the value, and a value may be a secret.
-        raise ConfigError([Issue("", "not YAML: a value is not the number or date that it claims to be")]) from None
+        raise ConfigError([Issue("", f"{NOT_YAML}: a value is not the number or date that it claims to be")]) from None
     except (YAMLError, RecursionError) as error:
-        raise ConfigError([Issue("", f"not YAML: {error}")]) from error
+        raise ConfigError([Issue("", f"{NOT_YAML}: {error}")]) from error
     if tree is None:
         raise ConfigError([Issue("", "it is empty; a config that wants nothing says so with {}")])
     if not isinstance(tree, dict):

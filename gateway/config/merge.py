@@ -8,6 +8,9 @@ from typing import Any
 from gateway.errors import Issue
 from gateway.redact import MARK
 
+MANY = 250_000
+"""Pairs of entries of two lists that are compared each with each: some tenths of a second."""
+
 
 def merged(plain: Any, patch: dict[str, Any]) -> dict[Any, Any]:
     """RFC 7396. What the patch does not name is the same object in the result."""
@@ -42,21 +45,28 @@ def _loses_entries(old: Any, new: Any) -> bool:
 
 def with_kept_secrets(new: Any, old: Any) -> Any:
     """A mark that came back stands for what is there."""
-    if new is old:
+    if new is old or not _has_mark(new):
         return new
-    if new == MARK and isinstance(new, str):
-        return new if old is None or isinstance(old, (dict, list)) else old
     if isinstance(new, dict) and isinstance(old, dict):
         return {key: with_kept_secrets(value, old.get(key)) for key, value in new.items()}
     if isinstance(new, list) and isinstance(old, list):
         return [with_kept_secrets(value, _before(value, number, new, old)) for number, value in enumerate(new)]
-    return new
+    return old if new == MARK and old is not None and not isinstance(old, (dict, list)) else new
+
+
+def _has_mark(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_mark, value.values()))
+    return any(map(_has_mark, value)) if isinstance(value, list) else isinstance(value, str) and value == MARK
 
 
 def _before(value: Any, number: int, new: list[Any], old: list[Any]) -> Any:
     """The entry that this one was: the same but for marks; else, in a list that is as long as it was, the one at its place."""
-    same = (entry for entry in old if identity(with_kept_secrets(value, entry)) == identity(entry))
-    return next(same, old[number] if len(old) == len(new) else None)
+    if _has_mark(value) and len(old) * len(new) <= MANY:
+        for entry in old:
+            if identity(with_kept_secrets(value, entry)) == identity(entry):
+                return entry
+    return old[number] if len(old) == len(new) else None
 
 
 def identity(value: Any) -> Hashable:

@@ -61,6 +61,8 @@ class Scalar(Node):
 @dataclass(eq=False, slots=True, kw_only=True)
 class Mapping(Node):
     brackets: bool
+    bare: bool = False
+    """Whether it is the one pair of a list's entry that is written without brackets: [a: 1]."""
     entries: list[tuple[Node, Node]] = field(default_factory=list)
 
 
@@ -78,8 +80,7 @@ class Alias(Node):
 
 
 def compose(text: str) -> tuple[Node, list[Alias]]:
-    """The places of a text that can be parsed, and its aliases in their order. Raises ConfigError, or what the YAML library raises."""
-    check_bounds(text)
+    """The places of a text within bounds, and its aliases in their order. Raises ConfigError, or what the YAML library raises."""
     composer = _Composer(text)
     if composer.is_empty:
         raise ConfigError([Issue("", "it is empty")])
@@ -89,7 +90,9 @@ def compose(text: str) -> tuple[Node, list[Alias]]:
 def scalars(raw: bytes) -> dict[str, tuple[int, int, str]]:
     """Every scalar of the text by path: where it begins and ends, and its value. Raises ConfigError, or what the YAML library raises."""
     found: dict[str, tuple[int, int, str]] = {}
-    pending: list[tuple[str, Node]] = [("", compose(text_of(raw))[0])]
+    text = text_of(raw)
+    check_bounds(text)
+    pending: list[tuple[str, Node]] = [("", compose(text)[0])]
     while pending:
         path, node = pending.pop()
         node = meant(node)
@@ -183,7 +186,8 @@ class _Composer:
 
     def _mapping(self, node: Mapping) -> None:
         flow = node.flow or node.brackets
-        at = node.begin + 1 if self._text.startswith("{", node.begin) and node.brackets else node.begin
+        node.bare = node.brackets and not self._text.startswith("{", node.begin)
+        at = node.begin + (node.brackets and not node.bare)
         while not isinstance(event := next(self._events), MappingEndEvent):
             begin = skip(self._text, at)
             explicit = self._text.startswith("?", begin) and begin < event.start_mark.index
@@ -195,8 +199,11 @@ class _Composer:
                     if isinstance(part, Alias):
                         part.merges = True
             node.entries.append((key, value))
-            at = self._past(value.end, ",") if flow else value.end
-        self._close(node, node.entries[0][0].entry if node.entries else node.begin, at, event)
+            at = self._past(value.end, ",") if flow and not node.bare else value.end
+        if node.brackets and not node.bare:
+            node.end = event.end_mark.index
+        else:
+            node.begin, node.end = node.entries[0][0].entry, at
 
     def _sequence(self, node: Sequence) -> None:
         flow = node.flow or node.brackets
@@ -207,14 +214,10 @@ class _Composer:
             item = self.node(entry=begin, after=after, flow=flow, dash=not flow, event=event)
             node.items.append(item)
             at = self._past(item.end, ",") if flow else item.end
-        self._close(node, node.items[0].entry if node.items else node.begin, at, event)
-
-    @staticmethod
-    def _close(node: Mapping | Sequence, begin: int, at: int, event: Any) -> None:
         if node.brackets:
             node.end = event.end_mark.index
         else:
-            node.begin, node.end = begin, at
+            node.begin, node.end = node.items[0].entry, at
 
     def _past(self, at: int, sign: str) -> int:
         """Behind the sign that comes next; where it does not come, the same place."""

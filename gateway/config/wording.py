@@ -32,8 +32,8 @@ class Wording:
     line_end: str
     mapping_indent: int
     list_indent: int
-    quoted: bool
-    """Whether every text is put in double quotes, needed or not."""
+    careful: bool
+    """Whether every text is put in double quotes."""
 
     def scalar(self, value: Any, style: str = "", *, flow: bool) -> str:
         """`style` is the quote to use where the value allows it. Raises UnwritableError."""
@@ -50,7 +50,7 @@ class Wording:
         raise UnwritableError
 
     def _string(self, value: str, style: str, *, flow: bool) -> str:
-        if self.quoted or style == '"' or not value.isprintable():
+        if self.careful or style == '"' or not value.isprintable():
             return double_quoted(value)
         if style != "'" and _needs_no_quotes(value, flow=flow):
             return value
@@ -79,6 +79,16 @@ class Wording:
             return [self.flow(value) if isinstance(value, (dict, list)) else self.scalar(value, style, flow=False)]
         return [lines[0][below:], *lines[1:]] if dash else ["", *lines]
 
+    def block_text(self, value: Any, style: str, column: int) -> list[str] | None:
+        """A text as a block (`|`, `>`) whose lines begin at the column; None where it is no text for one."""
+        if self.careful or not isinstance(value, str) or value[:1] in ("", " ", "\n") or value.endswith("\n\n"):
+            return None
+        lines = value.removesuffix("\n").split("\n")
+        if not all(line.isprintable() for line in lines):
+            return None
+        sign = style if len(lines) == 1 else "|"
+        return [sign + "-" * (not value.endswith("\n")), *(" " * column * bool(line) + line for line in lines)]
+
     def entry(self, key: Any, value: Any, column: int, style: str = "") -> list[str]:
         """The lines of a mapping's entry."""
         head, *below = self.block(value, column)
@@ -90,7 +100,7 @@ class Wording:
         return [f"{' ' * column}- {head}", *below]
 
 
-def wording(text: str, root: Node, *, quoted: bool) -> Wording:
+def wording(text: str, root: Node, *, careful: bool) -> Wording:
     """As the file itself does it, where it shows how."""
     found = BREAK.search(text)
     line_end = found[0] if found and found[0] in ("\r\n", "\r") else "\n"
@@ -102,14 +112,16 @@ def wording(text: str, root: Node, *, quoted: bool) -> Wording:
             pending += [value for _, value in reversed(node.entries)]
         elif isinstance(node, Sequence):
             pending += reversed(node.items)
-        if isinstance(node, (Mapping, Sequence)) and not (node.flow or node.brackets or node.dash) and node.entry >= 0:
-            indents.setdefault(type(node), _column(text, node.begin) - _column(text, node.entry))
-    return Wording(line_end, indents.get(Mapping, 2), indents.get(Sequence, 0), quoted)
+        shows = (
+            isinstance(node, (Mapping, Sequence)) and not (node.flow or node.brackets or node.dash) and node.entry >= 0
+        )
+        if shows and type(node) not in indents:
+            indents[type(node)] = _column(text, node.begin) - _column(text, node.entry)
+    return Wording(line_end, indents.get(Mapping, 2), indents.get(Sequence, 0), careful)
 
 
 def _column(text: str, at: int) -> int:
-    line = BREAK.split(text[:at])[-1]
-    return len(line)
+    return len(BREAK.split(text[:at])[-1])
 
 
 def style_of(node: Node | None) -> str:
