@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import tempfile
@@ -37,6 +38,8 @@ STRICTER = {
 """What the quick reader, which is of YAML 1.1, may find where there is nothing wrong."""
 NOT_YAML = "not YAML"
 """How a fault of the text itself begins, and none of what it stands for."""
+NOT_OURS_TO_GIVE = (errno.EPERM, errno.EINVAL)
+"""What the system says to an owner that we may not name; EINVAL in a container that does not know him."""
 MISSING = "missing"
 """Stands where a revision would, when there is no file."""
 
@@ -204,17 +207,18 @@ def _entry(node: Node, step: str) -> tuple[Node, Node] | None:
 def write(path: Path, raw: bytes) -> None:
     """Put `raw` in the place of the file at once: temporary file beside it, fsync, rename, fsync of the folder.
 
-    A symlink is followed, the mode is kept (0600 for a new file). Raises ConfigWriteError; the old file is then whole.
+    Symlinks are followed. Mode, owner, group and attributes are those of the old file, as far as we may give them; a new
+    file has 0600. Raises ConfigWriteError; the old file is then whole.
     """
     target = path.resolve()
     try:
-        mode = target.stat().st_mode & 0o7777 if target.exists() else 0o600
+        old = target.stat() if target.exists() else None
         descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
     except OSError as error:
         raise ConfigWriteError(f"{path} cannot be written: {error.strerror}") from error
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), mode)
+            os.fchmod(file.fileno(), _taken_over(file.fileno(), target, old) if old else 0o600)
             file.write(raw)
             file.flush()
             os.fsync(file.fileno())
@@ -223,6 +227,30 @@ def write(path: Path, raw: bytes) -> None:
         Path(name).unlink(missing_ok=True)
         raise ConfigWriteError(f"{path} cannot be written: {error.strerror}") from error
     _sync_folder(target.parent)
+
+
+def _taken_over(descriptor: int, target: Path, old: os.stat_result) -> int:
+    """Give a file the owner, the group and the attributes (ACLs, too) of the old one. The mode that is then right for it."""
+    mode = old.st_mode & 0o7777
+    if not _given(descriptor, -1, old.st_gid):
+        # What another group may do here is what everybody may.
+        return mode & ~0o070 | (mode & 0o007) << 3
+    _given(descriptor, old.st_uid, -1)
+    with contextlib.suppress(OSError):  # many file systems have none
+        for name in os.listxattr(target):
+            with contextlib.suppress(OSError):
+                os.setxattr(descriptor, name, os.getxattr(target, name))
+    return mode
+
+
+def _given(descriptor: int, owner: int, group: int) -> bool:
+    try:
+        os.fchown(descriptor, owner, group)
+    except OSError as error:
+        if error.errno not in NOT_OURS_TO_GIVE:
+            raise
+        return False
+    return True
 
 
 def _sync_folder(folder: Path) -> None:

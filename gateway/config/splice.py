@@ -171,14 +171,13 @@ class _Splice:
         head = (named + head).rstrip(" ") if named else head
         if isinstance(node, (Mapping, Sequence)) and not node.brackets:
             self._put_for_block(node, head, below)
-        elif isinstance(node, Scalar) and (header := _BLOCK_HEADER.match(self._text, node.begin)):
-            self._cuts.cut(*header.span(), head)
-            self._cuts.cut(self._cuts.next_line(node.begin), self._cuts.next_line(node.end))
-            self._cuts.put(self._cuts.next_line(node.end), below)
-        else:
-            begin = node.begin if head or node.anchor or node.tagged else node.after
-            self._cuts.cut(begin, node.end, self._blank_before(begin) + head if head else "")
-            self._cuts.put(self._cuts.next_line(node.end), below)
+            return
+        begin, end = node.begin if head or node.anchor or node.tagged else node.after, node.end
+        if isinstance(node, Scalar) and (header := _BLOCK_HEADER.match(self._text, node.begin)):
+            end = header.end()
+            self._cuts.cut(self._cuts.next_line(end), self._cuts.next_line(node.end))
+        self._cuts.cut(begin, end, self._blank_before(begin) + head if head else "")
+        self._cuts.put(self._cuts.next_line(node.end), below)
 
     def _in_block(self, node: Node, new: Any, column: int) -> list[str] | None:
         """A text in the place of a block of text is written as one, and as far indented."""

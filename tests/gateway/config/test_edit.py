@@ -134,6 +134,11 @@ def test_case_55_a_list_loses_entries_only_where_its_path_is_named() -> None:
         assert found["channels"]["telegram"]["accounts"]["main"]["allow_from"] == names
 
 
+def test_case_55_a_mapping_in_the_place_of_a_list_takes_its_entries_too() -> None:
+    assert issues(merge_patch({"routes": {}}, []))[0][0] == "routes"
+    assert parse(patched({"routes": {}}, replace_paths=["routes"]).encode())["routes"] == {}
+
+
 def test_a_list_that_only_grows_or_is_sorted_needs_no_name() -> None:
     for names in (["@me", 12, "@you"], [12, "@me"], ["@me", 12]):
         found = parse(patched(allow(*names), replace_paths=[]).encode())
@@ -349,6 +354,20 @@ def test_a_mark_over_a_file_that_cannot_be_read_stays() -> None:
     text = f"gateway: {{admin: {{token: {MARK}}}}}\n"
     for broken in ("a: [", "", "- a"):
         assert edited(replacement(text), broken) == text
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "wanted"),
+    [
+        ("token: a, b", f"{{token: {MARK}}}\n", '{token: "a, b"}\n'),
+        ("token: |\n  a\n  b\n", f"x:\n  token: {MARK}\n", None),
+        ("token: |\n  a\n  b\n", f"{{token: {MARK}}}\n", '{token: "a\\nb\\n"}\n'),
+        ("token: 'a'", f"\ufefftoken: {MARK}\n", "\ufefftoken: 'a'\n"),
+        ("\ufefftoken: 'a'", f"token: {MARK}\n", "token: 'a'\n"),
+    ],
+)
+def test_a_secret_says_the_same_where_its_source_form_would_not(source: str, text: str, wanted: str | None) -> None:
+    assert edited(replacement(text), source) == (wanted or text), "a mark elsewhere stays"
 
 
 def test_where_the_secrets_are() -> None:
