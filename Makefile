@@ -39,11 +39,12 @@ machine-coverage: $(VENV)/.test  ## run the tests and show which rows of the tab
 	$(BIN)/python -m pytest -p tests.machine_coverage --machine-coverage machine-coverage
 
 .PHONY: check
-check: $(VENV)/.test  ## all that a merge needs beside the tests: format, lint, types, diagrams in step
+check: $(VENV)/.test  ## all that a merge needs beside the tests: format, lint, types, diagrams and reference in step
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m statemachine check
+	@$(BIN)/python -m gateway schema | diff -u docs/config.md - || { echo 'docs/config.md is not what the models say: run `make reference`'; exit 1; }
 
 .PHONY: bench
 bench: $(VENV)/.test  ## measure reloads, restarts, start and idle; a table, and bench.json
@@ -90,6 +91,10 @@ journals: $(VENV)/.test  ## record the journals in tests/replay/journals anew, e
 .PHONY: diagrams
 diagrams: $(VENV)/.test  ## render the pictures of the machines into diagrams/
 	$(BIN)/python -m statemachine render
+
+.PHONY: reference
+reference: $(VENV)/.test  ## write what every key of the config means into docs/config.md
+	$(BIN)/python -m gateway schema > docs/config.md
 
 .PHONY: format
 format: $(VENV)/.test  ## format the code

@@ -21,20 +21,23 @@ from gateway.channels.receivers import FENCE_TIMEOUT, Receivers
 from gateway.channels.telegram import TelegramAdapter
 from gateway.channels.webchat import WebchatAdapter, WebchatHub
 from gateway.clock import Clock
-from gateway.config.file import Reader, Revision, read
+from gateway.config.file import Reader, Revision
 from gateway.config.history import History
 from gateway.config.ledger import Ledger
 from gateway.config.model import Config, build_config_model
 from gateway.config.secrets import secrets_of
+from gateway.config.standing import Standing
 from gateway.dispatcher import Dispatcher
 from gateway.handlers.echo import echo
 from gateway.journal import Journal, log_entry
 from gateway.log import LevelFilter, configure
+from gateway.logtail import LogTail
 from gateway.messages.pipeline import Pipeline
 from gateway.metrics import Tally
 from gateway.process import signals
 from gateway.process.accounts import Accounts
 from gateway.process.changes import LIFECYCLE, Changes
+from gateway.process.first import FirstRevision
 from gateway.process.operations import ControlPlane, Operations, Reports, policy_of
 from gateway.process.watcher import OFF, Watcher, signature_of
 from gateway.redact import Redactor
@@ -75,6 +78,7 @@ class App:
         self._options = options
         self._clock = Clock()
         self._redactor = Redactor()
+        self._tail = LogTail()
         self._hub = WebchatHub(self._clock)
         self._adapters: dict[str, Adapter] = {"telegram": TelegramAdapter(), "webchat": WebchatAdapter(self._hub)}
         self._adapters.update(extra_adapters or {})
@@ -111,16 +115,19 @@ class App:
         return 1
 
     def _load_first(self) -> Revision:
-        reader = self._reader()
-        revision = reader.load(read(self._options.config))
-        self._redactor.learn(secrets_of(revision.config))
-        return revision
+        """What it begins with: the file, or what stands in its place. Raises ConfigError when there is neither."""
+        self._standing = Standing(self._options.state_dir)
+        self._history = History(self._options.state_dir / "config-history", self._clock, self._standing.pinned)
+        boot = FirstRevision(self._options.config, self._reader(), self._standing, self._history, self._clock)
+        self._first = boot.choose()
+        self._redactor.learn(secrets_of(self._first.revision.config))
+        return self._first.revision
 
     def _reader(self) -> Reader:
         return Reader(self._model, os.environ, self._options.config.parent)
 
     def _configure_log(self, config: Config) -> LevelFilter:
-        return configure(config.gateway.log.level, config.gateway.log.format, self._redactor)
+        return configure(config.gateway.log.level, config.gateway.log.format, self._redactor, self._tail)
 
     # Building
 
@@ -142,10 +149,9 @@ class App:
         )
         self._pipeline.connect(self._receivers.send)
         self._accounts = Accounts(self._dispatcher, self._adapters)
-        history = History(self._options.state_dir / "config-history")
         self._changes = Changes(
-            self._options.config, self._reader(), self._ledger, history,
-            self._dispatcher, self._requests, self._redactor, self._clock,
+            self._options.config, self._first, self._reader(), self._ledger, self._standing, self._history, self._dispatcher,
+            self._requests, self._redactor, self._clock,
         )  # fmt: skip
         self._watcher = Watcher(
             self._options.config,
@@ -157,12 +163,16 @@ class App:
             self._ledger, self._changes, self._accounts, self._pipeline, self._make_control_plane,
             Reports(self._on_applied, self._on_ready), self._clock,
         )  # fmt: skip
+        self._changes.transactions.connect(
+            self._changes.restore, lambda: self._changes.notice(Origin.FILE, "watcher"), self._accounts.try_out
+        )
         self._register()
 
     def _register(self) -> None:
         """Who performs which effect."""
         runner, receivers = self._runner, self._receivers
         self._operations.register(runner)
+        self._changes.transactions.register(runner)
         runner.work(
             OpenReceiver,
             receivers.open,
@@ -190,7 +200,8 @@ class App:
         services = server.Services(
             dispatcher=self._dispatcher, journal=self._journal, changes=self._changes, ledger=self._ledger,
             model=self._model, accounts=self._accounts, receivers=self._receivers, pipeline=self._pipeline,
-            hub=self._hub, requests=self._requests, redactor=self._redactor, clock=self._clock,
+            standing=self._standing, history=self._history, hub=self._hub, requests=self._requests,
+            redactor=self._redactor, tail=self._tail, clock=self._clock,
             state_dir=self._options.state_dir, boot=lambda: self._boot, watching=lambda: self._watcher.kind,
             tally=self._tally,
         )  # fmt: skip
@@ -230,4 +241,5 @@ class App:
     async def _tear_down(self) -> None:
         self._watcher.stop()
         await self._runner.close()
+        await self._changes.transactions.close()
         await self._receivers.aclose()

@@ -19,6 +19,9 @@ from statemachine.record import ABSENT, DEFECT, EXISTS
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
+LIFECYCLE = "gateway"
+"""The name of the lifecycle's machine."""
+
 AnyMachine = Machine[Any, Any]
 Perform = Callable[[str, tuple[Effect, ...], str], None]
 """Sets effects going: the machine's name, the effects, and the cause that their completions shall carry."""

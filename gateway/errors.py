@@ -44,6 +44,10 @@ class StaleHashError(GatewayError):
         self.current = current
 
 
+class UnknownRevisionError(GatewayError):
+    """The history does not have it: it never was, or it is too old to be kept. The message says what is kept."""
+
+
 class ConfigWriteError(GatewayError):
     """The file could not be written; the old one is whole."""
 
@@ -62,6 +66,14 @@ class UnavailableError(GatewayError):
     def __init__(self, message: str, retry_after: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class WindowOpenError(GatewayError):
+    """Another change waits to be confirmed. Nothing was changed."""
+
+
+class NoWindowError(GatewayError):
+    """No change with this revision waits to be confirmed. The message says what became of it, where that is known."""
 
 
 # Channels: the class decides what the machine does next

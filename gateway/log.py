@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from gateway.logtail import LogTail
 from gateway.redact import Redactor
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -35,23 +35,30 @@ class _Forward(logging.Handler):
         report("library", logger=record.name, message=record.getMessage(), exc_info=record.exc_info)
 
 
-def configure(level: str, style: str, redactor: Redactor) -> LevelFilter:
-    """Set up logging for the process. `style` is auto, console or json. Returns the filter, to change the level."""
+def configure(level: str, style: str, redactor: Redactor, tail: LogTail) -> LevelFilter:
+    """Set up logging for the process. `style` is auto, console or json. Returns the filter, to change the level.
+
+    Every line goes to `tail` as well, as JSON whatever the style.
+    """
     wanted = LevelFilter(level)
     console = style == "console" or (style == "auto" and sys.stderr.isatty())
 
     def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
         return {key: redactor.tree(value) for key, value in event.items()}
 
-    def redact_line(_: WrappedLogger, __: str, line: Any) -> str:
-        """Once more: an object becomes text only when it is rendered."""
-        return redactor.text(line)
+    as_json = structlog.processors.JSONRenderer(default=str)
+    as_text = structlog.dev.ConsoleRenderer() if console else None
+
+    def render(logger: WrappedLogger, method: str, event: EventDict) -> str:
+        """Redacted once more: an object becomes text only when it is rendered."""
+        line = redactor.text(str(as_json(logger, method, dict(event))))
+        tail.add(line)
+        return line if as_text is None else redactor.text(as_text(logger, method, event))
 
     first: list[Processor] = [wanted, structlog.processors.add_log_level, structlog.processors.format_exc_info]
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=not console)
-    last: Processor = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(default=str)
     structlog.configure(
-        processors=[*first, stamp, redact, last, redact_line],
+        processors=[*first, stamp, redact, render],
         wrapper_class=structlog.BoundLogger,
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,

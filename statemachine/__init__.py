@@ -4,16 +4,19 @@ No I/O, no clock, no asyncio: `gateway` makes happen what a Step asks for.
 """
 
 from statemachine._machine import Command, Effect, Event, Machine, Outcome, Refusal, Row, Step, Work
+from statemachine.change import Change, ChangeState
 from statemachine.channel import Channel, ChannelState
 from statemachine.errors import BrokenActionError, StateMachineError, TableError
 from statemachine.lifecycle import Lifecycle, LifecycleState
 
-MACHINES: tuple[type[Machine], ...] = (Lifecycle, Channel)  # type: ignore[type-arg]
+MACHINES: tuple[type[Machine], ...] = (Lifecycle, Channel, Change)  # type: ignore[type-arg]
 """Every machine class, in the order in which a reader should meet them."""
 
 __all__ = [
     "MACHINES",
     "BrokenActionError",
+    "Change",
+    "ChangeState",
     "Channel",
     "ChannelState",
     "Command",

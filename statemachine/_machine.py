@@ -208,7 +208,8 @@ class Machine(Generic[S, D]):
     exits: ClassVar[Mapping[Any, Exits[Any]]]
     waiting: ClassVar[frozenset[Any]] = frozenset()
     failed: ClassVar[frozenset[Any]] = frozenset()
-    final: ClassVar[Enum]
+    final: ClassVar[frozenset[Any]] = frozenset()
+    """The states in which it may stay for ever."""
 
     _cursor: ClassVar[_Cursor]
     _allowed: ClassVar[dict[Enum, tuple[str, ...]]]

@@ -296,7 +296,7 @@ class Channel(Machine[ChannelState, ChannelData]):
     kind = "channel"
     states = ChannelState
     initial = S.STOPPED
-    final = S.STOPPED
+    final = frozenset({S.STOPPED})
     table = TABLE
     waiting = frozenset(WAITING)
     failed = frozenset({S.FAILED, S.STOP_OVERDUE})

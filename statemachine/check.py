@@ -61,21 +61,22 @@ def _ways(machine: MachineClass) -> Iterator[str]:
             if row.dest and row.dest is not source and _taken_by(machine, number, source) is None:
                 onward[source].add(row.dest)
     backward = {state: {source for source in machine.states if state in onward[source]} for state in machine.states}
-    initial, final = machine.initial, getattr(machine, "final", None)
-    if final is None:
+    initial, final = machine.initial, machine.final
+    if not final:
         yield "it declares no final state; set `final`"
-    for state in _in_order(machine, set(machine.states) - _closure(onward, initial)):
+    for state in _in_order(machine, set(machine.states) - _closure(onward, {initial})):
         yield f"state {state.name} cannot be reached from {initial.name}; add a row that leads to it, or remove it"
-    traps = {state for state in machine.states if not onward[state] and state is not final}
+    traps = {state for state in machine.states if not onward[state] and state not in final}
     for state in _in_order(machine, traps):
         yield f"state {state.name} is a trap: no row leads out of it; add one, or declare it `final`"
-    if final is not None:
-        for state in _in_order(machine, set(machine.states) - _closure(backward, final) - traps):
-            yield f"state {state.name} has no way to {final.name}; add a row that leads there, at once or by steps"
+    if final:
+        names = " or ".join(state.name for state in _in_order(machine, set(final)))
+        for state in _in_order(machine, set(machine.states) - _closure(backward, set(final)) - traps):
+            yield f"state {state.name} has no way to {names}; add a row that leads there, at once or by steps"
 
 
-def _closure(ways: Mapping[Enum, set[Enum]], start: Enum) -> set[Enum]:
-    seen, todo = {start}, [start]
+def _closure(ways: Mapping[Enum, set[Enum]], starts: set[Enum]) -> set[Enum]:
+    seen, todo = set(starts), list(starts)
     while todo:
         fresh = ways[todo.pop()] - seen
         seen |= fresh

@@ -38,7 +38,7 @@ class Kind(Enum):
 
 def kind_of(machine: MachineClass, state: Enum) -> Kind:
     """The class attributes decide, and the gravest one wins: a state that failed and has exits is shown as failed."""
-    if state is getattr(machine, "final", None):
+    if state in machine.final:
         return Kind.FINAL
     if state in machine.failed:
         return Kind.FAILED

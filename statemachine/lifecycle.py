@@ -175,7 +175,7 @@ class Lifecycle(LifecycleActions, Machine[LifecycleState, LifecycleData]):
     kind = "lifecycle"
     states = LifecycleState
     initial = S.STOPPED
-    final = S.STOPPED
+    final = frozenset({S.STOPPED})
     table = TABLE
     waiting = frozenset({S.RESTART_PENDING})
     failed = frozenset({S.FAILED})
@@ -262,6 +262,11 @@ class Lifecycle(LifecycleActions, Machine[LifecycleState, LifecycleData]):
 def is_serving(machine: Machine[Any, Any]) -> bool:
     """The accounts run and the control plane takes requests, whatever else is under way."""
     return machine.state in (*SERVING, S.HOT_RELOADING)
+
+
+def knows(machine: Machine[Any, Any], revision: str) -> bool:
+    """It was told of this revision, and a second word of it would be absorbed."""
+    return bool(machine.data.known == revision)
 
 
 def is_restarting(machine: Machine[Any, Any]) -> bool:

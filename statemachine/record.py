@@ -17,7 +17,7 @@ from statemachine.channel import Run
 
 ABSENT = "absent"
 """The state that is recorded of a machine that does not exist."""
-EXISTS = "account_exists"
+EXISTS = "machine_exists"
 """What said no to an event for it."""
 DEFECT = "defect"
 """What said no where a guard or an action broke."""

@@ -14,6 +14,8 @@ import msgspec
 
 from statemachine import MACHINES
 from statemachine._machine import Event, Machine, Step
+from statemachine.change import Change
+from statemachine.change_events import ChangeData
 from statemachine.channel import Channel, ChannelData
 from statemachine.errors import BrokenActionError, StateMachineError
 from statemachine.lifecycle import Lifecycle
@@ -23,7 +25,7 @@ from statemachine.record import ABSENT, DEFECT, EXISTS, event_type, restored
 AnyMachine = Machine[Any, Any]
 REFUSED = "refused"
 KINDS: Mapping[str, type[AnyMachine]] = {machine.kind: machine for machine in MACHINES}
-KNOWS: Mapping[str, type[Any]] = {Lifecycle.kind: LifecycleData, Channel.kind: ChannelData}
+KNOWS: Mapping[str, type[Any]] = {Lifecycle.kind: LifecycleData, Channel.kind: ChannelData, Change.kind: ChangeData}
 """What a machine of each kind knows beside its state."""
 
 
@@ -144,7 +146,7 @@ class Replay:
         """A machine that comes back was at rest, and goes on counting where it was: no generation is used twice."""
         older = self.machines.get(machine.name)
         if older is not None:
-            if older.state is not older.final:
+            if older.state not in older.final:
                 return f"it is {older.state.value}, and does not begin anew from there"
             self._reached[machine.name] = _generation(older)
         if self._whole and machine.state is not machine.initial:
@@ -157,7 +159,7 @@ class Replay:
         older = self.machines.pop(entry.machine, None)
         if older is not None:
             self._reached[entry.machine] = _generation(older)
-            if older.state is not older.final:
+            if older.state not in older.final:
                 why = f"it is {older.state.value}, and is not removed from there"
                 return _difference(entry, "it does not exist", why)
         expected = Verdict(ABSENT, ABSENT, REFUSED, None, (EXISTS,))

@@ -1,19 +1,21 @@
-"""Tests that need a Debian package: skipped with the reason where it cannot be had, failed where that must not be."""
+"""Tests that need what pip does not bring: skipped with the reason where it cannot be had, failed where that must not be."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
 
 def find_program(program: str, package: str) -> str:
     """The program's path. Without it the test is skipped; with CI=true that is a failure."""
-    found = shutil.which(program)
-    if found is None:
-        reason = f"needs {program}: apt-get install {package}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
+    return shutil.which(program) or go_without(f"needs {program}: apt-get install {package}")
+
+
+def go_without(reason: str) -> NoReturn:
+    """Skip the test, and say why at the end of the run; with CI=true that is a failure."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)

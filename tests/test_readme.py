@@ -29,6 +29,7 @@ def test_every_command_of_the_readme_is_known_here() -> None:
         *RUN_HERE,
         *DEVELOPMENT,
         "python -m gateway check",
+        "python -m gateway schema gateway.admin.port",
         "python -m gateway --help",
         "python -m gateway replay journal.jsonl",
         "python -m statemachine check",

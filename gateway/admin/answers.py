@@ -124,14 +124,33 @@ class Accounts(Body, frozen=True, kw_only=True):
     accounts: list[Account]
 
 
+class Window(Body, frozen=True, kw_only=True):
+    """The change that waits to be confirmed, until when, and what is put back if it is not. None: it does not run yet."""
+
+    revision: str
+    base: str
+    confirm_by: int | None
+
+
+class SetAside(Body, frozen=True, kw_only=True):
+    """What was rolled back while the file still held it, and what is wanted in its place."""
+
+    revision: str
+    base: str
+    why: str
+
+
 class ConfigStatus(Body, frozen=True, kw_only=True):
-    """The revisions on disk, accepted and applied, how the file is watched, and whether it is ours to write; `owner` says why not."""
+    """The revisions on disk, accepted, applied and last known to be good; how the file is watched, and why it is not ours to write."""
 
     path: str
     on_disk: str
     accepted: str
     applied: str
+    last_good: str | None
     drift: bool
+    window: Window | None
+    set_aside: SetAside | None
     watching: str
     writable: bool
     owner: str | None
@@ -186,13 +205,48 @@ class ConfigFile(Body, frozen=True, kw_only=True):
     issues: list[Issue]
 
 
+class Hint(Body, frozen=True, kw_only=True):
+    """What a form needs of a field. Its tags have the reload class, as `reload:live`; `order` is that among its siblings."""
+
+    label: str
+    tags: list[str]
+    order: int
+    help: str | UnsetType = UNSET
+    sensitive: bool | UnsetType = UNSET
+    placeholder: str | UnsetType = UNSET
+
+
 class ConfigSchema(Body, frozen=True, kw_only=True):
-    """The config's JSON Schema, and by path a label, a help text and the reload class."""
+    """The config's JSON Schema, and by path the hints; `*` in a path is any entry."""
 
     schema: dict[str, Any]
-    ui_hints: dict[str, Any] = field(name="uiHints")
+    ui_hints: dict[str, Hint] = field(name="uiHints")
     version: str
     generated_at: str = field(name="generatedAt")
+
+
+class ConfigSchemaChild(Body, frozen=True, kw_only=True):
+    """What is one level below a place of the config."""
+
+    key: str
+    path: str
+    type: str | list[str]
+    required: bool
+    has_children: bool = field(name="hasChildren")
+    reload_kind: Literal["hot", "restart"] = field(name="reloadKind")
+    hint: Hint
+    hint_path: str = field(name="hintPath")
+
+
+class ConfigSchemaPlace(Body, frozen=True, kw_only=True):
+    """One place of the config: its schema, its hint, and what is below it. The config as a whole, `.`, has no hint."""
+
+    path: str
+    schema: dict[str, Any]
+    reload_kind: Literal["hot", "restart"] | UnsetType = field(name="reloadKind", default=UNSET)
+    hint: Hint | UnsetType = UNSET
+    hint_path: str | UnsetType = field(name="hintPath", default=UNSET)
+    children: list[ConfigSchemaChild]
 
 
 class AccountResult(Body, frozen=True, kw_only=True):
@@ -219,7 +273,7 @@ class Due(Body, frozen=True, kw_only=True):
 
 
 class Receipt(Body, frozen=True, kw_only=True):
-    """What became of a write."""
+    """What became of a write. `stage` and `why` say where and why it was rolled back; `confirm_by` is in wall-clock ms."""
 
     request: str
     revision: str
@@ -227,7 +281,19 @@ class Receipt(Body, frozen=True, kw_only=True):
     changed_paths: list[str]
     plan: Plan
     outcome: Literal["noop", "applied", "restart_pending", "probation", "rolled_back", "rejected"]
+    stage: str | None
+    why: str
+    confirm_by: int | None
     restart: Due | None
+
+
+class Decided(Body, frozen=True, kw_only=True):
+    """What became of a change that had to be confirmed."""
+
+    revision: str
+    outcome: Literal["committed", "probation", "rolled_back", "rolling_back"]
+    why: str
+    confirm_by: int | None
 
 
 # Restarts and requests

@@ -7,18 +7,15 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-from gateway import __version__
 from gateway.admin import schemas
-from gateway.admin.errors import BadRequestError, NotFoundError, RefusedError, issues_of
-from gateway.admin.limits import WriteLimit
-from gateway.admin.schema import as_data, config_schema
+from gateway.admin.config_calls import ConfigCalls
+from gateway.admin.errors import BadRequestError, NotFoundError, RefusedError
+from gateway.admin.preflight import preflight, scheduled
 from gateway.admin.services import Services
 from gateway.admin.views import Views
-from gateway.config import file
-from gateway.config.edit import Edit, merge_patch, parse_patch, redacted_text, replacement
-from gateway.errors import ConfigError, UnavailableError
+from gateway.errors import UnavailableError
 from gateway.journal import KEPT
-from gateway.process.changes import LIFECYCLE, Write
+from gateway.process.changes import LIFECYCLE
 from gateway.requests import new_id
 from statemachine import Event, Refusal, Step
 from statemachine.channel import By, Restart, Start, Stop, is_running, is_settled
@@ -34,68 +31,11 @@ class Api:
 
     def __init__(self, services: Services, views: Views) -> None:
         self._services = services
-        self._limit = WriteLimit(lambda: services.ledger.applied.gateway.admin.writes_per_minute, services.clock)
+        self.config = ConfigCalls(services)
         self.views = views
 
     def now(self) -> int:
         return self._services.clock.wall_ms()
-
-    # Config
-
-    async def config_get(self) -> dict[str, Any]:
-        """The file as it is: text, parsed, and what is wrong with it, without secrets."""
-        services = self._services
-        path = services.changes.path
-        answer: dict[str, Any] = {
-            "path": str(path),
-            "exists": path.exists(),
-            "valid": False,
-            "raw": None,
-            "parsed": None,
-        }
-        answer |= {"config": None, "hash": None, "issues": []}
-        try:
-            raw = await asyncio.to_thread(file.read, path)
-            # What cannot be read as a config is not shown: nobody can tell what in it is a secret.
-            answer["hash"] = file.revision_of(raw)
-            revision = await services.changes.load()
-            text = await asyncio.to_thread(redacted_text, revision.raw, revision.config, services.redactor)
-            parsed = file.parse(text.encode())
-            answer |= {"raw": text, "parsed": parsed, "config": as_data(revision.config), "valid": True}
-            answer["hash"] = revision.id
-        except ConfigError as error:
-            answer["issues"] = issues_of(error)
-        return answer | {"configRevisionHash": answer["hash"], "appliedConfigHash": services.ledger.applied_id}
-
-    async def config_write(
-        self, method: str, edit: Edit, base: str | None, requester: str, note: str = "", delay_ms: int | None = None
-    ) -> dict[str, Any]:
-        """Write and see it through; the receipt."""
-        delay = None if delay_ms is None else min(delay_ms, MAX_DELAY_MS) / 1000
-        with self._limit.counted(requester, method):
-            return await self._services.changes.write(Write(edit, base, requester, note, delay))
-
-    async def config_frame(self, params: schemas.ConfigWrite, requester: str, *, patch: bool) -> dict[str, Any]:
-        """config.set, config.apply and config.patch in the published shape."""
-        edit = merge_patch(parse_patch(params.raw), params.replace_paths) if patch else replacement(params.raw)
-        method = "config.patch" if patch else "config.apply"
-        receipt = await self.config_write(
-            method, edit, params.base_hash, requester, params.note, params.restart_delay_ms
-        )
-        config = await self.config_get()
-        return {
-            # "ok" to a change of an account means that its new receiver has completed a receive.
-            "ok": all(is_up(result, receipt["outcome"]) for result in receipt["plan"]["accounts"].values()),
-            "path": str(self._services.changes.path),
-            "config": config["config"],
-            "hash": receipt["hash"],
-            "changedPaths": receipt["changed_paths"],
-            "noop": receipt["outcome"] == "noop",
-            "receipt": receipt,
-        }
-
-    def config_schema(self) -> dict[str, Any]:
-        return config_schema(self._services.model, __version__)
 
     # Accounts
 
@@ -113,6 +53,13 @@ class Api:
         except TimeoutError as error:
             raise UnavailableError(f"{name} has not settled yet; see its state") from error
         return self.views.account(name) | {"outcome": answer.outcome.value}
+
+    async def account_frame(self, verb: str, channel: str, account: str | None) -> dict[str, Any]:
+        """channels.start, channels.stop and channels.restart in the published shape, and what we know beside it."""
+        answer = await self.account_call(verb, channel, account)
+        runs = is_running(self._services.dispatcher.machine(f"{answer['channel']}/{answer['account']}"))
+        done = {"stopped": not runs} if verb == "stop" else {"started": runs}
+        return answer | {"accountId": answer["account"]} | done
 
     def _account_event(self, verb: str, name: str) -> Event:
         if verb == "stop":
@@ -146,6 +93,15 @@ class Api:
         if isinstance(answer, Refusal):
             raise RefusedError(answer)
         return self._ticket_answer(ticket, answer)
+
+    async def restart_frame(self, params: schemas.RestartRequest, requester: str) -> dict[str, Any]:
+        """gateway.restart.request in the published shape. The preflight comes first: afterwards it is too late to ask."""
+        before = await preflight(self._services, self.views)
+        return scheduled(before, await self.restart(params, requester), params)
+
+    async def preflight(self) -> dict[str, Any]:
+        """gateway.restart.preflight."""
+        return await preflight(self._services, self.views)
 
     def _ticket_answer(self, ticket: Ticket, step: Step) -> dict[str, Any]:
         pending = self._services.changes.pending_restart()
@@ -195,6 +151,21 @@ class Api:
         first = header(journal, entries, self._services.boot().id, query.machine, after)
         return chain((first,), exported(journal, entries))
 
+    # Log
+
+    def logs_tail(self, params: schemas.LogsTail) -> dict[str, Any]:
+        """logs.tail in the published shape; there is no file, and a cursor is of this process."""
+        tail = self._services.tail.read(params.cursor, params.limit, params.max_bytes)
+        return {
+            "file": "stderr",
+            "cursor": tail.cursor,
+            "size": tail.cursor,
+            "lines": tail.lines,
+            "reset": tail.reset,
+            "truncated": tail.skipped > 0,
+            "skippedBytes": tail.skipped,
+        }
+
     # Web chat
 
     def chat_send(self, params: schemas.ChatSend) -> dict[str, Any]:
@@ -220,10 +191,3 @@ class Api:
                 f"no session {key!r}: it is webchat:<account>:<conversation> of an account that exists"
             )
         return name, conversation
-
-
-def is_up(result: Any, outcome: str) -> bool:
-    """Whether an account of a receipt is where its change was to bring it; one that waits for a restart is not yet."""
-    if not isinstance(result, dict):
-        return outcome != "restart_pending"
-    return result["action"] in ("stop", "live") or result["state"] == "running"

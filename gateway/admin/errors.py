@@ -12,8 +12,11 @@ from gateway.errors import (
     ConfigOwnedError,
     ConfigWriteError,
     GatewayError,
+    NoWindowError,
     StaleHashError,
     UnavailableError,
+    UnknownRevisionError,
+    WindowOpenError,
 )
 from statemachine import Refusal
 
@@ -36,6 +39,14 @@ class BadRequestError(GatewayError):
     def __init__(self, message: str, details: Any = None) -> None:
         super().__init__(message)
         self.details = details
+
+
+class MissingScopeError(GatewayError):
+    """The connection did not ask for the scope that this needs."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"missing scope: {scope}; a connection may do what it asked for when it signed in")
+        self.scope = scope
 
 
 class RateLimitedError(GatewayError):
@@ -71,7 +82,11 @@ WORDS: Mapping[type[GatewayError], tuple[int, str, str]] = {
     StaleHashError: (412, "stale_hash", "INVALID_REQUEST"),
     ConfigOwnedError: (409, "read_only", "INVALID_REQUEST"),
     ConfigError: (422, "invalid_config", "INVALID_REQUEST"),
+    WindowOpenError: (409, "window_open", "INVALID_REQUEST"),
+    NoWindowError: (409, "no_window", "INVALID_REQUEST"),
     NotFoundError: (404, "not_found", "INVALID_REQUEST"),
+    UnknownRevisionError: (404, "not_found", "INVALID_REQUEST"),
+    MissingScopeError: (403, "missing_scope", "FORBIDDEN"),
     BadRequestError: (400, "bad_request", "INVALID_REQUEST"),
     RateLimitedError: (429, "rate_limited", "UNAVAILABLE"),
     UnavailableError: (503, "unavailable", "UNAVAILABLE"),
@@ -86,6 +101,8 @@ def _details(error: GatewayError) -> Any:
         return {name: getattr(error.refusal, name) for name in names}
     if isinstance(error, StaleHashError):
         return {"currentHash": error.current}
+    if isinstance(error, MissingScopeError):
+        return {"code": "MISSING_SCOPE", "missingScope": error.scope, "requiredScopes": [error.scope]}
     if isinstance(error, ConfigError):
         return {"issues": issues_of(error)}
     return error.details if isinstance(error, BadRequestError) else None

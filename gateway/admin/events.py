@@ -9,7 +9,8 @@ from gateway.admin.services import Services
 from gateway.admin.views import Views
 from gateway.channels.webchat import Line
 from gateway.journal import Entry
-from gateway.process.changes import LIFECYCLE
+from statemachine.change import Change
+from statemachine.lifecycle import Lifecycle
 
 Broadcast = Callable[[str, dict[str, Any]], None]
 
@@ -31,13 +32,16 @@ class Announcer:
         self._broadcast("journal", entry.as_dict())
         if entry.kind == "refusal":
             return
-        if entry.machine == LIFECYCLE:
+        if entry.standing is None:
+            return
+        kind = entry.standing.machine.kind
+        if kind == Lifecycle.kind:
             self._broadcast("lifecycle", self._views.lifecycle())
             if entry.revision:
-                applied = self._services.ledger.applied_id
-                self._broadcast(
-                    "config", {"revision": entry.revision, "applied": applied, "drift": self._views.drift()}
-                )
+                self._broadcast("config", self._views.config_event(entry.revision))
+        elif kind == Change.kind:
+            change = {"change": entry.machine, "state": entry.after}
+            self._broadcast("config", self._views.config_event(entry.standing.data.revision) | change)
         elif entry.machine in self._services.dispatcher.machines():
             self._broadcast("channel", self._views.account(entry.machine))
 

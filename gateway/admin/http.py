@@ -18,6 +18,7 @@ import statemachine
 from gateway.admin import schemas
 from gateway.admin.api import Api
 from gateway.admin.auth import ForbiddenError, Gatekeeper, TooManyAttemptsError, UnauthorizedError, bearer, check_place
+from gateway.admin.config_calls import Caller
 from gateway.admin.errors import Answer, BadRequestError, NotFoundError, RateLimitedError, RefusedError, answer_for
 from gateway.admin.routes import ANY, JSON, METRICS, PAGE_FILES, YAML_TYPES, Handler, Route, is_open
 from gateway.admin.services import Services
@@ -28,8 +29,11 @@ from gateway.errors import (
     ConfigOwnedError,
     ConfigWriteError,
     GatewayError,
+    NoWindowError,
     StaleHashError,
     UnavailableError,
+    UnknownRevisionError,
+    WindowOpenError,
 )
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -56,14 +60,9 @@ JOURNAL_PIECE = 20
 """Lines of an exported journal that are made at once: some milliseconds of work."""
 
 WRITE_ERRORS = (
-    BadRequestError,
-    ConfigError,
-    ConfigOwnedError,
-    StaleHashError,
-    RateLimitedError,
-    UnavailableError,
-    ConfigWriteError,
-)
+    BadRequestError, ConfigError, ConfigOwnedError, StaleHashError, RateLimitedError, UnavailableError, ConfigWriteError,
+    WindowOpenError,
+)  # fmt: skip
 
 
 class Http:
@@ -98,8 +97,19 @@ class Http:
             Route("GET", path, self.config, {200: "ConfigFile"}),
             Route("PUT", path, self.put_config, gives, query=query, takes="config", errors=WRITE_ERRORS),
             Route("PATCH", path, self.patch_config, gives, query=query, takes="patch", errors=WRITE_ERRORS),
-            Route("GET", f"{path}/schema", self.schema, {200: "ConfigSchema"}),
-        ]
+            Route(
+                "POST", f"{path}/rollback", self.rollback, gives,
+                takes=schemas.Rollback, errors=(*WRITE_ERRORS, UnknownRevisionError),
+            ),
+            Route(
+                "POST", f"{path}/confirm", self.confirm, {200: "Decided"},
+                takes=schemas.Confirm, errors=(BadRequestError, NoWindowError, ConfigWriteError),
+            ),
+            Route(
+                "GET", f"{path}/schema", self.schema, {200: "ConfigSchema | ConfigSchemaPlace"},
+                query=schemas.SchemaQuery, errors=(BadRequestError, NotFoundError),
+            ),
+        ]  # fmt: skip
 
     def _control_routes(self) -> list[Route]:
         account = "/api/v1/channels/{channel}/{account}/{verb:start|stop|restart}"
@@ -235,7 +245,7 @@ class Http:
 
     async def config(self, _: web.Request) -> web.Response:
         """The config file without its secrets, its hash, and what is wrong with it."""
-        config = await self._api.config_get()
+        config = await self._api.config.get()
         body = {name: config[name] for name in ("config", "raw", "hash", "path", "issues")}
         body |= {"revision": config["hash"], "applied": config["appliedConfigHash"]}
         response = self._json(body)
@@ -256,17 +266,29 @@ class Http:
     async def _write(self, request: web.Request, edit: Callable[[bytes], bytes]) -> web.Response:
         base = request.headers.get("If-Match", "").removeprefix("W/").strip('"') or None
         query = schemas.parse_params(schemas.WriteQuery, dict(request.query), strict=False)
-        requester = f"http {request.remote}"
-        receipt = await self._api.config_write(
-            request.method, edit, base, requester, query.note, query.restart_delay_ms
-        )
+        return self._receipt(await self._api.config.write(request.method, edit, base, query, _caller(request)))
+
+    async def rollback(self, request: web.Request) -> web.Response:
+        """Write an earlier revision of the history into the file again, and see it through."""
+        params = schemas.parse_params(schemas.Rollback, await self._json_body(request))
+        return self._receipt(await self._api.config.rollback(params, _caller(request)))
+
+    async def confirm(self, request: web.Request) -> web.Response:
+        """Confirm, extend or cancel a change that must be confirmed."""
+        params = schemas.parse_params(schemas.Confirm, await self._json_body(request))
+        return self._json(await self._api.config.decide(params, _caller(request)))
+
+    def _receipt(self, receipt: dict[str, Any]) -> web.Response:
         response = self._json(receipt)
         response.headers["ETag"] = f'"{receipt["hash"]}"'
         return response
 
-    async def schema(self, _: web.Request) -> web.Response:
-        """The config's JSON Schema, with hints."""
-        return self._json(self._api.config_schema())
+    async def schema(self, request: web.Request) -> web.Response:
+        """The config's JSON Schema, with hints; with a path, what is said of that place and what is below it."""
+        query = schemas.parse_params(schemas.SchemaQuery, dict(request.query), strict=False)
+        if query.path is None:
+            return self._json(self._api.config.schema())
+        return self._json(self._api.config.schema_lookup(query.path))
 
     # Accounts, restarts, requests
 
@@ -342,3 +364,7 @@ class Http:
         from statemachine.diagram import mermaid  # noqa: PLC0415
 
         return web.Response(text=mermaid(machine), content_type="text/plain", charset="utf-8")
+
+
+def _caller(request: web.Request) -> Caller:
+    return Caller(f"http {request.remote}", "http")

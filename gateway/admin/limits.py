@@ -12,11 +12,11 @@ from contextlib import contextmanager, suppress
 
 from gateway.admin.errors import RateLimitedError
 from gateway.clock import Clock
-from gateway.errors import ConfigError, ConfigOwnedError, ConfigWriteError, StaleHashError
+from gateway.errors import ConfigError, ConfigOwnedError, ConfigWriteError, StaleHashError, WindowOpenError
 
 PERIOD = 60.0
 CLIENTS_KEPT = 1_000
-NOTHING_WRITTEN = (StaleHashError, ConfigError, ConfigOwnedError, ConfigWriteError)
+NOTHING_WRITTEN = (StaleHashError, ConfigError, ConfigOwnedError, ConfigWriteError, WindowOpenError)
 
 
 class WriteLimit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,15 @@ from aiohttp import web
 
 from gateway.admin import schemas
 from gateway.admin.api import Api
+from gateway.admin.config_calls import Caller
 
 READ, WRITE, ADMIN = "operator.read", "operator.write", "operator.admin"
+ALLOWS: Mapping[str, frozenset[str]] = {
+    READ: frozenset({READ}),
+    WRITE: frozenset({READ, WRITE}),
+    ADMIN: frozenset({READ, WRITE, ADMIN}),
+}
+"""What a scope lets its holder do: the greater holds the lesser, and the published client asks for the greatest alone."""
 
 EVENTS = ("connect.challenge", "tick", "health", "shutdown", "chat", "journal", "lifecycle", "channel", "config")
 
@@ -27,6 +34,10 @@ class Context:
     requester: str = ""
     transport: asyncio.Transport | None = None
     say: Callable[[str, dict[str, Any]], None] = lambda _, __: None
+
+    @property
+    def caller(self) -> Caller:
+        return Caller(self.requester, "ws")
 
 
 @dataclass(frozen=True)
@@ -47,19 +58,32 @@ async def _status(context: Context, _: schemas.NoParams) -> Any:
 
 
 async def _config_get(context: Context, _: schemas.NoParams) -> Any:
-    return await context.api.config_get()
+    return await context.api.config.get()
 
 
 async def _config_replace(context: Context, params: schemas.ConfigWrite) -> Any:
-    return await context.api.config_frame(params, context.requester, patch=False)
+    return await context.api.config.frame(params, context.caller, patch=False)
 
 
 async def _config_patch(context: Context, params: schemas.ConfigWrite) -> Any:
-    return await context.api.config_frame(params, context.requester, patch=True)
+    return await context.api.config.frame(params, context.caller, patch=True)
+
+
+async def _config_rollback(context: Context, params: schemas.RollbackFrame) -> Any:
+    return await context.api.config.rollback_frame(params, context.caller)
+
+
+async def _config_confirm(context: Context, params: schemas.ConfirmFrame) -> Any:
+    told = await context.api.config.decide(params.request(), context.caller)
+    return {"ok": told["outcome"] != "rolling_back", **told}
 
 
 async def _config_schema(context: Context, _: schemas.NoParams) -> Any:
-    return context.api.config_schema()
+    return context.api.config.schema()
+
+
+async def _config_schema_lookup(context: Context, params: schemas.SchemaLookup) -> Any:
+    return context.api.config.schema_lookup(params.path)
 
 
 async def _channels_status(context: Context, params: schemas.ChannelsStatus) -> Any:
@@ -68,13 +92,21 @@ async def _channels_status(context: Context, params: schemas.ChannelsStatus) -> 
 
 def _account_call(verb: str) -> Callable[[Context, schemas.ChannelCall], Awaitable[Any]]:
     async def call(context: Context, params: schemas.ChannelCall) -> Any:
-        return await context.api.account_call(verb, params.channel, params.account_id)
+        return await context.api.account_frame(verb, params.channel, params.account_id)
 
     return call
 
 
 async def _restart(context: Context, params: schemas.RestartFrame) -> Any:
-    return {"ok": True, **await context.api.restart(params.request(), context.requester)}
+    return await context.api.restart_frame(params.request(), context.requester)
+
+
+async def _preflight(context: Context, _: schemas.NoParams) -> Any:
+    return await context.api.preflight()
+
+
+async def _logs_tail(context: Context, params: schemas.LogsTail) -> Any:
+    return context.api.logs_tail(params)
 
 
 async def _cancel_restart(context: Context, params: schemas.RestartCancel) -> Any:
@@ -112,12 +144,17 @@ METHODS: dict[str, Method] = {
     "config.set": Method(schemas.ConfigWrite, ADMIN, _config_replace),
     "config.apply": Method(schemas.ConfigWrite, ADMIN, _config_replace),
     "config.patch": Method(schemas.ConfigWrite, ADMIN, _config_patch),
+    "config.rollback": Method(schemas.RollbackFrame, ADMIN, _config_rollback),
+    "config.confirm": Method(schemas.ConfirmFrame, ADMIN, _config_confirm),
     "config.schema": Method(schemas.NoParams, READ, _config_schema),
+    "config.schema.lookup": Method(schemas.SchemaLookup, READ, _config_schema_lookup),
     "channels.status": Method(schemas.ChannelsStatus, READ, _channels_status),
     "channels.start": Method(schemas.ChannelCall, ADMIN, _account_call("start")),
     "channels.stop": Method(schemas.ChannelCall, ADMIN, _account_call("stop")),
     "channels.restart": Method(schemas.ChannelCall, ADMIN, _account_call("restart")),
     "gateway.restart.request": Method(schemas.RestartFrame, ADMIN, _restart),
+    "gateway.restart.preflight": Method(schemas.NoParams, READ, _preflight),
+    "logs.tail": Method(schemas.LogsTail, READ, _logs_tail),
     "lifecycle.get": Method(schemas.NoParams, READ, _lifecycle),
     "lifecycle.cancelRestart": Method(schemas.RestartCancel, ADMIN, _cancel_restart),
     "requests.get": Method(schemas.RequestGet, READ, _request),

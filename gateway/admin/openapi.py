@@ -37,7 +37,8 @@ TOO_LARGE = 413
 
 def document(routes: Sequence[Route], model: type[Config]) -> Json:
     """The whole document. Each path, method, parameter and status in it is that of a route."""
-    names = [answer for route in routes for answer in route.gives.values() if isinstance(answer, str)]
+    gives = [answer for route in routes for answer in route.gives.values() if isinstance(answer, str)]
+    names = [name for answer in gives for name in answer.split(" | ")]
     models = [getattr(answers, name) for name in dict.fromkeys((*names, "Refusal", "CurrentHash", "Issues"))]
     taken = [route.takes for route in routes if isinstance(route.takes, type)]
     _, components = _schemas([*models, *taken, model])
@@ -143,9 +144,11 @@ def _success(answer: str | tuple[str, ...], also: tuple[str, ...], components: d
         return {"description": "As asked." if answer else "The WebSocket."} | (
             {"content": dict.fromkeys(answer, TEXT)} if answer else {}
         )
+    names = answer.split(" | ")
+    unlike = [{"$ref": REF + name} for name in names]
     response = {
-        "description": components[answer]["description"],
-        "content": {JSON: {"schema": {"$ref": REF + answer}}} | dict.fromkeys(also, TEXT),
+        "description": " ".join(components[name]["description"] for name in names),
+        "content": {JSON: {"schema": unlike[0] if len(unlike) == 1 else {"anyOf": unlike}}} | dict.fromkeys(also, TEXT),
     }
     if answer in ("Receipt", "ConfigFile"):
         # There is none of a file that is not there.

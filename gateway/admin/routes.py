@@ -28,7 +28,7 @@ def is_open(path: str) -> bool:
 
 @dataclass(frozen=True)
 class Route:
-    """One call. `gives` has, by status, the name of a model in `answers`, or the types of what is no JSON."""
+    """One call. `gives` has, by status, a model in `answers` (or several, with `|` between them), or the types of what is no JSON."""
 
     method: str
     path: str

@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, get_args, get_origin
+from functools import lru_cache
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
+from msgspec.structs import FieldInfo
 
 from gateway.config.model import Config, Model
 from gateway.config.plan import reload_class
 from gateway.config.validate import fields_of
 from gateway.redact import MARK, Secret
 
+Json = dict[str, Any]
 
-def config_schema(model: type[Config], version: str) -> dict[str, Any]:
-    """The answer to config.schema: `uiHints` has, by path, the label, the help, and the reload class as a tag."""
+RELOAD = "x-reload"
+"""The keyword that has the reload class of a field: `live`, `channel` or `gateway`."""
+ENTRY = "*"
+"""The key of any entry of a list or a mapping."""
+
+
+def config_schema(model: type[Config], version: str) -> Json:
+    """The answer to config.schema: `uiHints` has what forms need of each field, by its path."""
+    schema = json_schema(model)
     return {
-        "schema": msgspec.json.schema(model, schema_hook=secret_schema),
-        "uiHints": dict(_hints(model, "")),
+        "schema": schema,
+        "uiHints": dict(hints_of(schema)),
         "version": version,
         "generatedAt": datetime.now(UTC).isoformat(),
     }
+
+
+@lru_cache(maxsize=1)
+def json_schema(model: type[Config]) -> Json:
+    """The schema with every reference written out: the published clients look for `properties`, and follow none.
+
+    A field has its title, description, reload class and, unless it is required, its default; a secret is `writeOnly`.
+    It takes some milliseconds to make, so everybody gets the same one: it is not to be changed.
+    """
+    whole = msgspec.json.schema(model, schema_hook=secret_schema)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | _written_out(whole, model, whole.pop("$defs"))
 
 
 def as_data(config: Config) -> Any:
@@ -29,34 +51,83 @@ def as_data(config: Config) -> Any:
     return msgspec.to_builtins(config, enc_hook=lambda _: MARK, str_keys=True)
 
 
-def secret_schema(kind: type) -> dict[str, Any]:
+def secret_schema(kind: type) -> Json:
     """For what the library has no schema of."""
     if kind is Secret:
         text = {"type": "string", "format": "password", "writeOnly": True}
-        file = {"type": "object", "properties": {"file": {"type": "string"}}, "required": ["file"]}
+        name = {"type": "string", "description": "The file that holds it; a relative path is one beside the config."}
+        file = {"type": "object", "properties": {"file": name}, "required": ["file"]}
         return {"anyOf": [text, file | {"additionalProperties": False}]}
     raise TypeError(f"the config has a type without a schema: {kind!r}")
 
 
-def _hints(model: type[Model], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    for name, field in fields_of(model).items():
-        place = f"{path}.{name}".lstrip(".")
-        kinds = list(_kinds(field.type))
-        hint: dict[str, Any] = {"label": name.replace("_", " "), "tags": [f"reload:{reload_class(field).word}"]}
-        help_text = next((mark.description for mark in field.type.__metadata__ if isinstance(mark, msgspec.Meta)), None)
-        if help_text:
-            hint["help"] = help_text
-        if Secret in kinds:
-            hint["sensitive"] = True
-        yield place, hint
-        for kind in kinds:
-            if isinstance(kind, type) and issubclass(kind, Model):
-                yield from _hints(kind, f"{place}.*" if _holds_many(get_args(field.type)[0]) else place)
+def inner_of(schema: Json) -> Iterator[tuple[str, Json]]:
+    """What is one level down: fields by their names, and what every entry is by `*`."""
+    yield from schema.get("properties", {}).items()
+    for entry in (schema.get("additionalProperties"), schema.get("items")):
+        if entry:
+            yield ENTRY, entry
 
 
-def _holds_many(kind: Any) -> bool:
-    origin = get_origin(kind)
-    return isinstance(origin, type) and issubclass(origin, (Mapping, tuple))
+def hints_of(schema: Json, path: str = "") -> Iterator[tuple[str, Json]]:
+    """Each path below, with its hint in the published shape."""
+    for order, (key, inner) in enumerate(inner_of(schema)):
+        place = f"{path}.{key}".lstrip(".")
+        yield place, _hint(inner, order)
+        yield from hints_of(inner, place)
+
+
+def _hint(schema: Json, order: int) -> Json:
+    hint: Json = {"label": schema["title"], "tags": [f"reload:{schema[RELOAD]}"], "order": order}
+    if "description" in schema:
+        hint["help"] = schema["description"]
+    if schema.get("writeOnly"):
+        hint["sensitive"] = True
+    if "examples" in schema:
+        example = schema["examples"][0]
+        hint["placeholder"] = example if isinstance(example, str) else msgspec.json.encode(example).decode()
+    return hint
+
+
+def _written_out(schema: Json, annotation: Any, models: Mapping[str, Json], word: str = "") -> Json:
+    """The library's schema of a type, with what is said of a field before what is said of its model.
+
+    `word` is the reload class of the field, and so of adding an entry to it, or removing one.
+    """
+    kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    schema = models[schema["$ref"].rpartition("/")[2]] | schema if "$ref" in schema else dict(schema)
+    schema.pop("$ref", None)
+    if isinstance(kind, type) and issubclass(kind, Model):
+        fields = fields_of(kind)
+        properties = {name: _field(inner, fields[name], models) for name, inner in schema["properties"].items()}
+        return schema | {"title": title_of(kind.__name__), "properties": properties}
+    if get_origin(kind) is Mapping:
+        entry = _entry(schema["additionalProperties"], get_args(kind)[1], models, word)
+        return schema | {"additionalProperties": entry}
+    if get_origin(kind) is tuple:
+        return schema | {"items": _entry(schema["items"], get_args(kind)[0], models, word)}
+    if get_origin(kind) is Literal:
+        # The library sorts them; here they are in the order in which they are declared.
+        return schema | {"type": "string", "enum": list(get_args(kind))}
+    return schema
+
+
+def _field(schema: Json, field: FieldInfo, models: Mapping[str, Json]) -> Json:
+    word = reload_class(field).word
+    title: Json = {"title": schema.get("title", title_of(field.name))}
+    marks: Json = {RELOAD: word} | ({"writeOnly": True} if Secret in _kinds(field.type) else {})
+    # First of all keys, and before the title of the field's model.
+    return title | _written_out(schema, field.type, models, word) | title | marks
+
+
+def _entry(schema: Json, annotation: Any, models: Mapping[str, Json], word: str) -> Json:
+    return {"title": "Entry"} | _written_out(schema, annotation, models) | {RELOAD: word}
+
+
+def title_of(name: str) -> str:
+    """A name of the code in words, with its unit in brackets."""
+    words = re.sub(r"_|(?<=[a-z])(?=[A-Z])", " ", name).capitalize()
+    return re.sub(r" (ms|s)$", r" (\1)", words)
 
 
 def _kinds(annotation: Any) -> Iterator[Any]:

@@ -13,6 +13,11 @@ from msgspec import Meta, Struct
 
 from gateway.admin.errors import BadRequestError
 
+ConfigPath = Annotated[str, Meta(min_length=1, max_length=1024, pattern=r"^[A-Za-z0-9_./\[\]\-*]+$")]
+"""As published."""
+
+LONGEST_WINDOW_S = 86_400
+"""A change can wait for its confirmation that long: a day."""
 SHOWN = 40
 """Characters of a name that a client gives itself."""
 
@@ -73,7 +78,16 @@ class ConfigWrite(Params, frozen=True, kw_only=True):
     delivery_context: dict[str, Any] | None = None
     note: Annotated[str, Meta(max_length=1000)] = ""
     restart_delay_ms: Annotated[int, Meta(ge=0)] | None = None
+    confirm_within_ms: Annotated[int, Meta(ge=1000, le=LONGEST_WINDOW_S * 1000)] | None = None
+    plan_id: Annotated[str, Meta(max_length=64)] | None = None
     replace_paths: Annotated[tuple[str, ...], Meta(max_length=256)] = ()
+
+    def query(self) -> WriteQuery:
+        """What HTTP has in its query."""
+        seconds = None if self.confirm_within_ms is None else self.confirm_within_ms / 1000
+        return WriteQuery(
+            note=self.note, restart_delay_ms=self.restart_delay_ms, confirm_within_s=seconds, plan_id=self.plan_id
+        )
 
 
 class WriteQuery(Params, frozen=True, kw_only=True, rename=None):
@@ -81,6 +95,60 @@ class WriteQuery(Params, frozen=True, kw_only=True, rename=None):
 
     note: Annotated[str, Meta(max_length=1000)] = ""
     restart_delay_ms: Annotated[int, Meta(ge=0)] | None = None
+    confirm_within_s: Annotated[float, Meta(ge=1, le=LONGEST_WINDOW_S)] | None = None
+    plan_id: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class Rollback(Params, frozen=True, kw_only=True, rename=None):
+    """POST /api/v1/config/rollback. `revision` is a revision, the beginning of one, or the number of a history entry."""
+
+    revision: Annotated[str, Meta(min_length=1, max_length=64)]
+    note: Annotated[str, Meta(max_length=1000)] = ""
+    confirm_within_s: Annotated[float, Meta(ge=1, le=LONGEST_WINDOW_S)] | None = None
+
+
+class RollbackFrame(Params, frozen=True, kw_only=True):
+    """config.rollback: the same in camelCase."""
+
+    revision: Annotated[str, Meta(min_length=1, max_length=64)]
+    note: Annotated[str, Meta(max_length=1000)] = ""
+    confirm_within_ms: Annotated[int, Meta(ge=1000, le=LONGEST_WINDOW_S * 1000)] | None = None
+
+    def request(self) -> Rollback:
+        seconds = None if self.confirm_within_ms is None else self.confirm_within_ms / 1000
+        return Rollback(revision=self.revision, note=self.note, confirm_within_s=seconds)
+
+
+class Confirm(Params, frozen=True, kw_only=True, rename=None):
+    """POST /api/v1/config/confirm. `within_s` is for extending: the time begins anew with it."""
+
+    revision: Annotated[str, Meta(min_length=1, max_length=64)]
+    decision: Literal["confirm", "extend", "cancel"] = "confirm"
+    within_s: Annotated[float, Meta(ge=1, le=LONGEST_WINDOW_S)] | None = None
+
+
+class ConfirmFrame(Params, frozen=True, kw_only=True):
+    """config.confirm: the same in camelCase."""
+
+    revision: Annotated[str, Meta(min_length=1, max_length=64)]
+    decision: Literal["confirm", "extend", "cancel"] = "confirm"
+    within_ms: Annotated[int, Meta(ge=1000, le=LONGEST_WINDOW_S * 1000)] | None = None
+
+    def request(self) -> Confirm:
+        seconds = None if self.within_ms is None else self.within_ms / 1000
+        return Confirm(revision=self.revision, decision=self.decision, within_s=seconds)
+
+
+class SchemaLookup(Params, frozen=True, kw_only=True):
+    """config.schema.lookup. What a path is: see `lookup.look_up`."""
+
+    path: ConfigPath
+
+
+class SchemaQuery(Params, frozen=True, kw_only=True):
+    """The query of GET /api/v1/config/schema: the whole, or one place of it."""
+
+    path: ConfigPath | None = None
 
 
 class ReadyQuery(Params, frozen=True, kw_only=True, forbid_unknown_fields=False):
@@ -113,16 +181,20 @@ class RestartRequest(Params, frozen=True, kw_only=True, rename=None):
 
 
 class RestartFrame(Params, frozen=True, kw_only=True, forbid_unknown_fields=False):
-    """gateway.restart.request: the same in camelCase; what else the published clients send is passed over."""
+    """gateway.restart.request: the same in camelCase; what else the published clients send is passed over.
+
+    They say `skipDeferral` for what is `force` here.
+    """
 
     delay_ms: Annotated[int, Meta(ge=0)] | None = None
     restart_delay_ms: Annotated[int, Meta(ge=0)] | None = None
     reason: Annotated[str, Meta(max_length=500)] = ""
     force: bool = False
+    skip_deferral: bool = False
 
     def request(self) -> RestartRequest:
         delay_ms = self.restart_delay_ms if self.delay_ms is None else self.delay_ms
-        return RestartRequest(delay_ms=delay_ms, reason=self.reason, force=self.force)
+        return RestartRequest(delay_ms=delay_ms, reason=self.reason, force=self.force or self.skip_deferral)
 
 
 class RestartCancel(Params, frozen=True, kw_only=True):
@@ -152,6 +224,14 @@ class JournalQuery(Params, frozen=True, kw_only=True):
     limit: Annotated[int, Meta(ge=1, le=1000)] | None = None
     machine: str | None = None
     format: Literal["json", "jsonl"] = "json"
+
+
+class LogsTail(Params, frozen=True, kw_only=True):
+    """logs.tail: after a cursor that was given out before, or the newest lines without one."""
+
+    cursor: Annotated[int, Meta(ge=0)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=5000)] = 500
+    max_bytes: Annotated[int, Meta(ge=1, le=1_000_000)] = 250_000
 
 
 class ChatSend(Params, frozen=True, kw_only=True, forbid_unknown_fields=False):

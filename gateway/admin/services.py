@@ -10,10 +10,13 @@ from gateway.boot import BootRecord
 from gateway.channels.receivers import Receivers
 from gateway.channels.webchat import WebchatHub
 from gateway.clock import Clock
+from gateway.config.history import History
 from gateway.config.ledger import Ledger
 from gateway.config.model import Config
+from gateway.config.standing import Standing
 from gateway.dispatcher import Dispatcher
 from gateway.journal import Journal
+from gateway.logtail import LogTail
 from gateway.messages.pipeline import Pipeline
 from gateway.metrics import Tally
 from gateway.process.accounts import Accounts
@@ -30,6 +33,8 @@ class Services:
     journal: Journal
     changes: Changes
     ledger: Ledger
+    standing: Standing
+    history: History
     model: type[Config]
     accounts: Accounts
     receivers: Receivers
@@ -37,6 +42,7 @@ class Services:
     hub: WebchatHub
     requests: Requests
     redactor: Redactor
+    tail: LogTail
     clock: Clock
     state_dir: Path
     boot: Callable[[], BootRecord]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator
 from typing import Any
 
 from gateway.admin.services import Services
@@ -11,7 +12,7 @@ from gateway.config.custody import custody_of
 from gateway.process.changes import LIFECYCLE
 from statemachine import MACHINES, Machine
 from statemachine.channel import Channel, is_running
-from statemachine.lifecycle import Lifecycle, is_serving
+from statemachine.lifecycle import is_serving
 
 AnyMachine = Machine[Any, Any]
 
@@ -28,23 +29,12 @@ class Views:
 
     def status(self) -> dict[str, Any]:
         services, data = self._services, self._lifecycle.data
-        owner = custody_of(services.changes.path)
         return {
             **self.lifecycle(),
             "boot": services.boot().id,
             "boot_at": services.boot().at,
             "name": services.ledger.applied.gateway.name,
-            "config": {
-                "path": str(services.changes.path),
-                "on_disk": self._on_disk(),
-                "accepted": services.ledger.accepted.id,
-                "applied": services.ledger.applied_id,
-                "drift": self.drift(),
-                "watching": services.watching(),
-                "writable": owner is None,
-                "owner": owner,
-                "issues": services.changes.issues,
-            },
+            "config": self._config(),
             "restarts": data.restarts,
             "accounts": self.accounts(),
             "pending": {"messages": services.pipeline.in_flight, "unmatched": services.pipeline.unmatched},
@@ -71,29 +61,61 @@ class Views:
             "allowed": list(machine.allowed),
         }
 
+    def _config(self) -> dict[str, Any]:
+        services, record = self._services, self._services.standing.record
+        window, aside = record.window, record.set_aside
+        owner = custody_of(services.changes.path)
+        return {
+            "path": str(services.changes.path),
+            "on_disk": services.changes.on_disk,
+            "accepted": services.ledger.accepted.id,
+            "applied": services.ledger.applied_id,
+            "last_good": record.last_good,
+            "drift": self.drift(),
+            "window": {"revision": window.revision, "base": window.base, "confirm_by": window.until}
+            if window
+            else None,
+            "set_aside": {"revision": aside.revision, "base": aside.base, "why": aside.why} if aside else None,
+            "watching": services.watching(),
+            "writable": owner is None,
+            "owner": owner,
+            "issues": services.changes.issues,
+        }
+
+    def config_event(self, revision: str) -> dict[str, Any]:
+        """What clients are told when something becomes of a revision."""
+        return {"revision": revision, "applied": self._services.ledger.applied_id, "drift": self.drift()}
+
     def drift(self) -> bool:
         """Whether what is on disk is not what runs."""
-        return bool(self._on_disk() != self._lifecycle.data.applied)
-
-    def _on_disk(self) -> str:
-        """The newest revision that was seen: while it is being read again, or after a restart that failed, none is known."""
-        return str(self._lifecycle.data.known or self._services.ledger.accepted.id)
+        return bool(self._services.changes.on_disk != self._lifecycle.data.applied)
 
     def degraded(self) -> list[dict[str, str]]:
         """Why all is not well, each reason with its remedy."""
-        reasons = []
-        if self._lifecycle.data.rejected is not None:
-            why = "; ".join(issue["message"] for issue in self._services.changes.issues) or "the file cannot be used"
-            reasons.append({"reason": "config_rejected", "detail": why, "remedy": "mend the config file"})
-        elif self.drift():
-            detail = "the file differs from what runs"
-            reasons.append({"reason": "drift", "detail": detail, "remedy": "restart, or put the file back"})
+        reasons = [*self._config_reasons()]
         for name, machine in self._channels().items():
             if machine.has_failed:
                 detail = f"{name} is {machine.state.value}: {machine.data.last_error or 'it does not end'}"
                 remedy = "mend the account's settings, or start it by hand once the cause is gone"
                 reasons.append({"reason": "channel_failed", "detail": detail, "remedy": remedy})
         return reasons
+
+    def _config_reasons(self) -> Iterator[dict[str, str]]:
+        changes, standing = self._services.changes, self._services.standing
+        aside = standing.record.set_aside
+        if self._lifecycle.data.rejected is not None:
+            why = "; ".join(issue["message"] for issue in changes.issues) or "the file cannot be used"
+            yield {"reason": "config_rejected", "detail": why, "remedy": "mend the config file"}
+        elif aside is not None and aside.revision == changes.on_disk:
+            detail = f"the file holds {aside.revision[:12]}, which was rolled back: {aside.why}"
+            remedy = f"apply the file again to adopt it (SIGHUP does), or restore it by a rollback to {aside.base[:12]}"
+            yield {"reason": "drift", "detail": detail, "remedy": remedy}
+        elif self.drift():
+            detail = "the file differs from what runs"
+            yield {"reason": "drift", "detail": detail, "remedy": "restart, or put the file back"}
+        if standing.fault:
+            remedy = "make room, or mend the state folder: a rollback may not outlive the process"
+            yield {"reason": "not_durable", "detail": standing.fault, "remedy": remedy}
 
     # Accounts
 
@@ -181,7 +203,7 @@ class Views:
 
 
 def machine_kind(name: str) -> type[AnyMachine] | None:
-    return {kind.kind: kind for kind in (Lifecycle, Channel)}.get(name)
+    return {kind.kind: kind for kind in MACHINES}.get(name)
 
 
 def _published(account: dict[str, Any]) -> dict[str, Any]:

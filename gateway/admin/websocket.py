@@ -19,8 +19,8 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from gateway import __version__
 from gateway.admin import schemas
 from gateway.admin.auth import Gatekeeper, TooManyAttemptsError, UnauthorizedError
-from gateway.admin.errors import Answer, BadRequestError, answer_for
-from gateway.admin.methods import EVENTS, METHODS, Method
+from gateway.admin.errors import Answer, BadRequestError, MissingScopeError, answer_for
+from gateway.admin.methods import ALLOWS, EVENTS, METHODS, Method
 from gateway.admin.methods import Context as CallContext
 from gateway.admin.services import Services
 from gateway.errors import GatewayError, UnavailableError
@@ -111,12 +111,12 @@ class Connection:
             self.send({"type": "res", "id": call_id, "ok": False, "error": shape(answer)})
 
     def _method(self, name: str) -> Method:
-        """The method, if there is one and the connection's scopes allow it. Raises BadRequestError."""
+        """The method, if there is one and the connection's scopes allow it. Raises BadRequestError, MissingScopeError."""
         method = METHODS.get(name)
         if method is None:
             raise BadRequestError(f"unknown method {name!r}; hello-ok lists those that exist")
-        if method.scope not in self.scopes:
-            raise BadRequestError(f"this needs the scope {method.scope}", {"missingScope": method.scope})
+        if not any(method.scope in ALLOWS.get(scope, ()) for scope in self.scopes):
+            raise MissingScopeError(method.scope)
         return method
 
     async def read(self) -> None:

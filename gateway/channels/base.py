@@ -113,3 +113,9 @@ class Adapter(Protocol):
 
     def policy(self, settings: Any) -> ChannelPolicy:
         """How patient to be with this account."""
+
+    async def probe(self, name: str, old: Any, new: Any) -> str:
+        """Try new settings while a receiver still runs with the old ones.
+
+        What the network says against them; empty where it says nothing, or cannot be asked.
+        """

@@ -11,18 +11,21 @@ import asyncio
 import json
 from typing import Any, ClassVar
 
-import aiohttp
+import structlog
 
 from gateway.channels.base import Intake, Message
-from gateway.channels.telegram_answers import LARGEST, bot_id, not_the_bot_apis, result_of, text_message, updates_of
+from gateway.channels.telegram_answers import bot_id, text_message, updates_of
+from gateway.channels.telegram_calls import CONNECT_TIMEOUT, BotApi
 from gateway.config.model import Account, TelegramAccount
-from gateway.errors import ChannelError, ConnectionLostError, SendError
-from gateway.redact import MARK
+from gateway.errors import AccountRefusedError, ChannelError, ConnectionLostError, SendError
 from statemachine.channel import ChannelPolicy
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 TEXT_LIMIT = 4096
 ALLOWED_UPDATES = json.dumps(["message"])
-CONNECT_TIMEOUT = 10.0
+PROBE_TIMEOUT = 5.0
+"""Seconds for the question whether a new token is good: a change of the config waits for it."""
 ANSWER_MARGIN = 10.0
 """Seconds beyond the long poll's own time after which its answer is given up."""
 SEND_TIMEOUT = 15.0
@@ -47,6 +50,21 @@ class TelegramAdapter:
             conflict_wait=settings.poll_timeout_s + CONFLICT_MARGIN, stop_timeout=settings.stop_timeout_ms / 1000
         )
 
+    async def probe(self, name: str, old: TelegramAccount, new: TelegramAccount) -> str:
+        """A new token is asked who it is. That it cannot be asked now is no reason to refuse it."""
+        if (old.token, old.api_base) == (new.token, new.api_base):
+            return ""
+        api = BotApi(new)
+        try:
+            await api.call("getMe", {}, PROBE_TIMEOUT)
+        except AccountRefusedError as error:
+            return str(error)
+        except ChannelError as error:
+            log.info("account_not_tried", account=name, why=str(error))
+        finally:
+            await api.close()
+        return ""
+
 
 class TelegramReceiver:
     """One generation of one bot: its session, its poll, and the sends that go through it."""
@@ -55,17 +73,16 @@ class TelegramReceiver:
         self._channel, self._account = name.split("/", 1)
         self._settings = settings
         self._intake = intake
-        self._base = f"{settings.api_base.rstrip('/')}/bot{settings.token.reveal()}/"
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT))
+        self._api = BotApi(settings)
         self._identity = ""
         self._sends: set[asyncio.Task[None]] = set()
 
     # Receiving
 
     async def run(self) -> None:
-        self._identity = f"telegram:{bot_id(await self._call('getMe', {}, CONNECT_TIMEOUT))}"
+        self._identity = f"telegram:{bot_id(await self._api.call('getMe', {}, CONNECT_TIMEOUT))}"
         if self._settings.delete_webhook:
-            await self._call("deleteWebhook", {}, CONNECT_TIMEOUT)
+            await self._api.call("deleteWebhook", {}, CONNECT_TIMEOUT)
         # The first poll is short, so that `running` is known at once; the long ones follow it.
         await self._poll(timeout=0)
         while True:
@@ -77,7 +94,7 @@ class TelegramReceiver:
         """One poll; whether it brought anything."""
         offset = self._intake.offset(self._identity)
         params = {"timeout": timeout, "allowed_updates": ALLOWED_UPDATES} | ({"offset": offset} if offset else {})
-        answer = await self._call("getUpdates", params, timeout + ANSWER_MARGIN)
+        answer = await self._api.call("getUpdates", params, timeout + ANSWER_MARGIN)
         updates = updates_of(answer, offset or 0)
         if updates:
             messages = [message for number, update in updates if (message := self._message(number, update))]
@@ -105,7 +122,7 @@ class TelegramReceiver:
         """One last short poll with the offset: without it the network would send the last batch again."""
         offset = self._intake.offset(self._identity)
         if offset:
-            await self._call("getUpdates", {"offset": offset, "limit": 1, "timeout": 0}, CONNECT_TIMEOUT)
+            await self._api.call("getUpdates", {"offset": offset, "limit": 1, "timeout": 0}, CONNECT_TIMEOUT)
 
     # Sending
 
@@ -119,7 +136,7 @@ class TelegramReceiver:
     async def _send(self, conversation: str, text: str) -> None:
         try:
             for part in split(text):
-                await self._call("sendMessage", {"chat_id": conversation, "text": part}, SEND_TIMEOUT)
+                await self._api.call("sendMessage", {"chat_id": conversation, "text": part}, SEND_TIMEOUT)
         except ConnectionLostError as error:
             raise SendError(str(error), retryable=True, retry_after=error.retry_after) from error
         except ChannelError as error:
@@ -130,57 +147,10 @@ class TelegramReceiver:
     async def close(self) -> None:
         if self._sends:
             await asyncio.wait(set(self._sends), timeout=DRAIN_TIMEOUT)
-        await self._session.close()
-        # Two turns of the loop: transports close in the first, sockets in the second.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await self._api.close()
 
     async def fence(self) -> None:
-        if self._session.connector is not None:
-            await self._session.connector.close(abort_ssl=True)
-
-    # Calling
-
-    async def _call(self, method: str, params: dict[str, Any], patience: float) -> Any:
-        """One call of the Bot API. Raises the ChannelError whose class says what follows; never with the token in it."""
-        if self._session.closed:
-            raise ConnectionLostError(f"{method}: this generation has ended")
-        try:
-            async with asyncio.timeout(patience), self._request(method, params) as response:
-                status, raw = response.status, await _whole(method, response)
-        except TimeoutError as error:
-            raise ConnectionLostError(f"{method}: no answer within {patience:g} s") from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            # Not the error's text: it may hold the address, and the address holds the token.
-            raise ConnectionLostError(f"{method}: {type(error).__name__}") from None
-        try:
-            return result_of(method, status, raw)
-        except ChannelError as error:
-            # A server may say the address in its reason.
-            error.args = (self._without_token(str(error)),)
-            raise
-
-    def _request(self, method: str, params: dict[str, Any]) -> Any:
-        """What only asks is a GET: aiohttp then asks again by itself where the network had closed an idle connection."""
-        # No redirect is followed: the token would go wherever it leads.
-        if method.startswith("get"):
-            return self._session.get(self._base + method, params=params, allow_redirects=False)
-        return self._session.post(self._base + method, json=params, allow_redirects=False)
-
-    def _without_token(self, text: str) -> str:
-        token = self._settings.token.reveal()
-        for secret in (token, token.partition(":")[2]):
-            text = text.replace(secret, MARK) if secret else text
-        return text
-
-
-async def _whole(method: str, response: aiohttp.ClientResponse) -> bytes:
-    raw = bytearray()
-    async for chunk in response.content.iter_any():
-        raw += chunk
-        if len(raw) > LARGEST:
-            raise not_the_bot_apis(method, f"more than {LARGEST:,} bytes")
-    return bytes(raw)
+        await self._api.abort()
 
 
 def split(text: str, limit: int = TEXT_LIMIT) -> list[str]:

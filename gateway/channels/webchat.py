@@ -103,6 +103,10 @@ class WebchatAdapter:
     def policy(self, settings: WebchatAccount) -> ChannelPolicy:
         return ChannelPolicy(stop_timeout=settings.stop_timeout_ms / 1000)
 
+    async def probe(self, name: str, old: WebchatAccount, new: WebchatAccount) -> str:  # noqa: ARG002 - as the protocol has it
+        """There is no network that could refuse it."""
+        return ""
+
 
 class WebchatReceiver:
     """One generation of one web chat account."""

@@ -9,14 +9,18 @@ from gateway.channels.telegram import TelegramAdapter
 from gateway.channels.webchat import WebchatAdapter
 from gateway.cli.exits import EXIT_CONFIG, EXIT_OK, complain
 from gateway.config.file import Reader, read
-from gateway.config.model import build_config_model
+from gateway.config.model import Config, build_config_model
 from gateway.errors import ConfigError
 
 
+def built_in_model() -> type[Config]:
+    """The config's model for the networks that are built in."""
+    return build_config_model({"telegram": TelegramAdapter.account_model, "webchat": WebchatAdapter.account_model})
+
+
 def check(config: Path) -> int:
-    model = build_config_model({"telegram": TelegramAdapter.account_model, "webchat": WebchatAdapter.account_model})
     try:
-        revision = Reader(model, os.environ, config.absolute().parent).load(read(config))
+        revision = Reader(built_in_model(), os.environ, config.absolute().parent).load(read(config))
     except ConfigError as error:
         for issue in error.issues:
             complain(f"{config}: {issue}")

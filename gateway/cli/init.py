@@ -9,7 +9,7 @@ from gateway.cli.exits import EXIT_FAILED, EXIT_OK, complain
 
 HEAD = """\
 # The gateway's config. It may change while the gateway runs: save it, and what changed is applied.
-# Every key: python -m gateway check says whether it is valid, and names the line where it is not.
+# Every key: python -m gateway schema says what it means, python -m gateway check names the line where one is wrong.
 
 gateway:
   name: home

@@ -41,8 +41,16 @@ def build_parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         for parser_ in (command, parser) if name == "run" else (command,):
             _add_places(parser_)
+    _add_schema(commands)
     _add_replay(commands)
     return parser
+
+
+def _add_schema(commands: Any) -> None:
+    text = "say what every key of the config means, what it may be, and what a change of it needs"
+    command = commands.add_parser("schema", help=text, description=text)
+    command.add_argument("path", nargs="?", metavar="PATH", help="one place alone, like gateway.admin.port")
+    command.add_argument("--json", action="store_true", help="as JSON: the JSON Schema of the file, or of the place")
 
 
 def _add_replay(commands: Any) -> None:
@@ -76,6 +84,10 @@ def main(argv: list[str] | None = None) -> int:
         from gateway.cli.check import check  # noqa: PLC0415
 
         return check(config)
+    if given.command == "schema":
+        from gateway.cli.schema import schema  # noqa: PLC0415
+
+        return schema(given.path, as_json=given.json)
     if given.command == "replay":
         from gateway.cli.replay import replay  # noqa: PLC0415
 

@@ -275,11 +275,14 @@ def write(path: Path, raw: bytes) -> None:
     except OSError as error:
         Path(name).unlink(missing_ok=True)
         raise ConfigWriteError(f"{path} cannot be written: {error.strerror}") from error
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Where a file system cannot do it the new file is in its place all the same, and "not written" would be untrue."""
+def sync_folder(folder: Path) -> None:
+    """Make what was renamed or made in it lasting.
+
+    Where a file system cannot do it the new file is in its place all the same, and "not written" would be untrue.
+    """
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -77,6 +77,10 @@ class Ledger:
     def proposal(self, revision: str) -> Proposal:
         return self._proposals[revision]
 
+    def find(self, revision: str) -> Proposal | None:
+        """The proposal of a revision that is not settled yet."""
+        return self._proposals.get(revision)
+
     def swap(self, config: Config, identity: str) -> None:
         """Let this run from now on."""
         self.applied, self.applied_id = config, identity

@@ -38,15 +38,35 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Admin(Model, frozen=True, kw_only=True):
     """The control plane: the page, HTTP and WebSocket."""
 
-    host: Annotated[str, GATEWAY, Meta(description="address to listen on; other than loopback needs a token")] = (
-        "127.0.0.1"
+    host: Annotated[
+        str, GATEWAY, Meta(description="The address to listen on. Any other than loopback needs `token` to be set.")
+    ] = "127.0.0.1"
+    port: Annotated[int, GATEWAY, Meta(ge=0, le=65535, description="The port to listen on; 0 picks a free one.")] = (
+        18790
     )
-    port: Annotated[int, GATEWAY, Meta(ge=0, le=65535, description="0 picks a free one")] = 18790
-    token: Annotated[Secret | None, LIVE, Meta(description="absent: generated into the state folder")] = None
-    allowed_origins: Annotated[tuple[str, ...], LIVE, Meta(description="origins beside the listener's own")] = ()
-    metrics_public: Annotated[bool, LIVE, Meta(description="serve /metrics without a token")] = False
+    token: Annotated[
+        Secret | None,
+        LIVE,
+        Meta(
+            description="What clients sign in with. Without it one is made and kept in the state folder.",
+            examples=["${GATEWAY_TOKEN}"],
+        ),
+    ] = None
+    allowed_origins: Annotated[
+        tuple[str, ...],
+        LIVE,
+        Meta(
+            description="Web pages, by origin, that may speak to the gateway beside its own.",
+            examples=[["https://chat.example.org"]],
+        ),
+    ] = ()
+    metrics_public: Annotated[
+        bool, LIVE, Meta(description="Serve `/metrics` without a token. This has no effect yet.")
+    ] = False
     writes_per_minute: Annotated[
-        int, LIVE, Meta(ge=0, description="config writes per client and method; 0 is no limit")
+        int,
+        LIVE,
+        Meta(ge=0, description="Config writes that a client may send in a minute, for each method; 0 is no limit."),
     ] = 30
 
     def __post_init__(self) -> None:
@@ -58,51 +78,82 @@ class ReloadSettings(Model, frozen=True, kw_only=True):
     """What a change of the file does."""
 
     mode: Annotated[
-        Literal["hybrid", "off"], LIVE, Meta(description="off: an edit is noted, a call asks for a restart")
+        Literal["hybrid", "off"],
+        LIVE,
+        Meta(
+            description="`hybrid`: a saved edit is applied at once. `off`: a saved edit is noted and changes nothing, "
+            "and a change that a client sends waits for a restart."
+        ),
     ] = "hybrid"
-    debounce_ms: Annotated[int, LIVE, Meta(ge=0, le=60_000, description="quiet time after the last file event")] = 300
+    debounce_ms: Annotated[
+        int, LIVE, Meta(ge=0, le=60_000, description="How long the file must be left alone before it is read again.")
+    ] = 300
 
 
 class RestartSettings(Model, frozen=True, kw_only=True):
     """When and how the gateway restarts."""
 
-    mode: Annotated[Literal["auto", "in_process"], GATEWAY, Meta(description="auto picks the best that is there")] = (
-        "auto"
-    )
-    delay_ms: Annotated[int, LIVE, Meta(ge=0, le=60_000, description="wait before a restart that was asked for")] = (
-        2_000
-    )
-    cooldown_ms: Annotated[int, GATEWAY, Meta(ge=0, description="least time between two restarts")] = 30_000
-    defer_timeout_ms: Annotated[int, GATEWAY, Meta(ge=0, description="longest wait for idle work")] = 300_000
-    drain_timeout_ms: Annotated[int, GATEWAY, Meta(ge=100, description="longest stop")] = 30_000
+    mode: Annotated[
+        Literal["auto", "in_process"],
+        GATEWAY,
+        Meta(description="How it restarts. `auto` picks the best way there is; for now that is `in_process`."),
+    ] = "auto"
+    delay_ms: Annotated[
+        int, LIVE, Meta(ge=0, le=60_000, description="How long a restart waits after it was asked for.")
+    ] = 2_000
+    cooldown_ms: Annotated[int, GATEWAY, Meta(ge=0, description="The least time between two restarts.")] = 30_000
+    defer_timeout_ms: Annotated[
+        int, GATEWAY, Meta(ge=0, description="How long a restart waits for work that is under way, at most.")
+    ] = 300_000
+    drain_timeout_ms: Annotated[
+        int, GATEWAY, Meta(ge=100, description="How long the gateway takes to stop, at most.")
+    ] = 30_000
 
 
 class LogSettings(Model, frozen=True, kw_only=True):
     """What is logged, and how."""
 
-    level: Annotated[Literal["debug", "info", "warning", "error"], LIVE] = "info"
-    format: Annotated[Literal["auto", "console", "json"], GATEWAY, Meta(description="auto: console on a terminal")] = (
-        "auto"
-    )
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        LIVE,
+        Meta(description="How serious a line must be to be logged; `debug` logs everything."),
+    ] = "info"
+    format: Annotated[
+        Literal["auto", "console", "json"],
+        GATEWAY,
+        Meta(
+            description="`console` is for people, `json` for programs; `auto` is `console` on a terminal, else `json`."
+        ),
+    ] = "auto"
 
 
 class GatewaySettings(Model, frozen=True, kw_only=True):
     """The process itself."""
 
-    name: Annotated[str, LIVE, Meta(min_length=1, max_length=64)] = "gateway"
-    admin: Annotated[Admin, GATEWAY] = Admin()
-    reload: Annotated[ReloadSettings, LIVE] = ReloadSettings()
-    restart: Annotated[RestartSettings, LIVE] = RestartSettings()
-    log: Annotated[LogSettings, LIVE] = LogSettings()
+    name: Annotated[
+        str, LIVE, Meta(min_length=1, max_length=64, description="What this gateway is called, on its page for one.")
+    ] = "gateway"
+    admin: Annotated[Admin, GATEWAY, Meta(description="The control plane: the page, HTTP and WebSocket.")] = Admin()
+    reload: Annotated[ReloadSettings, LIVE, Meta(description="What a change of the file does.")] = ReloadSettings()
+    restart: Annotated[RestartSettings, LIVE, Meta(description="When and how the gateway restarts.")] = (
+        RestartSettings()
+    )
+    log: Annotated[LogSettings, LIVE, Meta(description="What is logged, and how.")] = LogSettings()
 
 
 class Account(Model, frozen=True, kw_only=True):
     """What every account has, on whatever network."""
 
-    enabled: Annotated[bool, CHANNEL, Meta(description="false: it exists and is stopped")] = True
-    allow_from: Annotated[tuple[str | int, ...], LIVE, Meta(description='user ids, @names or "*"')] = ("*",)
+    enabled: Annotated[bool, CHANNEL, Meta(description="`false`: the account exists and is stopped.")] = True
+    allow_from: Annotated[
+        tuple[str | int, ...],
+        LIVE,
+        Meta(
+            description='Whose messages are taken: user ids, @names, or "*" for everybody.', examples=[["@me", 12345]]
+        ),
+    ] = ("*",)
     stop_timeout_ms: Annotated[
-        int, LIVE, Meta(ge=10, description="longest wait for a receiver to end before it is cut off")
+        int, LIVE, Meta(ge=10, description="How long its receiver may take to end before it is cut off.")
     ] = 5_000
 
     @property
@@ -114,13 +165,19 @@ class Account(Model, frozen=True, kw_only=True):
 class TelegramAccount(Account, frozen=True, kw_only=True):
     """One Telegram bot."""
 
-    token: Annotated[Secret, CHANNEL, Meta(description="the bot's token, from @BotFather")]
-    api_base: Annotated[str, CHANNEL, Meta(pattern=r"^https?://", description="Bot API server")] = (
-        "https://api.telegram.org"
-    )
-    poll_timeout_s: Annotated[int, CHANNEL, Meta(ge=1, le=50, description="how long one long poll lasts")] = 30
+    token: Annotated[
+        Secret, CHANNEL, Meta(description="The bot's token, from @BotFather.", examples=["${TELEGRAM_TOKEN}"])
+    ]
+    api_base: Annotated[
+        str, CHANNEL, Meta(title="API base", pattern=r"^https?://", description="The Bot API server to use.")
+    ] = "https://api.telegram.org"
+    poll_timeout_s: Annotated[
+        int, CHANNEL, Meta(ge=1, le=50, description="How long one poll waits for messages, at most.")
+    ] = 30
     delete_webhook: Annotated[
-        bool, CHANNEL, Meta(description="remove a webhook that is set; without it one is an error")
+        bool,
+        CHANNEL,
+        Meta(description="Remove a webhook that is set for the bot. Unless this is on, one is an error that stops it."),
     ] = False
 
     @property
@@ -136,16 +193,31 @@ class WebchatAccount(Account, frozen=True, kw_only=True):
 class EchoHandler(Model, frozen=True, kw_only=True):
     """Answers the text it was sent."""
 
-    type: Annotated[Literal["echo"], LIVE]
+    type: Annotated[
+        Literal["echo"], LIVE, Meta(description="What the handler does: `echo` answers with the text it was sent.")
+    ]
 
 
 class Route(Model, frozen=True, kw_only=True):
     """Which handler gets a message. The first route that matches wins."""
 
-    channel: Annotated[str, LIVE] = "*"
-    account: Annotated[str, LIVE] = "*"
-    match: Annotated[str | None, LIVE, Meta(description="a regular expression, searched in the text")] = None
-    handler: Annotated[str, LIVE]
+    channel: Annotated[
+        str, LIVE, Meta(description='The network whose messages it takes; "*" is any.', examples=["telegram"])
+    ] = "*"
+    account: Annotated[
+        str, LIVE, Meta(description='The account whose messages it takes; "*" is any.', examples=["main"])
+    ] = "*"
+    match: Annotated[
+        str | None,
+        LIVE,
+        Meta(
+            description="A regular expression that is searched for in the text. Without one every text matches.",
+            examples=["^/help"],
+        ),
+    ] = None
+    handler: Annotated[
+        str, LIVE, Meta(description="The handler that gets the message, by its name in `handlers`.", examples=["echo"])
+    ]
 
     def __post_init__(self) -> None:
         try:
@@ -157,14 +229,23 @@ class Route(Model, frozen=True, kw_only=True):
 class StoreSettings(Model, frozen=True, kw_only=True):
     """How messages are kept."""
 
-    durability: Annotated[Literal["full", "normal"], GATEWAY] = "full"
-    keep_days: Annotated[int, LIVE, Meta(ge=1)] = 30
+    durability: Annotated[
+        Literal["full", "normal"],
+        GATEWAY,
+        Meta(description="`full` outlives a power cut, `normal` is faster. This has no effect yet."),
+    ] = "full"
+    keep_days: Annotated[
+        int, LIVE, Meta(ge=1, description="How long messages are kept, in days. This has no effect yet.")
+    ] = 30
+
+
+ACCOUNTS = Meta(description="The accounts, each by a name of your choice.")
 
 
 class Section(Model, frozen=True, kw_only=True):
     """One network's accounts; each network's own section narrows them to its own model."""
 
-    accounts: Annotated[Mapping[Name, Account], CHANNEL] = field(default_factory=dict)
+    accounts: Annotated[Mapping[Name, Account], CHANNEL, ACCOUNTS] = field(default_factory=dict)
 
 
 class Channels(Model, frozen=True, kw_only=True):
@@ -174,14 +255,23 @@ class Channels(Model, frozen=True, kw_only=True):
         return {name: getattr(self, name) for name in self.__struct_fields__}
 
 
+CHANNELS = Meta(description="The networks that are used, and the accounts on each.")
+
+
 class Config(Model, frozen=True, kw_only=True):
     """The whole file."""
 
-    gateway: Annotated[GatewaySettings, LIVE] = GatewaySettings()
-    store: Annotated[StoreSettings, LIVE] = StoreSettings()
-    channels: Annotated[Channels, CHANNEL] = Channels()
-    handlers: Annotated[Mapping[Name, EchoHandler], LIVE] = field(default_factory=dict)
-    routes: Annotated[tuple[Route, ...], LIVE] = ()
+    gateway: Annotated[GatewaySettings, LIVE, Meta(description="The process itself.")] = GatewaySettings()
+    store: Annotated[StoreSettings, LIVE, Meta(description="How messages are kept.")] = StoreSettings()
+    channels: Annotated[Channels, CHANNEL, CHANNELS] = Channels()
+    handlers: Annotated[
+        Mapping[Name, EchoHandler], LIVE, Meta(description="What answers messages, each by a name of your choice.")
+    ] = field(default_factory=dict)
+    routes: Annotated[
+        tuple[Route, ...],
+        LIVE,
+        Meta(description="Which handler gets a message: that of the first route that matches."),
+    ] = ()
 
     def __post_init__(self) -> None:
         for number, route in enumerate(self.routes):
@@ -221,11 +311,12 @@ def build_config_model(accounts: Mapping[str, type[Account]]) -> type[Config]:
     """The config's model for the networks whose account models are given."""
     sections = []
     for channel, account in accounts.items():
-        kind = Annotated[Mapping[Name, account], CHANNEL]  # type: ignore[valid-type]
+        kind = Annotated[Mapping[Name, account], CHANNEL, ACCOUNTS]  # type: ignore[valid-type]
         section = _derive(f"{channel}_section", Section, [("accounts", kind, field(default_factory=dict))])
-        sections.append((channel, Annotated[section, CHANNEL], section()))
+        said = Meta(description=f"The accounts on {channel}.")
+        sections.append((channel, Annotated[section, CHANNEL, said], section()))
     channels = _derive("channels", Channels, sections)
-    config: type[Config] = _derive("config", Config, [("channels", Annotated[channels, CHANNEL], channels())])
+    config: type[Config] = _derive("config", Config, [("channels", Annotated[channels, CHANNEL, CHANNELS], channels())])
     return config
 
 

@@ -19,8 +19,9 @@ from gateway.errors import UnavailableError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-PATIENCE = 5.0
-"""Seconds to wait for another process. It holds the lock for as long as a write takes: milliseconds."""
+PATIENCE = 10.0
+"""Seconds to wait for another process. It holds the lock for as long as a write takes: milliseconds, or seconds where a
+network is asked about a new token first."""
 POLL = 0.01
 """Seconds between two tries. Waiting in the kernel instead could not be given up."""
 

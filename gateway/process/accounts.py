@@ -9,10 +9,11 @@ from typing import Any
 import structlog
 
 from gateway.channels.base import Adapter
+from gateway.config.ledger import Proposal
 from gateway.config.model import Account, Config
 from gateway.config.plan import AccountAction, Plan
 from gateway.dispatcher import Dispatcher
-from gateway.errors import GatewayError
+from gateway.errors import ConfigError, GatewayError, Issue
 from statemachine import Event, Refusal
 from statemachine.channel import (
     Adjust,
@@ -53,8 +54,10 @@ class Accounts:
 
     def run_of(self, name: str, account: Account, revision: str) -> Run:
         """What the account's receiver runs with."""
-        adapter = self._adapters[name.split("/", 1)[0]]
-        return Run(revision, account, account.enabled, adapter.policy(account))
+        return Run(revision, account, account.enabled, self._adapter(name).policy(account))
+
+    def _adapter(self, name: str) -> Adapter:
+        return self._adapters[name.split("/", 1)[0]]
 
     def boot(self, config: Config, revision: str) -> None:
         """Make a machine for each account, and ask those that are enabled to start."""
@@ -62,6 +65,19 @@ class Accounts:
             self._ensure(name)
             if account.enabled:
                 self._dispatcher.post(name, Start(self.run_of(name, account, revision), By.GATEWAY), "boot")
+
+    async def try_out(self, applied: Config, proposal: Proposal) -> None:
+        """Ask the networks about new settings while the old receivers run. Raises ConfigError with every refusal."""
+        old, new = applied.accounts(), proposal.target.accounts()
+        names = [name for name, action in proposal.plan.accounts.items() if action is AccountAction.RESTART]
+        faults = await asyncio.gather(*(self._adapter(name).probe(name, old[name], new[name]) for name in names))
+        issues = [
+            Issue("channels.{}.accounts.{}".format(*name.split("/", 1)), f"its network refuses it: {fault}")
+            for name, fault in zip(names, faults, strict=True)
+            if fault
+        ]
+        if issues:
+            raise ConfigError(issues, proposal.revision.id)
 
     async def carry_out(self, plan: Plan, config: Config, revision: str, cause: str) -> dict[str, Any]:
         """Do what the plan says to each account, side by side. Raises ReloadFailedError after all of them were tried."""

@@ -1,13 +1,14 @@
 """A config change from whatever road: read or written, planned, posted to the lifecycle, and answered with its outcome.
 
 Every road ends in the same event. The file event of a write that is already known is absorbed by the lifecycle's table;
-nothing here ignores anything for a span of time.
+nothing here ignores anything for a span of time. What is read is what is *wanted*: the file, unless `Standing` says that
+another revision is held in its place.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,51 +17,30 @@ import structlog
 from gateway.clock import Clock
 from gateway.config import file
 from gateway.config.custody import refuse_if_owned
-from gateway.config.edit import Edit
 from gateway.config.file import MISSING, Reader, Revision
 from gateway.config.history import History
 from gateway.config.ledger import Ledger, Proposal
 from gateway.config.secrets import secrets_of
+from gateway.config.standing import Standing
 from gateway.config.writerlock import WriterLock
-from gateway.dispatcher import Dispatcher
-from gateway.errors import ConfigError, StaleHashError, UnavailableError
+from gateway.dispatcher import LIFECYCLE, Dispatcher
+from gateway.errors import ConfigError, GatewayError, StaleHashError, UnavailableError
+from gateway.process.first import First
+from gateway.process.pending import Decision, Pending, Report, Settled, Write
+from gateway.process.transactions import Transactions
 from gateway.redact import Redactor
 from gateway.requests import Requests, new_id
-from statemachine import Refusal
-from statemachine.lifecycle import is_ending, is_restarting
+from statemachine.change_events import Stage
+from statemachine.lifecycle import is_ending, is_restarting, knows
 from statemachine.lifecycle_events import ConfigChanged, ConfigRejected, Origin, SettleRevision, Ticket
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger()
+__all__ = ["LIFECYCLE", "Changes", "Write"]
 
-LIFECYCLE = "gateway"
-"""The name of the lifecycle's machine."""
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 REREADS = 2
 REREAD_PAUSE = 0.15
 """A file that is missing or cut off is read again that often, that many seconds apart, before it counts."""
-
-
-@dataclass(frozen=True)
-class Write:
-    """One call that wants to change the file. `base` is the hash its writer saw."""
-
-    edit: Edit
-    base: str | None
-    requester: str
-    note: str = ""
-    delay: float | None = None
-    """Seconds until the restart, if one is needed; None is the config's own."""
-
-
-@dataclass(frozen=True)
-class Settled:
-    """What became of a revision. `revision` is another one than asked for when that was superseded."""
-
-    revision: str
-    outcome: str
-    why: str
-    accounts: dict[str, Any]
-    """What happened to each account that the plan touched."""
 
 
 class Changes:
@@ -69,8 +49,10 @@ class Changes:
     def __init__(
         self,
         path: Path,
+        first: First,
         reader: Reader,
         ledger: Ledger,
+        standing: Standing,
         history: History,
         dispatcher: Dispatcher,
         requests: Requests,
@@ -78,8 +60,10 @@ class Changes:
         clock: Clock,
     ) -> None:
         self.path = path
+        self._first = first
         self._reader = reader
         self._ledger = ledger
+        self._standing = standing
         self._history = history
         self._dispatcher = dispatcher
         self._requests = requests
@@ -90,13 +74,16 @@ class Changes:
         self._events: dict[str, ConfigChanged] = {}
         self._waiters: dict[str, list[asyncio.Future[Settled]]] = {}
         self._results: dict[str, dict[str, Any]] = {}
+        self.transactions = Transactions(self._replace, ledger, standing, history, dispatcher, redactor, clock)
         self.issues: list[dict[str, Any]] = []
         """What is wrong with the file on disk, if anything is."""
+        self.on_disk = first.on_disk
+        """The hash of the file when it was read last, "missing" when there was none."""
 
     # Reading
 
     async def load(self) -> Revision:
-        """The file as it is now; read again a little later when it is missing or cut off. Raises ConfigError."""
+        """What is wanted now; read again a little later when the file is missing or cut off. Raises ConfigError."""
         for attempt in range(REREADS + 1):
             try:
                 revision = await asyncio.to_thread(self._load)
@@ -109,12 +96,26 @@ class Changes:
         return revision
 
     def _load(self) -> Revision:
-        revision = self._reader.load(file.read(self.path))
+        """The file is looked at in any case: what it holds decides what is wanted."""
+        try:
+            raw = file.read(self.path)
+            self.on_disk = file.revision_of(raw)
+        except ConfigError:
+            self.on_disk = MISSING
+            raw = None
+        wanted = self._standing.wanted(self.on_disk)
+        if wanted != self.on_disk:
+            raw = self._history.raw(wanted)
+        revision = self._reader.load(file.read(self.path) if raw is None else raw)
         self._redactor.learn(secrets_of(revision.config))
         return revision
 
+    async def load_file(self) -> Revision:
+        """The file as it is, whatever is wanted. Raises ConfigError."""
+        return await asyncio.to_thread(lambda: self._reader.load(file.read(self.path)))
+
     async def review(self, origin: Origin, requester: str) -> ConfigChanged | ConfigRejected:
-        """Read the file and say what it means to what runs now."""
+        """Read what is wanted and say what it means to what runs now."""
         try:
             revision = await self.load()
         except ConfigError as error:
@@ -128,13 +129,69 @@ class Changes:
     async def review_again(self) -> ConfigChanged | ConfigRejected:
         """The lifecycle's own review. Under the lock, as every reading: events come in the order of what was read."""
         async with self._lock:
-            return await self.review(Origin.FILE, "review")
+            event = await self.review(Origin.FILE, "review")
+            if isinstance(event, ConfigChanged):
+                await self._follow(self._ledger.proposal(event.revision).revision, "review")
+            return event
 
     async def notice(self, origin: Origin, requester: str) -> None:
-        """The file may have changed: read it and post what it says, after any write that is under way."""
+        """The file may have changed: read it and post what it says, after any write that is under way.
+
+        A person who asks for that (by SIGHUP) wants what the file holds, even if it was rolled back before.
+        """
         async with self._lock:
+            if origin is Origin.CALL:
+                self.transactions.adopt()
             event = await self.review(origin, requester)
-            self._dispatcher.post(LIFECYCLE, event, requester)
+            if isinstance(event, ConfigChanged) and self._is_news(event.revision):
+                await self._propose_what_was_read(event, requester)
+            else:
+                self._dispatcher.post(LIFECYCLE, event, requester)
+
+    def _is_news(self, revision: str) -> bool:
+        """Nobody has told the lifecycle of it, and it is not what is held in the place of the file."""
+        known = knows(self._dispatcher.machine(LIFECYCLE), revision) or self.transactions.follows(revision)
+        return not known and revision == self.on_disk
+
+    async def _propose_what_was_read(self, event: ConfigChanged, requester: str) -> None:
+        """An edit is a change like any other; only that nothing has to be written for it."""
+        pending = Pending(requester, "file", event=event, proposal=self._ledger.proposal(event.revision))
+        pending.prepare, pending.base = _is_prepared, self._ledger.applied_id
+        self.transactions.open(pending)
+        try:
+            await pending.submitted
+        except ConfigError as error:
+            # The network refused it: what runs goes on, and the file is what is wrong.
+            self.issues = [vars(issue) for issue in error.issues]
+            rejected = ConfigRejected(event.revision, self._redactor.text(str(error)))
+            self._dispatcher.post(LIFECYCLE, rejected, requester)
+        except UnavailableError as error:
+            log.error("edit_not_applied", why=str(error))
+
+    async def restore(self, base: str) -> None:
+        """A change is rolled back: the base is wanted, unless the file was edited beside it into something that can be used."""
+        async with self._lock:
+            event = await self.review(Origin.CALL, "rollback")
+            if isinstance(event, ConfigRejected):
+                await self._restore_beside(base)
+                self._dispatcher.post(LIFECYCLE, event, "rollback")
+            elif event.revision == base:
+                self._dispatcher.post(LIFECYCLE, event, "rollback")
+            else:
+                self.transactions.settle(Settled(base, "superseded", "the file was edited meanwhile", {}))
+                await self._propose_what_was_read(event, "watcher")
+
+    async def _restore_beside(self, base: str) -> None:
+        """The file cannot be used. What is wrong with it is said; what ran before runs all the same."""
+        issues = self.issues
+        try:
+            revision = await asyncio.to_thread(lambda: self._reader.load(self._history.raw(base)))
+        except GatewayError as error:
+            self.transactions.settle(Settled(base, "failed", self._redactor.text(str(error)), {}))
+            return
+        event = self._event(self._ledger.propose(revision), Origin.CALL, "rollback", None)
+        self._dispatcher.post(LIFECYCLE, event, "rollback")
+        self.issues = issues
 
     def _event(self, proposal: Proposal, origin: Origin, requester: str, delay: float | None) -> ConfigChanged:
         config, revision = proposal.revision.config, proposal.revision.id
@@ -154,17 +211,58 @@ class Changes:
         self._events[revision] = event
         return event
 
+    # Boot and restart
+
+    async def begin(self) -> None:
+        """The gateway boots: take up the change that brought what it boots with, and say what is wrong with the file."""
+        first, window = self._first, self._standing.record.window
+        if first.overdue is not None:
+            pending = Pending("boot", "boot", number=first.overdue.number)
+            await self.transactions.resume(pending, first.overdue.revision, first.overdue.base, overdue=True)
+        elif window is not None:
+            pending = Pending("boot", "boot", number=window.number, ran=window.accounts)
+            pending.confirm = first.seconds_left
+            await self.transactions.resume(pending, window.revision, window.base)
+        else:
+            await self._follow(first.revision, "boot")
+        if first.fault is not None:
+            self.issues = [vars(issue) for issue in first.fault.issues]
+            why = self._redactor.text(str(first.fault))
+            self._dispatcher.post(LIFECYCLE, ConfigRejected(first.fault.revision or MISSING, why), "boot")
+
+    async def _follow(self, revision: Revision, road: str) -> None:
+        """A revision that nobody proposed is watched, too, until it is known to be good."""
+        followed = self.transactions.follows(revision.id) or self.transactions.awaits_newer()
+        if not followed and revision.id != self._standing.record.last_good:
+            pending = Pending(road, road, revision=revision)
+            await self.transactions.resume(pending, revision.id, self._ledger.applied_id)
+
+    async def runs(self, revision: Revision | None = None) -> None:
+        """A boot or a restart is complete, and this is what it runs with: None is what it booted with."""
+        now = self._first.revision if revision is None else revision
+        self.transactions.pass_over(now.id)
+        await self._follow(now, "restart")
+        self.transactions.settle(Settled(now.id, "applied", "", {}))
+
     # Writing
 
     async def write(self, write: Write) -> dict[str, Any]:
         """Change the file and see it through; the receipt that its caller is sent.
 
-        Raises StaleHashError, ConfigError, ConfigOwnedError, ConfigWriteError or UnavailableError: nothing was changed then.
+        Raises StaleHashError, StalePlanError, ConfigError, ConfigOwnedError, ConfigWriteError, WindowOpenError or
+        UnavailableError: nothing was changed then.
         """
         # The caller being cancelled cancels nothing: what was begun is seen through.
         running = asyncio.ensure_future(self._run(write))
         running.add_done_callback(lambda done: done.cancelled() or done.exception())
         return await asyncio.shield(running)
+
+    async def decide(self, revision: str, decision: Decision, by: str, seconds: float = 0.0) -> dict[str, Any]:
+        """Confirm, extend or cancel a change that must be confirmed. Raises NoWindowError or ConfigWriteError."""
+        report = await self.transactions.decide(revision, decision, by, seconds)
+        window = self._standing.record.window
+        confirm_by = window.until if window is not None else None
+        return {"revision": revision, "outcome": report.outcome, "why": report.why, "confirm_by": confirm_by}
 
     async def _run(self, write: Write) -> dict[str, Any]:
         request = self._requests.open("change", write.requester).id
@@ -176,43 +274,59 @@ class Changes:
         except Exception as error:
             self._requests.close(request, "refused", self._redactor.text(str(error)))
             raise
-        self._requests.close(request, "done", receipt["outcome"])
+        self._requests.close(request, "failed" if receipt["stage"] else "done", receipt["outcome"])
         return receipt
 
     async def _carry_out(self, request: str, write: Write) -> dict[str, Any]:
         async with self._lock:
             if is_ending(self._dispatcher.machine(LIFECYCLE)):
                 raise UnavailableError("the gateway is stopping; nothing was written")
-            async with self._writers.held():
-                proposal = await self._write_file(write)
-            event = self._event(proposal, Origin.CALL, write.requester, write.delay)
-            settled = self._expect(proposal.revision.id)
-            answer = await self._dispatcher.post(LIFECYCLE, event, request)
-        if isinstance(answer, Refusal):
-            raise UnavailableError(f"written, and not applied: {answer.why}")
-        return self._receipt(request, proposal, await self._outcome(settled))
+            pending = Pending(
+                write.requester, write.road, write.note, write.confirm, writes=True, request=request,
+                prepare=lambda pending: self._prepare(pending, write),
+            )  # fmt: skip
+            try:
+                async with self._writers.held():
+                    self.transactions.open(pending)
+                    await pending.submitted
+            finally:
+                if not pending.submitted.done() or pending.submitted.exception() is not None:
+                    self._forget(pending)
+        return self._receipt(pending, *await self._outcome(pending))
 
-    async def _outcome(self, settled: asyncio.Future[Settled]) -> Settled:
-        """What became of it. If a restart begins first, then that: its caller is told now, since its connection ends with it."""
-        restarting = asyncio.ensure_future(self._dispatcher.until(LIFECYCLE, is_restarting))
-        try:
-            await asyncio.wait((settled, restarting), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            restarting.cancel()
-        return settled.result() if settled.done() else Settled("", "restart_pending", "a restart has begun", {})
-
-    async def _write_file(self, write: Write) -> Proposal:
-        current = await asyncio.to_thread(self._current_of_ours)
-        here = file.revision_of(current) if current is not None else None
-        if here is not None and write.base != here:
+    async def _prepare(self, pending: Pending, write: Write) -> None:
+        """Read, check what the writer saw, make the new text, and plan it. Nothing is touched."""
+        pending.old = await asyncio.to_thread(self._current_of_ours)
+        here = file.revision_of(pending.old) if pending.old is not None else None
+        if here is not None and write.base != here and not write.insists:
             raise StaleHashError(here, write.base)
-        new = await asyncio.to_thread(write.edit, current or b"")
-        revision = await asyncio.to_thread(self._reader.load, new)
+        pending.base_hash = write.base
+        pending.new = await asyncio.to_thread(write.edit, pending.old or b"")
+        revision = await asyncio.to_thread(self._reader.load, pending.new)
         self._redactor.learn(secrets_of(revision.config))
-        if new != current:
-            await asyncio.to_thread(self._replace, current, new, write.base)
-            log.info("config_written", revision=revision.id[:12], requester=write.requester, note=write.note)
-        return self._ledger.propose(revision)
+        pending.base = await self._wanted_before(pending.old, here, self._ledger.accepted)
+        pending.proposal = self._ledger.propose(revision)
+        pending.event = self._event(pending.proposal, Origin.CALL, write.requester, write.delay)
+        self._waiters.setdefault(revision.id, []).append(pending.settled)
+
+    async def _wanted_before(self, old: bytes | None, here: str | None, valid: Revision) -> str:
+        """What a rollback goes back to: what was wanted before, or what was valid last where that cannot be used."""
+        try:
+            if old is not None and here is not None:
+                wanted = self._standing.wanted(here)
+                raw = old if wanted == here else await asyncio.to_thread(self._history.raw, wanted)
+                return (await asyncio.to_thread(self._reader.load, raw)).id
+        except GatewayError:
+            log.info("file_was_not_valid", revision=here)
+        await asyncio.to_thread(self._history.keep, valid.raw)
+        return valid.id
+
+    def _forget(self, pending: Pending) -> None:
+        """It never went to the lifecycle: nobody waits for its word."""
+        revision = pending.proposal.revision.id if pending.proposal is not None else ""
+        left = [waiter for waiter in self._waiters.pop(revision, []) if waiter is not pending.settled]
+        if left:
+            self._waiters[revision] = left
 
     def _current_of_ours(self) -> bytes | None:
         refuse_if_owned(self.path)
@@ -226,28 +340,58 @@ class Changes:
                 raise
             return None
 
-    def _replace(self, current: bytes | None, new: bytes, base: str | None) -> None:
-        if current is not None:
-            self._history.keep(current)
-        # Once more, at the last moment: an editor asks for no lock, and may have saved meanwhile.
-        here = self._current()
-        if here != current:
-            raise StaleHashError(MISSING if here is None else file.revision_of(here), base)
-        file.write(self.path, new)
+    def _replace(self, pending: Pending) -> None:
+        """In a thread: put the new text in the place of the old."""
+        assert pending.proposal is not None, "what is written has a plan"
+        if pending.new != pending.old:
+            # Once more, at the last moment: an editor asks for no lock, and may have saved meanwhile.
+            here = self._current()
+            if here != pending.old:
+                raise StaleHashError(MISSING if here is None else file.revision_of(here), pending.base_hash)
+            file.write(self.path, pending.new)
+            revision = pending.proposal.revision.id[:12]
+            log.info("config_written", revision=revision, requester=pending.requester, note=pending.note)
+        self.on_disk = pending.proposal.revision.id
 
-    def _receipt(self, request: str, proposal: Proposal, settled: Settled) -> dict[str, Any]:
-        if settled.outcome in ("failed", "rejected"):
-            raise UnavailableError(f"written, and not applied: {settled.why}")
-        outcome = "restart_pending" if settled.outcome == "noted" else settled.outcome
+    async def _outcome(self, pending: Pending) -> tuple[Settled, Report]:
+        """What became of it. If a restart begins first, then that: its caller is told now, since its connection ends with it.
+
+        A plain change is answered with the lifecycle's word; one that must be confirmed when it runs, or is back.
+        """
+        restarting = asyncio.ensure_future(self._dispatcher.until(LIFECYCLE, is_restarting))
+        told: asyncio.Future[Any] = pending.settled if pending.confirm is None else pending.reported
+        try:
+            await asyncio.wait((told, pending.refused, restarting), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            restarting.cancel()
+        if pending.refused.done():
+            raise UnavailableError(f"written, and not applied: {pending.refused.result()}")
+        waits = Settled("", "restart_pending", "a restart has begun", {})
+        settled = pending.settled.result() if pending.settled.done() else waits
+        if pending.confirm is not None and pending.reported.done():
+            return settled, pending.reported.result()
+        return settled, Report(settled.outcome, "", settled.why)
+
+    def _receipt(self, pending: Pending, settled: Settled, report: Report) -> dict[str, Any]:
+        proposal = pending.proposal
+        assert proposal is not None, "what was submitted was planned"
+        ends = report.outcome == "failed" and is_ending(self._dispatcher.machine(LIFECYCLE))
+        if report.outcome == "rejected" or ends:
+            raise UnavailableError(f"written, and not applied: {report.why}")
+        outcome = {"noted": "restart_pending", "failed": "rolled_back"}.get(report.outcome, report.outcome)
         plan = proposal.whole.describe()
         plan["accounts"] |= {name: result for name, result in settled.accounts.items() if name in plan["accounts"]}
+        window = self._standing.record.window
         return {
-            "request": request,
+            "request": pending.request,
             "revision": proposal.revision.id,
             "hash": proposal.revision.id,
             "changed_paths": proposal.whole.paths,
             "plan": plan,
             "outcome": outcome,
+            "stage": (report.stage or Stage.SWAP.value) if outcome == "rolled_back" else None,
+            "why": report.why,
+            "confirm_by": window.until if window is not None and outcome == "probation" else None,
             "restart": self.pending_restart() if outcome == "restart_pending" else None,
         }
 
@@ -272,16 +416,14 @@ class Changes:
         self._ledger.note(said.revision, said.outcome)
         self._events.pop(said.revision, None)
         waiters = self._waiters.pop(said.revision, [])
+        settled = Settled(said.revision, said.outcome, said.why, self._results.pop(said.revision, {}))
         if said.outcome == "superseded":
             self._waiters.setdefault(said.why, []).extend(waiters)
-            return
-        settled = Settled(said.revision, said.outcome, said.why, self._results.pop(said.revision, {}))
-        for waiter in waiters:
-            if not waiter.done():
+        else:
+            for waiter in waiters:
                 waiter.set_result(settled)
+        self.transactions.settle(settled)
 
-    def _expect(self, revision: str) -> asyncio.Future[Settled]:
-        """A future for what becomes of a revision. Ask before the event is posted."""
-        waiter: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
-        self._waiters.setdefault(revision, []).append(waiter)
-        return waiter
+
+async def _is_prepared(_: Pending) -> None:
+    """What was read from the file has its plan already."""

@@ -125,9 +125,11 @@ class Operations:
             log.error("cannot_listen", why=why)
             return events.StartFailed(effect.work, why, 1)
         self._accounts.boot(self._ledger.applied, self._ledger.applied_id)
+        await self._changes.begin()
         # Made only now: its library is large, and the first polls are already on their way.
         self._control = await self._make_control()
         await self._control.open(listener)
+        await self._changes.runs()
         await self._reports.ready(self._control.address)
         return events.Started(effect.work, self._ledger.applied_id)
 
@@ -167,6 +169,7 @@ class Operations:
         drain = await control.replace(listener)
         await asyncio.gather(drain(), self._accounts.restart_all(revision.config, revision.id))
         self._reports.applied(revision.config)
+        await self._changes.runs(revision)
         await self._reports.ready(control.address)
         return events.Restarted(effect.work, revision.id, self._clock.monotonic(), policy_of(revision.config))
 

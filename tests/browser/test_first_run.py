@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, WebSocket, async_playwright, expect
 
 from tests.debian import find_program
+from tests.protocol.frames import Frames
 from tests.real.process import TOKEN, Gateway, config_text
 
 QUIET = [
@@ -28,8 +29,16 @@ async def page() -> AsyncIterator[Page]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=QUIET)
         page = await browser.new_page(viewport={"width": 1280, "height": 800})
+        page.on("websocket", check_frames)
         yield page
         await browser.close()
+
+
+def check_frames(socket: WebSocket) -> None:
+    """A fault in a frame fails the test when it ends."""
+    frames = Frames()
+    socket.on("framesent", lambda text: frames.said(str(text)))
+    socket.on("framereceived", lambda text: frames.heard(str(text)))
 
 
 def watch(page: Page, origin: str) -> list[str]:

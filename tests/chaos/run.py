@@ -20,6 +20,7 @@ from tests.chaos.record import Record
 from tests.chaos.report import progress
 from tests.chaos.world import PATIENCE, World
 from tests.fakes.telegram import FakeTelegram
+from tests.protocol.frames import take_faults
 
 GATEWAY = [sys.executable, "-m", "gateway"]
 LONGEST_PHASE = 150.0
@@ -89,7 +90,7 @@ class _Run:
             if await self._world.life_ready():
                 await self._phases()
                 await self._world.end()
-            self._look_at_polls()
+            self._look()
         finally:
             for task in (*beside, *self._under_way):
                 task.cancel()
@@ -159,17 +160,19 @@ class _Run:
     # Watching
 
     async def _watch(self) -> None:
-        """Look at the polls, and tell of each violation at once: an hour is long."""
+        """Look, and tell of each violation at once: an hour is long."""
         told = 0
         while True:
-            self._look_at_polls()
+            self._look()
             for violation in self._world.record.violations[told:]:
                 self._tell(f"at {violation.at} s: {violation.what}")
                 told += 1
             await asyncio.sleep(WATCH)
 
-    def _look_at_polls(self) -> None:
-        """The Bot API's counts: none of them may ever grow."""
+    def _look(self) -> None:
+        """At the Bot API's counts, of which none may ever grow, and at the frames that the clients were sent."""
+        for fault in take_faults():
+            self._world.record.violation(fault)
         for name, bot in self._world.bots.items():
             for what, count in (("overlaps", bot.stats.overlaps), ("409s of our own making", bot.stats.conflicts_self)):
                 if count > self._seen.get((name, what), 0):

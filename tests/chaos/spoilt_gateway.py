@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.admin import methods
-from gateway.admin.api import Api
+from gateway.admin.config_calls import ConfigCalls
 from gateway.channels.telegram import TelegramAdapter, TelegramReceiver
 from gateway.cli.run import run
 from gateway.requests import Requests
@@ -35,7 +35,7 @@ def plant_second_poll() -> None:
         async def beside() -> None:
             while True:
                 await asyncio.sleep(BETWEEN)
-                await receiver._call("getUpdates", {"timeout": 0}, 10)
+                await receiver._api.call("getUpdates", {"timeout": 0}, 10)
 
         second = asyncio.ensure_future(beside())
         try:
@@ -66,13 +66,13 @@ def plant_forgetful() -> None:
 
 
 def plant_leaky() -> None:
-    honest, kept = Api.config_write, []
+    honest, kept = ConfigCalls.write, []
 
-    async def leak(api: Api, *given: Any, **more: Any) -> dict[str, Any]:
+    async def leak(api: ConfigCalls, *given: Any, **more: Any) -> dict[str, Any]:
         kept.append((os.open(os.devnull, os.O_RDONLY), asyncio.ensure_future(asyncio.Event().wait())))
         return await honest(api, *given, **more)
 
-    Api.config_write = leak  # type: ignore[method-assign, assignment]
+    ConfigCalls.write = leak  # type: ignore[method-assign, assignment]
 
 
 def plant_talkative() -> None:

@@ -101,7 +101,7 @@ class Road(Machine[RoadState, RoadData]):
     kind = "road"
     states = RoadState
     initial = S.IDLE
-    final = S.IDLE
+    final = frozenset({S.IDLE})
     table: ClassVar[Any] = ()
     exits: ClassVar[Any] = {S.STOPPING: Exits((ReceiverEnded,), (), (), ())}
 

@@ -25,6 +25,9 @@ KNOWN: dict[str, st.SearchStrategy[Any]] = {
     "baseHash": st.one_of(st.just(CURRENT), st.just("stale"), st.none()),
     "channel": st.sampled_from(["webchat", "telegram", "nothing", ""]),
     "accountId": st.sampled_from(["default", "main", "nobody", ""]),
+    "path": st.sampled_from(
+        [".", "gateway.admin.port", "routes[0].match", "channels.x.accounts", "a." * 500, "x" * 10_000]
+    ),
     "sessionKey": st.sampled_from(["webchat:default:main", "webchat:nobody:main", "webchat:", "x", ""]),
     "delayMs": st.sampled_from([0, 60_000, 10**400, -1]),
     "deliveryContext": st.sampled_from([0, 1, 900]).map(

@@ -12,29 +12,21 @@ import aiohttp
 from aiohttp import WSMsgType
 from hypothesis import given
 from hypothesis import strategies as st
-from jsonschema import Draft7Validator
 
 from statemachine.lifecycle import LifecycleState
 from tests.fuzz.frames import CONNECT, CURRENT, FRAMES, LAST_FRAMES, ODD_TEXTS, Frame, bent
 from tests.fuzz.profiles import tries
 from tests.gateway.admin.house import AdminHouse, Socket, run
-from tests.real.test_protocol import SCHEMA
 
 CLOSES: dict[str, set[int | None]] = {"bytes": {1003}, "raw": {1007}, "text": {1009, 1006, None}}
 """By the kind of the last frame. What is too large is closed before it was read, so that the close may get lost."""
 RESTARTING = 1012
-RESPONSE, ERROR = Draft7Validator(SCHEMA["ResponseFrame"]), Draft7Validator(SCHEMA["ErrorShape"])
-EVENT = Draft7Validator(SCHEMA["EventFrame"])
 
 
 def check_frame(frame: dict[str, Any]) -> None:
-    """It is what the published protocol allows."""
-    kind = EVENT if frame["type"] == "event" else RESPONSE
-    assert not list(kind.iter_errors(frame)), frame
-    if frame["type"] == "res":
-        assert frame["ok"] == ("error" not in frame)
-        assert frame["ok"] or not list(ERROR.iter_errors(frame["error"])), frame
-        assert frame["ok"] or frame["error"]["message"] != "an internal error; see the log"
+    """It tells of no defect. That it is what the published protocol allows is checked where it is received."""
+    if frame["type"] == "res" and not frame["ok"]:
+        assert frame["error"]["message"] != "an internal error; see the log"
 
 
 def expected_id(text: str) -> str:

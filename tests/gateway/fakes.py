@@ -165,6 +165,8 @@ class FakeNetwork:
         self.refused_late = 0
         self.sent: list[tuple[str, str, str]] = []
         self.policy: dict[str, Any] = {}
+        self.refuses: dict[str, str] = {}
+        """What it says against a token, by token."""
         self._scripts: dict[str, deque[Script]] = {}
         self._queues: dict[str, asyncio.Queue[tuple[int, str]]] = {}
         self._live: dict[str, list[FakeReceiver]] = {}
@@ -241,3 +243,6 @@ class FakeAdapter:
 
     def policy(self, settings: TelegramAccount) -> ChannelPolicy:
         return ChannelPolicy(**{"stop_timeout": settings.stop_timeout_ms / 1000, **self._network.policy})
+
+    async def probe(self, name: str, old: TelegramAccount, new: TelegramAccount) -> str:
+        return self._network.refuses.get(new.token.reveal(), "")

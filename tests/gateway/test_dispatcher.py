@@ -141,7 +141,7 @@ def test_an_event_for_a_machine_that_does_not_exist_is_refused() -> None:
         async with house.turning():
             refusal = await house.dispatcher.post("nobody", SwitchOn(), "test")
         assert isinstance(refusal, Refusal)
-        assert (refusal.machine, refusal.state, refusal.guards) == ("nobody", "absent", ("account_exists",))
+        assert (refusal.machine, refusal.state, refusal.guards) == ("nobody", "absent", ("machine_exists",))
         assert [entry.machine for entry in house.journal.page()] == ["nobody"]
 
     run_virtual(main())

@@ -15,7 +15,7 @@ MACHINES = [file for file in FILES if file.is_relative_to(ROOT / "statemachine")
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"statemachine"}),
-    frozenset({"errors", "log", "clock", "redact", "boot"}),
+    frozenset({"errors", "log", "logtail", "clock", "redact", "boot"}),
     frozenset({"channels", "messages", "handlers", "store", "config"}),
     frozenset({"dispatcher", "journal", "export", "metrics", "requests"}),
     frozenset({"admin", "process", "runner"}),
@@ -24,7 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"__main__"}),
 )
 """From the bottom up. A part may import its own layer and those below it."""
-FOUNDATIONS = {"errors", "log", "clock", "redact"}
+FOUNDATIONS = {"errors", "log", "logtail", "clock", "redact"}
 FORBIDDEN_BELOW = {"asyncio", "aiohttp", "structlog", "gateway", "time"}
 TOOLS_WITH_A_WATCH = {"statemachine/explore_command.py"}
 """Commands that say how long they took; no table and no model imports them."""

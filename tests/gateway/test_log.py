@@ -14,6 +14,7 @@ import pytest
 import structlog
 
 from gateway.log import LevelFilter, configure
+from gateway.logtail import LogTail
 from gateway.redact import MARK, Redactor, Secret
 
 TOKEN = "1001:AAF-secret"
@@ -26,10 +27,11 @@ class Log:
     def __init__(self, style: str = "json", level: str = "info") -> None:
         self.written = io.StringIO()
         self.redactor = Redactor()
+        self.tail = LogTail()
         self.redactor.learn([TOKEN])
         stderr, sys.stderr = sys.stderr, self.written
         try:
-            self.filter: LevelFilter = configure(level, style, self.redactor)
+            self.filter: LevelFilter = configure(level, style, self.redactor, self.tail)
         finally:
             sys.stderr = stderr
         self.logger: Any = structlog.get_logger()
@@ -111,6 +113,18 @@ def test_no_secret_is_in_any_line(style: str) -> None:
     assert MARK in log.text
     assert log.text.count("ConnectionError") >= 2, "the tracebacks are there, without the secret"
     assert "in crash" in log.text
+    assert TOKEN not in "".join(log.tail.read(None, 100, 100_000).lines)
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_the_newest_lines_are_kept_as_json_in_either_style(style: str) -> None:
+    log = Log(style)
+    log.logger.debug("too low")
+    log.logger.info("transition", address=URL)
+    (kept,) = log.tail.read(None, 100, 100_000).lines
+    line = json.loads(kept)
+    assert (line["event"], line["level"], line["address"]) == ("transition", "info", URL.replace(TOKEN, MARK))
+    assert style == "console" or log.text == kept + "\n"
 
 
 def test_a_secret_that_json_writes_in_another_way_is_found_before_it_does() -> None:

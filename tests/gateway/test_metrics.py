@@ -46,7 +46,7 @@ def test_every_entry_is_counted_once_and_by_its_kind_of_machine(tmp_path: Path) 
             house.post(Stop(By.PERSON), "telegram/gone")
             await asyncio.sleep(1)
             tally, entries = house._tally, house._journal.page(0, 100_000)
-            assert {kind for kind, _, _ in tally.transitions} == {"lifecycle", "channel"}
+            assert {kind for kind, _, _ in tally.transitions} == {"lifecycle", "channel", "change"}
             assert tally.transitions["channel", "start", "starting"] == 2
             assert tally.transitions["channel", "receiver_ended", "stopped"] == 1
             assert tally.transitions["lifecycle", "started", "running"] == 1

@@ -89,7 +89,7 @@ class Lamp(Machine[LampState, LampData]):
     kind = "lamp"
     states = LampState
     initial = S.OFF
-    final = S.OFF
+    final = frozenset({S.OFF})
     exits = {}
     table = (
         Row(SwitchOn, S.OFF, S.ON, effects=("count", "click")),

@@ -17,6 +17,7 @@ from typing import Any, Self
 import aiohttp
 
 from tests.machine_coverage import note_log
+from tests.protocol import frames
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "a-token-for-tests-0123456789"
@@ -105,7 +106,7 @@ class Client:
 
     @classmethod
     async def connect(cls, url: str, token: str = TOKEN, scopes: list[str] | None = None) -> Self:
-        session = aiohttp.ClientSession()
+        session = frames.session()
         try:
             client = cls(session, await session.ws_connect(url + "/ws", max_msg_size=0))
         except BaseException:
@@ -135,15 +136,19 @@ class Client:
         )
 
     async def _read(self) -> None:
-        async for message in self.socket:
-            frame = self.hear(message.data)
-            if frame["type"] == "event":
-                self.events.append(frame)
-            elif frame["id"] in self._answers and not self._answers[frame["id"]].done():
-                self._answers[frame["id"]].set_result(frame)
+        end: Exception | None = None
+        try:
+            async for message in self.socket:
+                frame = self.hear(message.data)
+                if frame["type"] == "event":
+                    self.events.append(frame)
+                elif frame["id"] in self._answers and not self._answers[frame["id"]].done():
+                    self._answers[frame["id"]].set_result(frame)
+        except frames.FrameError as error:
+            end = error
         for answer in self._answers.values():
             if not answer.done():
-                answer.set_exception(ConnectionError(f"closed with {self.socket.close_code}"))
+                answer.set_exception(end or ConnectionError(f"closed with {self.socket.close_code}"))
         self._answers.clear()
 
     def hear(self, text: str) -> dict[str, Any]:
@@ -303,7 +308,7 @@ class Gateway:
         """Status and JSON body. Without a `token` said it is the right one; None sends none."""
         token = self.token if token == "" else token
         if self._session is None:
-            self._session = aiohttp.ClientSession()
+            self._session = frames.session()
         headers = ({"Authorization": f"Bearer {token}"} if token else {}) | more.pop("headers", {})
         async with self._session.request(method, self.url + path, headers=headers, **more) as response:
             return response.status, await response.json(content_type=None)

@@ -26,6 +26,7 @@ from typing import Any
 import aiohttp
 
 from tests.fakes.telegram import Bot, FakeTelegram
+from tests.protocol.frames import take_faults
 from tests.real.process import Client, Gateway, RpcError, config_text, telegram_account
 
 BOT = "1001:a-secret-of-the-schedules"
@@ -239,6 +240,7 @@ class Schedule:
         _, status = await self.http("GET", "/api/v1/status")
         account = next(account for account in status["accounts"] if account["channel"] == "telegram")
         verdict.restarts, verdict.generations = status["restarts"], account["generation"]
+        verdict.faults += take_faults()
         verdict.expect(stats.overlaps == 0, f"{stats.overlaps} overlaps")
         verdict.expect(stats.max_in_flight <= 1, f"{stats.max_in_flight} polls at one instant")
         verdict.expect(stats.conflicts_self == 0, f"{stats.conflicts_self} conflicts of our own making")

@@ -47,6 +47,9 @@ class StubbornAdapter:
             stop_timeout=settings.stop_timeout_ms / 1000, fence_retry=0.5, backoff_base=0.2, backoff_cap=0.2
         )
 
+    async def probe(self, name: str, old: StubbornAccount, new: StubbornAccount) -> str:
+        return ""
+
 
 class StubbornReceiver:
     """good: ends when told. slow: like it, but takes its time to begin. deaf: ends when released, and cannot be cut off.

@@ -17,6 +17,7 @@ import aiohttp
 import pytest
 
 from tests.fakes.telegram import Bot, FakeTelegram
+from tests.protocol import frames
 from tests.real.process import (
     TOKEN,
     Client,
@@ -316,7 +317,7 @@ async def test_case_54_a_write_needs_the_hash_of_now(tmp_path: Path) -> None:
 
 async def raw_socket(gateway: Gateway, **headers: str) -> tuple[aiohttp.ClientSession, aiohttp.ClientWebSocketResponse]:
     """A WebSocket that has been greeted and has said nothing yet."""
-    session = aiohttp.ClientSession()
+    session = frames.session()
     try:
         socket = await session.ws_connect(gateway.url + "/ws", headers=headers, max_msg_size=0)
         assert (await socket.receive_json())["event"] == "connect.challenge"
@@ -450,7 +451,7 @@ async def test_case_68_ten_wrong_tokens_lock_their_address_out(tmp_path: Path) -
         assert refused.value.error["details"] == {"code": "AUTH_RATE_LIMITED"}
         assert 0 < refused.value.error["retryAfterMs"] <= 60_000
         async with (
-            aiohttp.ClientSession() as session,
+            frames.session() as session,
             session.get(gateway.url + "/api/v1/status", headers={"Authorization": f"Bearer {TOKEN}"}) as response,
         ):
             assert response.status == 429
@@ -484,7 +485,7 @@ async def test_case_68_a_request_from_elsewhere_is_refused(tmp_path: Path) -> No
             {"Host": f"127.0.0.1:{port}.evil.example"},
             {"Host": ""},
         ]
-        async with aiohttp.ClientSession() as session:
+        async with frames.session() as session:
             for headers in foreign:
                 for path in ("/api/v1/status", "/healthz", "/"):
                     given = {"Authorization": f"Bearer {TOKEN}", **headers}
@@ -625,7 +626,7 @@ async def test_case_60_a_secret_is_in_no_output(tmp_path: Path) -> None:
             ear.said.append(json.dumps(ear.client.events))
             ear.client = await gateway.client()
             await ear.look()
-            async with aiohttp.ClientSession() as session, session.get(gateway.url + "/") as response:
+            async with frames.session() as session, session.get(gateway.url + "/") as response:
                 ear.said.append(await response.text())
         ear.said.append((tmp_path / "log").read_text())
         found = [(said, said.index("CANARY")) for said in ear.said if "CANARY" in said]

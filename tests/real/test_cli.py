@@ -62,7 +62,7 @@ def test_a_state_folder_that_cannot_be_is_told_of(tmp_path: Path) -> None:
 
 def test_help_names_the_commands_the_exit_codes_and_the_signals(tmp_path: Path) -> None:
     text = gateway("--help", folder=tmp_path).stdout
-    for word in ("run", "init", "check", "replay", "76", "78", "SIGUSR1", "--config", "--state-dir"):
+    for word in ("run", "init", "check", "schema", "replay", "76", "78", "SIGUSR1", "--config", "--state-dir"):
         assert word in text
 
 

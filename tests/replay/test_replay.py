@@ -193,7 +193,7 @@ def _refused_by_another_than_absence(lines: list[dict[str, Any]]) -> None:
         (_with_an_old_generation, "it had generation 1, and begins anew with 0"),
         (_running_at_first, "a channel begins in stopped, not in running"),
         (_gone_while_running, "it is starting, and is not removed from there"),
-        (_refused_by_another_than_absence, "replayed: refused in absent by account_exists"),
+        (_refused_by_another_than_absence, "replayed: refused in absent by machine_exists"),
     ],
 )
 def test_a_machine_begins_and_goes_as_it_may(

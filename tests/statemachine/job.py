@@ -52,7 +52,7 @@ class Job(Machine[JobState, int]):
     kind = "job"
     states = JobState
     initial = S.IDLE
-    final = S.IDLE
+    final = frozenset({S.IDLE})
     waiting = frozenset({S.RETRY_WAITING})
     exits: ClassVar[Mapping[Any, Exits[Any]]] = {S.LOADING: Exits((Done,), (Failed,), (TooLate,), ())}
     table = (

@@ -219,7 +219,7 @@ def test_state_without_docstring():
     class Small(Machine[Bare, None]):
         kind = "small"
         states = Bare
-        initial = final = Bare.IDLE
+        initial, final = Bare.IDLE, frozenset({Bare.IDLE})
         table = (
             *(Row(event, Bare.IDLE, Bare.BUSY) for event in (Begin, Done, Failed, TooLate, Retry)),
             Row(Stop, Bare.BUSY, Bare.IDLE),

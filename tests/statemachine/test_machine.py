@@ -63,7 +63,7 @@ class LampData:
 class Lamp(Machine[LampState, LampData]):
     kind = "lamp"
     states = LampState
-    initial = final = S.OFF
+    initial, final = S.OFF, frozenset({S.OFF})
     table = (
         Row(Press, S.OFF, S.ON, ("has_power", "is_unlocked"), ("count", "click")),
         Row(Press, S.OFF, S.DIM, ("is_worn",), ("count",), Outcome.COALESCED),

@@ -14,6 +14,7 @@ from gateway.admin.server import AdminServer
 from gateway.app import App
 from tests.gateway.configs import telegram
 from tests.gateway.process.house import House
+from tests.protocol.frames import session
 from tests.virtual import run_virtual
 
 TOKEN = "the-admin-token"
@@ -39,7 +40,7 @@ class AdminHouse(House):
 
     async def __aenter__(self) -> AdminHouse:
         await super().__aenter__()
-        self.session = aiohttp.ClientSession()
+        self.session = session()
         for name in self._ledger.applied.accounts():
             await self.until_account(name, "running")
         return self

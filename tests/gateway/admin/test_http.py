@@ -229,7 +229,7 @@ def test_the_journal_and_the_machines(tmp_path: Path) -> None:
             entries = (await house.http("GET", "/api/v1/journal?after=1&limit=2"))[1]["entries"]
             assert [entry["seq"] for entry in entries] == [2, 3]
             machines = (await house.http("GET", "/api/v1/machines"))[1]["machines"]
-            assert {machine["name"] for machine in machines} == {"lifecycle", "channel"}
+            assert {machine["name"] for machine in machines} == {"lifecycle", "channel", "change"}
             status, text, headers = await house.http("GET", "/api/v1/machines/channel.mmd")
             assert (status, headers["Content-Type"]) == (200, "text/plain; charset=utf-8")
             assert "RUNNING" in text
@@ -251,7 +251,12 @@ def test_the_journal_as_a_file(tmp_path: Path) -> None:
             assert (head["entries"], head["cut"], len(lines) > JOURNAL_PIECE) == (len(lines), False, True)
             path = tmp_path / "journal.jsonl"
             path.write_text(text)
-            assert run_file(path)["states"] == {"gateway": "restart_pending", MAIN: "running", CHAT: "running"}
+            assert run_file(path)["states"] == {
+                "change/1": "probation",
+                "gateway": "restart_pending",
+                MAIN: "running",
+                CHAT: "running",
+            }
             for _ in range(2):  # on one connection: what a HEAD does not announce must not be sent
                 assert (await house.http("HEAD", "/api/v1/journal?format=jsonl"))[:2] == (200, "")
             _, text, _ = await house.http("GET", f"/api/v1/journal?format=jsonl&machine={MAIN}&limit=2&after=1")

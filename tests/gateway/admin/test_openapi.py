@@ -66,7 +66,13 @@ def test_it_says_who_needs_the_token_and_what_everything_is_for(tmp_path: Path) 
 def test_a_write_says_what_it_takes_and_what_may_come_of_it(tmp_path: Path) -> None:
     patch = document(tmp_path)["paths"]["/api/v1/config"]["patch"]
     assert set(patch["responses"]) == {"200", "400", "401", "403", "409", "412", "413", "422", "429", "503"}
-    assert {one["name"] for one in patch["parameters"]} == {"note", "restart_delay_ms", "If-Match"}
+    assert {one["name"] for one in patch["parameters"]} == {
+        "note",
+        "restart_delay_ms",
+        "confirm_within_s",
+        "plan_id",
+        "If-Match",
+    }
     assert set(patch["requestBody"]["content"]) >= {"application/json", "application/yaml"}
     assert patch["responses"]["412"]["headers"]["ETag"]["required"]
     assert patch["responses"]["503"]["headers"]["Retry-After"]["required"]
@@ -81,6 +87,8 @@ def test_a_write_says_what_it_takes_and_what_may_come_of_it(tmp_path: Path) -> N
         ("GET", "/api/v1/status", 200),
         ("GET", "/api/v1/config", 200),
         ("GET", "/api/v1/config/schema", 200),
+        ("GET", "/api/v1/config/schema", 404),
+        ("GET", "/api/v1/config/schema", 400),
         ("GET", "/api/v1/channels", 200),
         ("POST", "/api/v1/channels/{channel}/{account}/{verb}", 200),
         ("POST", "/api/v1/channels/{channel}/{account}/{verb}", 409),
@@ -123,6 +131,8 @@ async def _call(house: AdminHouse, method: str, path: str, status: int) -> tuple
         path = path.replace("{id}", asked["id"])
         if status == 409:
             await house.http("DELETE", path)
+    if path == "/api/v1/config/schema" and status != 200:
+        path += "?path=gateway.nmae" if status == 404 else "?path="
     if path == "/api/v1/journal" and status == 400:
         path += "?limit=none"
     more: dict[str, Any] = {}
@@ -133,6 +143,22 @@ async def _call(house: AdminHouse, method: str, path: str, status: int) -> tuple
             "headers": {"If-Match": "stale" if status == 412 else config["hash"]},
         }
     return await house.http(method, path, **more)
+
+
+@pytest.mark.parametrize("place", [".", "gateway", "gateway.admin.token", "routes[0].match", "handlers"])
+def test_a_place_of_the_config_is_what_the_document_says(place: str, tmp_path: Path) -> None:
+    """Of two answers that it may be, it is the one."""
+
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            _, whole, _ = await house.http("GET", DOCUMENT)
+            _, body, _ = await house.http("GET", "/api/v1/config/schema", params={"path": place})
+            said = whole["paths"]["/api/v1/config/schema"]["get"]["responses"]["200"]["content"]["application/json"]
+            whole_schema, place_schema = (one | {"components": whole["components"]} for one in said["schema"]["anyOf"])
+            Draft202012Validator(place_schema).validate(body)
+            assert not Draft202012Validator(whole_schema).is_valid(body)
+
+    run(main())
 
 
 def test_its_models_are_not_imported_before_it_is_asked_for() -> None:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import jsonschema
+import msgspec
 import pytest
+from msgspec import structs
 
-from gateway.admin.schema import as_data, config_schema
+from gateway.admin.schema import as_data, config_schema, json_schema
 from gateway.config.file import parse
-from gateway.config.model import Model
+from gateway.config.model import Account, Model, build_config_model
 from gateway.config.plan import reload_class
 from gateway.config.validate import fields_of
+from gateway.redact import Secret
 from tests.gateway.config.test_file import FAULTS
 from tests.gateway.config.test_model import models
 from tests.gateway.configs import HEAD, MODEL, config, telegram
+from tests.protocol.frames import faults_in
 
 ANSWER = config_schema(MODEL, "1.2.3")
 SCHEMA: dict[str, Any] = ANSWER["schema"]
@@ -24,16 +29,40 @@ HINTS: dict[str, dict[str, Any]] = ANSWER["uiHints"]
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 
-def properties(schema: dict[str, Any], path: str = "") -> Iterator[str]:
-    """The path of every key that the schema knows, with `*` for a key or a place that is anybody's choice."""
-    if "$ref" in schema:
-        schema = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
-    for name, inner in schema.get("properties", {}).items():
-        yield f"{path}.{name}".lstrip(".")
-        yield from properties(inner, f"{path}.{name}")
-    for inner in (schema.get("additionalProperties"), schema.get("items")):
-        if isinstance(inner, dict):
-            yield from properties(inner, f"{path}.*")
+def declared(kind: Any = MODEL, path: str = "") -> Iterator[tuple[str, structs.FieldInfo]]:
+    """Every field of the models by its path, with `*` for a key or a place that is anybody's choice."""
+    for name, field in fields_of(kind).items():
+        place = f"{path}.{name}".lstrip(".")
+        yield place, field
+        bare = get_args(field.type)[0]
+        for inner in (bare, *get_args(bare)):
+            if isinstance(inner, type) and issubclass(inner, Model):
+                yield from declared(inner, place if inner is bare else f"{place}.*")
+
+
+FIELDS = dict(declared())
+
+
+def at(path: str) -> dict[str, Any]:
+    """What the schema has at a path."""
+    found = SCHEMA
+    for step in path.split("."):
+        found = (found.get("additionalProperties") or found["items"]) if step == "*" else found["properties"][step]
+    return found
+
+
+def told(schema: dict[str, Any], path: str = "") -> Iterator[str]:
+    """The path of every key and entry that the schema knows."""
+    inner = {**schema.get("properties", {}), "*": schema.get("additionalProperties") or schema.get("items")}
+    for name, below in inner.items():
+        if below:
+            yield f"{path}.{name}".lstrip(".")
+            yield from told(below, f"{path}.{name}")
+
+
+def meta_of(field: structs.FieldInfo) -> msgspec.Meta:
+    (meta,) = (mark for mark in field.type.__metadata__ if isinstance(mark, msgspec.Meta))
+    return meta
 
 
 def test_it_is_a_schema() -> None:
@@ -76,8 +105,63 @@ def _with_text_keys(tree: Any) -> Any:
     return tree
 
 
+def test_the_walk_finds_fields_at_every_depth() -> None:
+    assert {"gateway", "gateway.admin.port", "channels.telegram.accounts.*.token", "routes.*.match"} <= set(FIELDS)
+    assert len(FIELDS) > 40
+
+
+@pytest.mark.parametrize("path", FIELDS)
+def test_the_schema_says_of_a_field_what_the_model_says(path: str) -> None:
+    field, said = FIELDS[path], at(path)
+    assert said["description"] == meta_of(field).description
+    assert said["title"] == meta_of(field).title or re.fullmatch(r"[A-Z][a-z]*( [a-z]+)*( \(m?s\))?", said["title"])
+    assert said["x-reload"] == reload_class(field).word
+    assert said.get("writeOnly", False) == (Secret in (get_args(field.type)[0], *get_args(get_args(field.type)[0])))
+    if field.required:
+        assert "default" not in said
+    else:
+        value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+        assert said["default"] == msgspec.to_builtins(value, str_keys=True)
+    *_, name = path.split(".")
+    parent = at(path.removesuffix(name).rstrip(".")) if "." in path else SCHEMA
+    assert (name in parent["required"]) == field.required
+
+
+def test_the_schema_has_no_other_fields() -> None:
+    assert {path for path in told(SCHEMA) if not path.endswith("*")} == set(FIELDS)
+
+
+def test_an_entry_is_added_and_removed_as_its_field_is_changed() -> None:
+    entries = [path for path in told(SCHEMA) if path.endswith("*")]
+    assert {"handlers.*", "routes.*", "channels.webchat.accounts.*", "gateway.admin.allowed_origins.*"} <= set(entries)
+    for path in entries:
+        assert at(path)["x-reload"] == at(path.removesuffix(".*"))["x-reload"]
+        assert at(path)["title"]
+
+
+def test_nothing_in_the_schema_is_a_reference() -> None:
+    """The published clients look for `properties`, and follow none."""
+    assert set(SCHEMA["properties"]) == set(fields_of(MODEL))
+    assert not re.search(r"\$ref|\$defs", json.dumps(SCHEMA))
+
+
+def test_a_choice_is_in_the_order_in_which_it_is_declared() -> None:
+    assert at("gateway.log.level")["enum"] == ["debug", "info", "warning", "error"]
+    assert at("gateway.log.level")["type"] == "string"
+
+
+def test_a_model_that_is_used_twice_is_told_of_twice() -> None:
+    twice = build_config_model({"irc": Account, "xmpp": Account})
+    sections = json_schema(twice)["properties"]["channels"]["properties"]
+    assert list(sections) == ["irc", "xmpp"]
+    one, two = (section["properties"]["accounts"] for section in sections.values())
+    assert one == two
+    assert one["additionalProperties"]["properties"]["enabled"]["x-reload"] == "channel"
+
+
 def test_every_key_has_a_hint_and_every_hint_a_key() -> None:
-    assert set(HINTS) == set(properties(SCHEMA))
+    assert list(HINTS) == list(told(SCHEMA))
+    assert faults_in("ConfigSchemaResponse", ANSWER) == []
 
 
 def test_a_hint_says_what_a_change_of_the_key_needs() -> None:
@@ -90,9 +174,20 @@ def test_a_hint_says_what_a_change_of_the_key_needs() -> None:
 
 
 def test_a_hint_has_a_label_and_the_help_that_is_declared() -> None:
-    assert HINTS["gateway.admin.port"]["label"] == "port"
-    assert HINTS["gateway.admin.port"]["help"] == "0 picks a free one"
-    assert all(hint["label"] for hint in HINTS.values())
+    for path, hint in HINTS.items():
+        assert (hint["label"], hint.get("help")) == (at(path)["title"], at(path).get("description"))
+    assert HINTS["gateway.restart.delay_ms"]["label"] == "Delay (ms)"
+    assert HINTS["channels.telegram.accounts.*.api_base"]["label"] == "API base"
+    assert HINTS["channels.telegram.accounts.*"]["label"] == "Telegram account"
+    assert "free one" in HINTS["gateway.admin.port"]["help"]
+
+
+def test_a_hint_shows_an_example_and_the_place_among_its_siblings() -> None:
+    assert HINTS["gateway.admin.token"]["placeholder"] == "${GATEWAY_TOKEN}"
+    assert HINTS["channels.telegram.accounts.*.allow_from"]["placeholder"] == '["@me",12345]'
+    assert [path for path in sorted(HINTS, key=lambda path: HINTS[path]["order"]) if "." not in path] == list(
+        fields_of(MODEL)
+    )
 
 
 def test_secrets_and_no_others_are_sensitive() -> None:
@@ -110,8 +205,3 @@ def test_a_config_as_data_has_every_key_and_no_secret() -> None:
     assert (account["token"], account["allow_from"], account["enabled"]) == ("__REDACTED__", [1, "@me"], True)
     assert list(data) == list(fields_of(MODEL))
     VALIDATOR.validate(data)
-
-
-def test_no_model_is_left_out() -> None:
-    assert {model.__name__ for model in models()} == set(SCHEMA["$defs"])
-    assert all(issubclass(model, Model) for model in models())

@@ -284,7 +284,12 @@ def test_a_scope_that_was_not_asked_for_allows_nothing(tmp_path: Path) -> None:
             for name, method in METHODS.items():
                 if method.scope != methods_module.READ:
                     frame = await socket.request(name)
-                    assert frame["error"]["details"] == {"missingScope": method.scope}
+                    assert frame["error"]["code"] == "FORBIDDEN"
+                    assert frame["error"]["details"] == {
+                        "code": "MISSING_SCOPE",
+                        "missingScope": method.scope,
+                        "requiredScopes": [method.scope],
+                    }
 
     run(main())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, get_args, get_origin
 
@@ -53,6 +54,16 @@ def test_every_field_has_exactly_one_reload_class(kind: type[Model]) -> None:
         assert len(marks) == 1, f"{kind.__name__}.{field.name}"
         assert marks[0] is not Impact.NONE
         assert reload_class(field) is marks[0]
+
+
+@pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
+def test_every_field_says_what_it_means(kind: type[Model]) -> None:
+    """In one or more sentences for the operator: they are the reference, and the help of a form."""
+    for field in fields_of(kind).values():
+        marks = [mark for mark in getattr(field.type, "__metadata__", ()) if isinstance(mark, msgspec.Meta)]
+        said = [mark.description for mark in marks if mark.description]
+        assert len(said) == 1, f"{kind.__name__}.{field.name}"
+        assert re.fullmatch(r"[A-Z`].*\.", said[0]), f"{kind.__name__}.{field.name}: {said[0]}"
 
 
 def test_a_field_without_a_class_is_told_of() -> None:

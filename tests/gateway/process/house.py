@@ -214,10 +214,16 @@ class House(App):
     def post(self, event: Event, machine: str = LIFECYCLE) -> asyncio.Future[Step | Refusal]:
         return self._dispatcher.post(machine, event, "test")
 
-    async def write(self, text: str, base: str | None = "", delay: float | None = None) -> dict[str, Any]:
+    async def write(
+        self, text: str, base: str | None = "", delay: float | None = None, confirm: float | None = None
+    ) -> dict[str, Any]:
         """A call that writes; its receipt. Without a base it has the present one."""
         base = self.hash if base == "" else base
-        return await self._changes.write(Write(replacement(text), base, "test", delay=delay))
+        return await self._changes.write(Write(replacement(text), base, "test", delay=delay, confirm=confirm))
+
+    def outcomes(self) -> list[str]:
+        """What the history says became of each change, newest first."""
+        return [entry.outcome for entry in self._history.entries(100)]
 
     async def edit(self, text: str) -> None:
         """Somebody saves the file, and the watcher tells of it."""

@@ -25,6 +25,7 @@ from gateway.errors import (
 )
 from gateway.process.changes import LIFECYCLE
 from statemachine import Refusal
+from statemachine.change import Change, is_watched
 from statemachine.channel import By, Channel, Restart, Start, Stop
 from statemachine.lifecycle import LifecycleState
 from statemachine.lifecycle_events import Origin
@@ -289,7 +290,10 @@ class Schedule:
         for name in self.machines():
             self._check_account(name)
         assert house.network.violations == []
-        assert set(house._runner._timers) <= {name for name in self.machines() if house.account(name) != "running"}
+        watched = {name for name, machine in house._dispatcher.machines().items() if isinstance(machine, Change)}
+        assert all(is_watched(house._dispatcher.machine(name)) for name in watched), "a change did not come to its end"
+        waiting = {name for name in self.machines() if house.account(name) != "running"}
+        assert set(house._runner._timers) <= waiting | watched
         assert house._changes._waiters == {}, "somebody waits for what becomes of a revision"
 
     def _check_tickets(self) -> None:

@@ -1,0 +1,399 @@
+"""Performs what the machines of changes ask for: prepare, try, write, submit, keep the window, put back, report.
+
+Each change has a machine of its own. This module opens them, and tells them what the lifecycle
+said; it decides nothing that their table does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from gateway.clock import Clock
+from gateway.config import file
+from gateway.config.file import Revision
+from gateway.config.history import KEPT, History
+from gateway.config.ledger import Ledger, Proposal
+from gateway.config.model import Config
+from gateway.config.standing import Standing, Window
+from gateway.dispatcher import LIFECYCLE, AnyMachine, Dispatcher
+from gateway.errors import ConfigWriteError, GatewayError, NoWindowError, UnavailableError, WindowOpenError
+from gateway.journal import Entry
+from gateway.process.pending import Decision, Pending, Report, Settled
+from gateway.redact import Redactor
+from gateway.runner import Runner
+from statemachine import Event, Refusal, Step
+from statemachine import change_events as events
+from statemachine.change import (
+    Change,
+    awaits_word_on,
+    has_ended,
+    is_on_its_way,
+    is_watched,
+    may_yet_run,
+    waits_for_restart,
+)
+from statemachine.change_events import ChangeData, Settlement, Stage
+from statemachine.channel import is_running
+from statemachine.lifecycle import is_ending, is_serving
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+SETTLEMENTS = {
+    "applied": Settlement.RUNS,
+    "noop": Settlement.RUNS,
+    "restart_pending": Settlement.WAITS,
+    "failed": Settlement.BROKE,
+}
+"""What the lifecycle's words mean to a change; any other one means that it does not run."""
+
+ROLLBACK_PATIENCE = 60.0
+"""Seconds that the answer to a cancelling waits for what ran before to be back."""
+
+
+class Transactions:
+    """Owns the changes that are under way."""
+
+    def __init__(
+        self,
+        write: Callable[[Pending], None],
+        ledger: Ledger,
+        standing: Standing,
+        history: History,
+        dispatcher: Dispatcher,
+        redactor: Redactor,
+        clock: Clock,
+    ) -> None:
+        self._write_file = write
+        self._ledger = ledger
+        self._standing = standing
+        self._history = history
+        self._dispatcher = dispatcher
+        self._redactor = redactor
+        self._clock = clock
+        self._pending: dict[str, Pending] = {}
+        self._opened = 0
+        self._background: set[asyncio.Future[Any]] = set()
+        self._restore: Callable[[str], Awaitable[None]] = _nothing
+        self._look_again: Callable[[], Awaitable[None]] = _nothing
+        self._try_out: Callable[[Config, Proposal], Awaitable[None]] = _nothing
+
+    def connect(
+        self,
+        restore: Callable[[str], Awaitable[None]],
+        look_again: Callable[[], Awaitable[None]],
+        try_out: Callable[[Config, Proposal], Awaitable[None]],
+    ) -> None:
+        """`restore` tells the lifecycle that a base is wanted, `look_again` reads the file, `try_out` raises ConfigError."""
+        self._restore, self._look_again, self._try_out = restore, look_again, try_out
+
+    def register(self, runner: Runner) -> None:
+        """Tell the runner who performs what, and which completion an exception becomes."""
+        stages: tuple[tuple[Any, Any, Stage], ...] = (
+            (events.ValidateChange, self._validate, Stage.VALIDATE),
+            (events.ProvisionChange, self._provision, Stage.PROVISION),
+            (events.WriteChange, self._write, Stage.WRITE),
+        )
+        for kind, perform, stage in stages:
+            runner.work(kind, perform, _unfit_in(stage))
+        runner.work(events.CheckHealth, self._check_health, lambda e, _: events.HealthChecked(e.work, healthy=False))
+        runner.command(events.CancelStage, lambda machine, _: runner.cancel(machine))
+        runner.command(events.SubmitRevision, self._submit)
+        runner.command(events.OpenWindow, self._open_window)
+        runner.command(events.CloseWindow, self._close_window)
+        runner.command(events.RestoreBase, self._restore_base)
+        runner.command(events.PromoteRevision, lambda _, effect: self._keep(self._standing.promote, effect.revision))
+        runner.command(events.ReportChange, self._report)
+        self._dispatcher.journal.listen(self._on_entry)
+
+    async def close(self) -> None:
+        """Wait for what is being written down."""
+        if self._background:
+            await asyncio.wait(self._background)
+
+    # Opening one
+
+    def open(self, pending: Pending) -> None:
+        """Propose it. Its `submitted` says when the lifecycle has it, or why it never will."""
+        pending.ran = tuple(name for name in self._ledger.applied.accounts() if self._runs(name))
+        window = self._standing.record.window is not None
+        self._begin(pending, events.ChangeProposed(pending.writes, pending.confirm, window))
+
+    async def resume(self, pending: Pending, revision: str, base: str, *, overdue: bool = False) -> None:
+        """Take up a revision that nobody proposed here: what a boot finds, or a restart has read."""
+        pending.submitted.set_result(None)
+        if pending.revision is not None:
+            self._in_background(asyncio.to_thread(self._enter_unless_there, pending, pending.revision))
+        await self._begin(pending, events.ChangeResumed(revision, base, pending.confirm, overdue))
+        self._supersede_others(pending.name, revision)
+
+    def _begin(self, pending: Pending, event: Event) -> asyncio.Future[Step | Refusal]:
+        self._opened += 1
+        pending.name = f"change/{self._opened}"
+        self._pending[pending.name] = pending
+        self._dispatcher.add(Change(pending.name, ChangeData()))
+        return self._dispatcher.post(pending.name, event, pending.requester)
+
+    def awaits_newer(self) -> bool:
+        """Whether a change is on its way of which the lifecycle has not said what becomes of it."""
+        return any(is_on_its_way(machine) for _, machine in self._machines())
+
+    def follows(self, revision: str) -> bool:
+        """Whether a change that may yet run brings this revision."""
+        return any(machine.data.revision == revision and may_yet_run(machine) for _, machine in self._machines())
+
+    def _machines(self) -> list[tuple[str, AnyMachine]]:
+        return [(name, self._dispatcher.machine(name)) for name in self._pending]
+
+    # Deciding
+
+    async def decide(self, revision: str, decision: Decision, by: str, seconds: float) -> Report:
+        """Tell a change that must be confirmed what a person says; what became of it.
+
+        Raises NoWindowError when no such change waits, ConfigWriteError when it cannot be made lasting.
+        """
+        name = next((name for name, machine in self._machines() if machine.data.revision == revision), None)
+        if name is None:
+            raise NoWindowError(await asyncio.to_thread(self._what_became_of, revision))
+        pending = self._pending[name]
+        answer = await self._dispatcher.post(name, _event_of(decision, by, seconds), by)
+        if isinstance(answer, Refusal):
+            raise NoWindowError(answer.why)
+        await asyncio.to_thread(self._standing.flush)
+        if decision is Decision.EXTEND:
+            return pending.last or Report("probation")
+        done, _ = await asyncio.wait({pending.ended}, timeout=ROLLBACK_PATIENCE)
+        return pending.ended.result() if done else Report("rolling_back")
+
+    def _what_became_of(self, revision: str) -> str:
+        try:
+            entry = self._history.find(revision)
+        except GatewayError as error:
+            return f"no change with this revision waits to be confirmed: {error}"
+        ended = f"{entry.outcome}: {entry.why}" if entry.why else entry.outcome
+        return f"change {entry.number} does not wait to be confirmed: {ended}"
+
+    # Stages
+
+    async def _validate(self, name: str, effect: events.ValidateChange) -> Event:
+        pending = self._pending[name]
+        assert pending.prepare is not None, "what is proposed says how it is made ready"
+        try:
+            await pending.prepare(pending)
+        except GatewayError as error:
+            return self._unfit(pending, effect.work, Stage.VALIDATE, error)
+        assert pending.proposal is not None, "made ready, it has a plan"
+        return events.ChangeValidated(effect.work, pending.proposal.revision.id, pending.base)
+
+    async def _provision(self, name: str, effect: events.ProvisionChange) -> Event:
+        """The network's word on what is new comes while the old receivers still run."""
+        pending = self._pending[name]
+        assert pending.proposal is not None, "what was planned has a plan"
+        try:
+            await self._try_out(self._ledger.applied, pending.proposal)
+            if not pending.writes:
+                await asyncio.to_thread(self._enter, pending, pending.proposal.revision)
+        except GatewayError as error:
+            return self._unfit(pending, effect.work, Stage.PROVISION, error)
+        return events.ChangeProvisioned(effect.work)
+
+    async def _write(self, name: str, effect: events.WriteChange) -> Event:
+        pending = self._pending[name]
+        window = self._window(pending, effect) if effect.confirm is not None else None
+        try:
+            await asyncio.to_thread(self._write_whole, pending, window)
+        except GatewayError as error:
+            return self._unfit(pending, effect.work, Stage.WRITE, error)
+        return events.ChangeWritten(effect.work)
+
+    def _window(self, pending: Pending, effect: events.WriteChange) -> Window:
+        return Window(effect.revision, effect.base, effect.confirm or 0.0, pending.number, pending.ran)
+
+    def _write_whole(self, pending: Pending, window: Window | None) -> None:
+        """History first, then the promise to roll back, then the file: whatever dies in between, each of them holds."""
+        assert pending.proposal is not None, "what is written has a plan"
+        if pending.old != pending.new or self._ledger.applied_id != pending.proposal.revision.id:
+            self._enter(pending, pending.proposal.revision)
+        if window is not None:
+            self._standing.hold(window)
+            self._standing.flush()
+        try:
+            self._write_file(pending)
+        except BaseException:
+            if window is not None:
+                self._standing.release(window.revision)
+                self._standing.flush()
+            raise
+        if window is None:
+            self._standing.adopt()
+            self._standing.flush()
+
+    def _enter(self, pending: Pending, revision: Revision) -> None:
+        """Put it into the history. Blocks. Raises ConfigWriteError: then nothing may be written over."""
+        base = None if pending.old is None else file.revision_of(pending.old)
+        paths = pending.proposal.whole.paths if pending.proposal is not None else []
+        pending.number = self._history.open(
+            revision.id, revision.raw, base=base, base_raw=pending.old, requester=pending.requester,
+            road=pending.road, note=pending.note, paths=paths,
+        )  # fmt: skip
+
+    def _enter_unless_there(self, pending: Pending, revision: Revision) -> None:
+        """A boot with what ran before is no news."""
+        try:
+            if all(entry.revision != revision.id for entry in self._history.entries(KEPT)):
+                self._enter(pending, revision)
+        except GatewayError as error:
+            log.error("history_not_written", why=str(error))
+
+    def _unfit(self, pending: Pending, work: int, stage: Stage, error: GatewayError) -> Event:
+        pending.error = error
+        return events.ChangeUnfit(work, stage, self._redactor.text(str(error)))
+
+    # The lifecycle
+
+    def _submit(self, name: str, effect: events.SubmitRevision) -> None:
+        pending = self._pending[name]
+        assert pending.event is not None, "what was planned has its event"
+        answer = self._dispatcher.post(LIFECYCLE, pending.event, name)
+        answer.add_done_callback(lambda done: self._on_answer(name, effect.revision, done))
+        pending.submitted.set_result(None)
+        self._supersede_others(name, effect.revision)
+
+    def _on_answer(self, name: str, revision: str, answer: asyncio.Future[Step | Refusal]) -> None:
+        if answer.cancelled() or name not in self._pending:
+            return
+        result = answer.result()
+        if isinstance(result, Refusal):
+            self._pending[name].refused.set_result(result.why)
+            self._say(name, revision, Settlement.ENDS, "refused", result.why)
+
+    def _supersede_others(self, name: str, revision: str) -> None:
+        for other, machine in self._machines():
+            if other != name and may_yet_run(machine) and machine.data.revision:
+                self._dispatcher.post(other, events.ChangeSuperseded(name), f"change {revision[:12]}")
+
+    def pass_over(self, revision: str) -> None:
+        """A restart has come, and brought this revision: those that waited for one to bring another will never run."""
+        for name, machine in self._machines():
+            if waits_for_restart(machine) and machine.data.revision != revision:
+                self._dispatcher.post(name, events.ChangeSuperseded("restart"), f"restart with {revision[:12]}")
+
+    def settle(self, said: Settled) -> None:
+        """The lifecycle's word on a revision, for those that wait for it."""
+        settlement = SETTLEMENTS.get(said.outcome, Settlement.PASSED)
+        if settlement is Settlement.BROKE and is_ending(self._dispatcher.machine(LIFECYCLE)):
+            settlement = Settlement.ENDS
+        for name, machine in self._machines():
+            if awaits_word_on(machine, said.revision):
+                self._say(name, said.revision, settlement, said.outcome, said.why)
+
+    def _say(self, name: str, revision: str, settlement: Settlement, word: str, why: str) -> None:
+        lost = next((account for account in self._pending[name].ran if self._is_lost(account)), "")
+        event = events.RevisionSettled(revision, settlement, word, why, lost)
+        self._dispatcher.post(name, event, f"lifecycle {word}")
+
+    # Watching
+
+    def _channel(self, account: str) -> AnyMachine | None:
+        return self._dispatcher.machines().get(account)
+
+    def _runs(self, account: str) -> bool:
+        machine = self._channel(account)
+        return machine is not None and is_running(machine)
+
+    def _is_lost(self, account: str) -> bool:
+        """It ran before, is to run now, and has failed."""
+        settings, machine = self._ledger.applied.accounts().get(account), self._channel(account)
+        return settings is not None and settings.enabled and machine is not None and machine.has_failed
+
+    def _on_entry(self, entry: Entry) -> None:
+        """Called for each entry of the journal: an account may just have failed."""
+        if not self._pending or not self._is_lost(entry.machine):
+            return
+        for name, machine in self._machines():
+            if is_watched(machine) and entry.machine in self._pending[name].ran:
+                self._dispatcher.post(name, events.AccountLost(entry.machine, entry.why), f"step:{entry.seq}")
+
+    async def _check_health(self, _: str, effect: events.CheckHealth) -> Event:
+        enabled = [name for name, account in self._ledger.applied.accounts().items() if account.enabled]
+        serves = is_serving(self._dispatcher.machine(LIFECYCLE))
+        return events.HealthChecked(effect.work, serves and all(map(self._runs, enabled)))
+
+    # What outlives the process
+
+    def _open_window(self, name: str, effect: events.OpenWindow) -> None:
+        pending = self._pending[name]
+        until = self._clock.wall_ms() + round(effect.seconds * 1000)
+        base = self._dispatcher.machine(name).data.base
+        window = Window(effect.revision, base, effect.seconds, pending.number, pending.ran, until)
+        self._keep(self._standing.hold, window)
+
+    def _close_window(self, _: str, effect: events.CloseWindow) -> None:
+        self._keep(self._standing.release, effect.revision)
+        # The file may have been edited beside it.
+        self._in_background(self._look_again())
+
+    def _restore_base(self, name: str, effect: events.RestoreBase) -> None:
+        why = self._pending[name].last
+        self._keep(self._standing.put_aside, effect.revision, effect.base, why.why if why else "")
+        self._in_background(self._restore(effect.base))
+
+    def _keep(self, change: Callable[..., None], *arguments: Any) -> None:
+        """In force at once; on disk as soon as it can be, and the fault shown where it cannot."""
+        change(*arguments)
+        self._in_background(asyncio.to_thread(self._flush))
+
+    def _flush(self) -> None:
+        try:
+            self._standing.flush()
+        except ConfigWriteError as error:
+            log.error("standing_not_kept", why=str(error))
+
+    def adopt(self) -> None:
+        """What the file holds is wanted, even if it was rolled back before."""
+        self._keep(self._standing.adopt)
+
+    def _in_background(self, work: Awaitable[Any]) -> None:
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    # What is said of it
+
+    def _report(self, name: str, effect: events.ReportChange) -> None:
+        pending = self._pending[name]
+        earlier = pending.last
+        if earlier is not None and earlier.outcome == "rolling_back":
+            # Why it is rolled back was said when that began.
+            effect = events.ReportChange(effect.outcome, earlier.stage, effect.why or earlier.why)
+        report = pending.last = Report(effect.outcome, effect.stage, self._redactor.text(effect.why))
+        if not pending.submitted.done():
+            # The lifecycle never had it.
+            kind = WindowOpenError if report.stage == Stage.CONFIRM.value else UnavailableError
+            pending.submitted.set_exception(pending.error or kind(report.why))
+            pending.submitted.exception()  # whoever asked may have gone
+        elif not pending.reported.done() and report.outcome != "rolling_back":
+            pending.reported.set_result(report)
+        if pending.number:
+            self._in_background(asyncio.to_thread(self._history.conclude, pending.number, report.outcome, report.why))
+        if has_ended(self._dispatcher.machine(name)):
+            pending.ended.set_result(report)
+            self._dispatcher.remove(name)
+            del self._pending[name]
+
+
+def _event_of(decision: Decision, by: str, seconds: float) -> Event:
+    if decision is Decision.CONFIRM:
+        return events.ChangeConfirmed(by)
+    return events.ChangeCancelled(by) if decision is Decision.CANCEL else events.ProbationExtended(seconds, by)
+
+
+def _unfit_in(stage: Stage) -> Callable[[Any, str], Event]:
+    return lambda effect, why: events.ChangeUnfit(effect.work, stage, why)
+
+
+async def _nothing(*_: Any) -> None:
+    """Before the parts are connected."""
