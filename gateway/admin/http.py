@@ -261,7 +261,7 @@ class Http:
     async def patch_config(self, request: web.Request) -> web.Response:
         """Change the config by a merge patch (RFC 7396), and see it through. Comments and order stay."""
         text = await self._body(request)
-        return await self._write(request, merge_patch(parse_patch(text)))
+        return await self._write(request, merge_patch(await asyncio.to_thread(parse_patch, text)))
 
     async def _write(self, request: web.Request, edit: Callable[[bytes], bytes]) -> web.Response:
         base = request.headers.get("If-Match", "").removeprefix("W/").strip('"') or None

@@ -43,6 +43,13 @@ STRICTER = {
     "did not find expected ',' or ']'",
 }
 """What the quick reader, which is of YAML 1.1, may find where there is nothing wrong."""
+REMEDIES = {
+    "found character that cannot start any token": "; indent with spaces, not with tabs, and quote what begins with @ or `",
+    "found duplicate key": "; keep one of them",
+    "could not determine a constructor for the tag": "; only plain values are read: leave the tag out",
+    "but found another document": "; a config is one document",
+}
+"""What helps against what the YAML library finds wrong, by the beginning of its words."""
 MISSING = "missing"
 """Stands where a revision would, when there is no file."""
 
@@ -120,7 +127,8 @@ def parse(raw: bytes) -> dict[str, Any]:
         place = (mark.line + 1, mark.column + 1) if mark else (None, None)
         # A duplicate key is reported with both values, and a value may be a secret.
         problem = str(error.problem or error.context).split(" with value")[0]
-        raise ConfigError([Issue("", f"not YAML: {problem}", *place)]) from None
+        remedy = next((words for begin, words in REMEDIES.items() if problem.startswith(begin)), "")
+        raise ConfigError([Issue("", f"not YAML: {problem}{remedy}", *place)]) from None
     except UNTRUE_VALUES:
         # Not the error's text: it has the value, and a value may be a secret.
         raise ConfigError([Issue("", "not YAML: a value is not the number or date that it claims to be")]) from None
