@@ -53,7 +53,7 @@ class ConfigCalls:
             answer["hash"] = file.revision_of(raw)
             revision = await services.changes.load_file()
             text = await asyncio.to_thread(redacted_text, revision.raw, revision.config, services.redactor)
-            parsed = file.parse(text.encode())
+            parsed = await asyncio.to_thread(file.parse, text.encode())
             answer |= {"raw": text, "parsed": parsed, "config": as_data(revision.config), "valid": True}
             answer["hash"] = revision.id
         except ConfigError as error:
@@ -90,7 +90,9 @@ class ConfigCalls:
 
     async def frame(self, params: schemas.ConfigWrite, caller: Caller, *, patch: bool) -> dict[str, Any]:
         """config.set, config.apply and config.patch in the published shape."""
-        edit = merge_patch(parse_patch(params.raw), params.replace_paths) if patch else replacement(params.raw)
+        edit = replacement(params.raw)
+        if patch:  # in a thread: to read a megabyte takes a while
+            edit = merge_patch(await asyncio.to_thread(parse_patch, params.raw), params.replace_paths)
         method = "config.patch" if patch else "config.apply"
         return await self._answer(await self.write(method, edit, params.base_hash, params.query(), caller))
 

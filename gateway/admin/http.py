@@ -274,7 +274,7 @@ class Http:
     async def patch_config(self, request: web.Request) -> web.Response:
         """Change the config by a merge patch (RFC 7396), and see it through. Comments and order stay."""
         text = await self._body(request)
-        return await self._write(request, merge_patch(parse_patch(text)))
+        return await self._write(request, merge_patch(await asyncio.to_thread(parse_patch, text)))
 
     async def _write(self, request: web.Request, edit: Callable[[bytes], bytes]) -> web.Response:
         query = schemas.parse_params(schemas.WriteQuery, dict(request.query), strict=False)

@@ -104,8 +104,8 @@ class Changes:
         try:
             raw = file.read(self.path)
             self.on_disk = file.revision_of(raw)
-        except ConfigError:
-            self.on_disk = MISSING
+        except ConfigError as error:
+            self.on_disk = error.revision or MISSING
             raw = None
         wanted = self._standing.wanted(self.on_disk)
         if wanted != self.on_disk:
@@ -389,10 +389,10 @@ class Changes:
     def _current(self) -> bytes | None:
         try:
             return file.read(self.path)
-        except ConfigError:
-            if self.path.exists():
-                raise
-            return None
+        except ConfigError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
+            raise
 
     def _replace(self, pending: Pending) -> None:
         """In a thread: put the new text in the place of the old."""

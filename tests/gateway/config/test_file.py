@@ -313,7 +313,9 @@ def test_case_56_a_file_that_never_comes_to_rest_is_not_taken_for_a_config(
 ) -> None:
     path = tmp_path / "gateway.yaml"
     Torn(monkeypatch, path, *[b"# more\n"] * 1000)
-    with pytest.raises(ConfigError, match="changes all the while; save it again when its writer has ended") as caught:
+    with pytest.raises(
+        ConfigError, match="cannot be read: it changes all the while; save it again when its writer has ended"
+    ) as caught:
         read(path)
     assert caught.value.revision == MISSING
 
