@@ -141,6 +141,7 @@ class Process:
         """It is gone right after the n-th decision from now, before anything follows from that; 0 is never."""
         self.app = SimulatedApp(Options(play.disk.path, play.disk.state_dir))
         self.app.process = self
+        self.monitor.wanted = lambda name: self.app._ledger.applied.accounts().get(name)
 
     def run(self) -> int:
         """The exit code; CRASHED when it was gone at once."""

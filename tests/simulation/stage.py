@@ -65,7 +65,7 @@ def _places(play: Play) -> list[tuple[Any, str, Any]]:
         (gateway.app, "Pipeline", lambda *args: _pipeline(play, *args)),
         (gateway.app, "Watcher", lambda *args: _watcher(play, *args)),
         (gateway.app, "build_config_model", _model),
-        (gateway.app, "print", lambda *_, **__: play.alive.printed()),
+        (gateway.app, "Lines", lambda _: SimpleNamespace(msg=lambda _: play.alive.printed())),
         (gateway.app, "gc", SimpleNamespace(freeze=lambda: None, enable=lambda: None)),
         (gateway.boot, "secrets", identifiers),
         (gateway.requests, "secrets", identifiers),

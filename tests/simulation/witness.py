@@ -24,6 +24,8 @@ LAZY = 15
 AT_ONCE = 0.5
 """Seconds around an instant in which two things may be seen in either order."""
 LONGER = 2.0
+HISTORY = 200
+UNDECIDED = ("pending", "probation", "rolling_back", "restart_pending")
 
 
 @dataclass(eq=False)
@@ -31,6 +33,7 @@ class Call:
     """A call that writes. `raw` is what it wants in the file, None where only the gateway knows (a patch)."""
 
     process: Process
+    note: str
     raw: bytes | None
     confirm: float | None
     at: float
@@ -63,6 +66,8 @@ class Trial:
     """It was the last good one before."""
     deciding: int = 0
     """Decisions that were sent and have no answer yet; those that a crash has cut off never get one."""
+    asked_at: float = 0.0
+    """When somebody last decided something about it."""
     excuses: set[str] = field(default_factory=set)
     """What may have ended it before its time."""
     lazy: int = 0
@@ -97,7 +102,7 @@ class Witness:
 
     def called(self, process: Process, raw: bytes | None, confirm: float | None) -> Call:
         healthy = frozenset(name for name, machine in process.channels().items() if machine.state.value == "running")
-        call = Call(process, raw, confirm, self._now, healthy)
+        call = Call(process, f"call {len(self.calls) + 1}", raw, confirm, self._now, healthy)
         self.calls.append(call)
         if raw is not None:
             self._ask_for(self._know(raw))
@@ -147,6 +152,9 @@ class Witness:
         )
         trial.good = self.standing().get("last_good") == revision
         self.asked.pop(revision, None)
+        for earlier in self.trials:
+            if earlier.revision == revision and earlier.is_open:
+                self._end(earlier)
         self.trials.append(trial)
         self._play.counts["trials"] += 1
         if self.runs == revision:
@@ -208,6 +216,7 @@ class Witness:
         trial = next((trial for trial in reversed(self.trials) if trial.revision == revision), None)
         if trial is not None:
             trial.deciding += 1
+            trial.asked_at = self._now
         return trial
 
     def decided(self, trial: Trial | None, decision: str, outcome: str, seconds: float) -> None:
@@ -222,8 +231,9 @@ class Witness:
             return
         if decision == "confirm":
             self._expect(outcome == "committed", "an answer is true", f"a confirmation was answered {outcome}")
+            # It may have been replaced by an edit when it was confirmed, and that been told later.
             self._expect(
-                trial.ended is None, "what nobody confirms is rolled back", f"{trial.revision[:8]} was confirmed after its end"
+                trial.ended is None or trial.ended >= trial.asked_at, "what nobody confirms is rolled back", f"{trial.revision[:8]} was confirmed after its end"
             )
             trial.confirmed = True
         elif decision == "cancel":
@@ -362,6 +372,10 @@ class Witness:
         if self._now < trial.deadline + GRACE:
             self._look_at(trial.deadline + GRACE, lambda: self._hold_deadline(trial))
             return
+        asked_at, _ = self.asked.get(trial.revision, (-1.0, None))
+        if asked_at > trial.deadline:
+            trial.ended = self._now
+            return
         if self.runs == trial.revision and self._is_idle() and not trial.deciding:
             trial.lazy += 1
             if trial.lazy > LAZY:
@@ -444,6 +458,24 @@ class Witness:
         self._expect(good in self.ever_ran, "good is what ran well", f"{good[:8]} is called good, and never ran")
         failed = good in self.away and not self.away[good].good
         self._expect(not failed, "good is what ran well", f"{good[:8]} is called good, and was rolled back")
+
+    def judge_history(self, process: Process) -> None:
+        """At rest: each write has one entry, which says what became of it."""
+        entries = process.app._history.entries(HISTORY)
+        for call in self.calls:
+            outcomes = [entry.outcome for entry in entries if entry.note == call.note]
+            told = f"{call.note}, answered {call.answer or 'by nobody'}, has {outcomes}"
+            self._expect(len(outcomes) <= 1, "one outcome a request", told)
+            if call.process is not process or not outcomes:
+                self._expect(call.process is not process or not call.wrote, "one outcome a request", told)
+                continue
+            trial = self._of(call)
+            settled = outcomes[0] not in UNDECIDED or process.monitor.dropped
+            self._expect(settled, "one outcome a request", told)
+            if trial is not None and trial.confirmed:
+                self._expect(outcomes == ["committed"], "one outcome a request", f"{told}, and was confirmed")
+            elif trial is not None and trial.ended is not None and not trial.deciding:
+                self._expect(outcomes[0] != "committed", "one outcome a request", f"{told}, and nobody confirmed it")
 
     @property
     def _now(self) -> float:

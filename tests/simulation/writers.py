@@ -83,8 +83,10 @@ class Writers:
         self, edit: Edit, raw: bytes | None, base: Any, delay: float | None = None, confirm: float | None = None
     ) -> None:
         process, insists = self.alive, base is ANY
-        write = Write(edit, None if insists else base, "client", delay=delay, confirm=confirm, insists=insists)
         call = self.witness.called(process, raw, confirm)
+        write = Write(
+            edit, None if insists else base, "client", call.note, delay=delay, confirm=confirm, insists=insists
+        )
         self.disk.bases.append(base)
         try:
             receipt = await process.app._changes.write(write)
