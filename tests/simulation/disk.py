@@ -140,7 +140,9 @@ class Disk:
         here = self.hash
         seen = here is None or here in self.bases or ANY in self.bases
         self._referee.expect(seen, "no lost update", f"a write replaced {str(here)[:8]}, which its caller never saw")
-        self._referee.expect(self.rival is None, "no lost update", "a write came between another gateway's reading and writing")
+        self._referee.expect(
+            self.rival is None, "no lost update", "a write came between another gateway's reading and writing"
+        )
         self.whole.add(file.revision_of(raw))
         self._witness.before_placing()
         try:

@@ -261,7 +261,9 @@ class Call:
             session.begin(self.token, self.method)
         if not session.receives:
             self.session.network.referee.expect(
-                self.method == "getMe", "one receiver", f"{session.owner} only asked who it is, and went on to {self.method}"
+                self.method == "getMe",
+                "one receiver",
+                f"{session.owner} only asked who it is, and went on to {self.method}",
             )
         session.calls.append(self)
         self.fault = network.pick(session.bot, self.method)

@@ -80,11 +80,6 @@ class Play(Writers):
         self.calm_since: float | None = None
         self.over = False
 
-    @property
-    def alive(self) -> Process:
-        assert self.process is not None
-        return self.process
-
     def run(self) -> Result:
         with staged(self):
             self.disk.save(self.schedule.first)

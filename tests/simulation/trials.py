@@ -86,7 +86,9 @@ class Trials:
         crash = {"when": when, "n": self._random.randint(1, 14), "cut": some((0.001, 0.02)), "boot": boot}
         parts: list[Part] = [(at, "crash", crash)]
         if self._random.random() < 0.3:
-            parts.append((at + boot + some((0.3, 1.0)), "decide", self._decision("confirm", "extend", "cancel") | {"back": 0}))
+            parts.append(
+                (at + boot + some((0.3, 1.0)), "decide", self._decision("confirm", "extend", "cancel") | {"back": 0})
+            )
         return parts
 
     def _no_space(self, window: float) -> list[Part]:
@@ -106,7 +108,9 @@ class Trials:
 
     def _adopted(self, window: float) -> list[Part]:
         """Somebody wants what the file holds: while it is on trial, or when it was rolled back."""
-        return [(self._random.choice((self._within(window), window + self._random.choice(AFTER_THE_END))), "SIGHUP", {})]
+        return [
+            (self._random.choice((self._within(window), window + self._random.choice(AFTER_THE_END))), "SIGHUP", {})
+        ]
 
     def _stopped(self, window: float) -> list[Part]:
         some = self._random.choice
@@ -128,4 +132,6 @@ class Trials:
         return [(at, "spoil", spoil), *([(at + 0.5, "crash", crash)] if self._random.random() < 0.6 else [])]
 
     def _slow(self, _: float) -> list[Part]:
-        return [(0.0, "slow disk", {"seconds": self._random.choice((2.0, 20.0)), "slowest": self._random.random() < 0.4})]
+        return [
+            (0.0, "slow disk", {"seconds": self._random.choice((2.0, 20.0)), "slowest": self._random.random() < 0.4})
+        ]

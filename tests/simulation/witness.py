@@ -148,7 +148,12 @@ class Witness:
         bases = {self.runs, self._last_usable, *(self.must(self._last_usable) or ())}
         # What a change on trial was to be put back to is what a second one may be put back to.
         trial = Trial(
-            call, revision, call.confirm or 0.0, frozenset(bases - {""}), self._play.disk.version, self._play.time.wall_jump
+            call,
+            revision,
+            call.confirm or 0.0,
+            frozenset(bases - {""}),
+            self._play.disk.version,
+            self._play.time.wall_jump,
         )
         trial.good = self.standing().get("last_good") == revision
         self.asked.pop(revision, None)
@@ -208,7 +213,9 @@ class Witness:
             doubtful = trial.deciding or trial.excuses or trial.cancelled or call.process is not trial.call.process
             beside = call.at > trial.began + AT_ONCE and self._now < trial.deadline and self.runs == trial.revision
             self._expect(
-                not beside or bool(doubtful), "one change is on trial", f"beside {trial.revision[:8]} another was {told}"
+                not beside or bool(doubtful),
+                "one change is on trial",
+                f"beside {trial.revision[:8]} another was {told}",
             )
 
     def decides(self, revision: str) -> Trial | None:
@@ -222,7 +229,9 @@ class Witness:
     def decided(self, trial: Trial | None, decision: str, outcome: str, seconds: float) -> None:
         """`outcome` is the answer's, or the error's name."""
         if trial is None:
-            self._expect(outcome.endswith("Error"), "an answer is true", f"{decision} of nothing was answered {outcome}")
+            self._expect(
+                outcome.endswith("Error"), "an answer is true", f"{decision} of nothing was answered {outcome}"
+            )
             return
         trial.deciding -= 1
         if outcome.endswith("Error"):
@@ -233,7 +242,9 @@ class Witness:
             self._expect(outcome == "committed", "an answer is true", f"a confirmation was answered {outcome}")
             # It may have been replaced by an edit when it was confirmed, and that been told later.
             self._expect(
-                trial.ended is None or trial.ended >= trial.asked_at, "what nobody confirms is rolled back", f"{trial.revision[:8]} was confirmed after its end"
+                trial.ended is None or trial.ended >= trial.asked_at,
+                "what nobody confirms is rolled back",
+                f"{trial.revision[:8]} was confirmed after its end",
             )
             trial.confirmed = True
         elif decision == "cancel":
@@ -274,7 +285,7 @@ class Witness:
     def _boot_of(self, trial: Trial, runs: str, here: str | None, promise: dict[str, Any] | None) -> None:
         """What a boot may make of a change that nobody had confirmed."""
         if promise is None or promise["revision"] != trial.revision:
-            if here != trial.revision and runs != trial.revision:
+            if trial.revision not in (here, runs):
                 trial.excuses.add("the file was edited, and it had not begun to run")
             return
         if trial.wall != self._play.time.wall_jump:
@@ -294,8 +305,12 @@ class Witness:
             return
         standing = self.standing()
         kept = {standing.get("last_good")}
-        kept |= {(standing.get(name) or {}).get(key) for name in ("window", "set_aside") for key in ("revision", "base")}
-        self._expect(runs in kept, "a boot falls back to what was good", f"{runs[:8]} runs, and nothing says it is good")
+        kept |= {
+            (standing.get(name) or {}).get(key) for name in ("window", "set_aside") for key in ("revision", "base")
+        }
+        self._expect(
+            runs in kept, "a boot falls back to what was good", f"{runs[:8]} runs, and nothing says it is good"
+        )
         self._play.counts["boots with the last good config"] += 1
 
     def _moves(self, runs: str) -> None:
@@ -381,7 +396,9 @@ class Witness:
             if trial.lazy > LAZY:
                 over = self._now - trial.deadline
                 self._expect(
-                    False, "what nobody confirms is rolled back", f"{trial.revision[:8]} runs {over:.0f} s after its time"
+                    False,
+                    "what nobody confirms is rolled back",
+                    f"{trial.revision[:8]} runs {over:.0f} s after its time",
                 )
                 trial.ended = self._now
                 return

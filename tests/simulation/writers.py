@@ -46,9 +46,13 @@ class Writers:
     witness: Witness
     counts: Counter[str]
     process: Process | None
-    alive: Process
     calm_since: float | None
     _call: Callable[[Any, str], None]
+
+    @property
+    def alive(self) -> Process:
+        assert self.process is not None
+        return self.process
 
     def do_write(self, text: str, delay: float | None) -> None:
         self._call(self._write(text, self.disk.hash, delay), "write")
