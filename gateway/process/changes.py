@@ -24,7 +24,7 @@ from gateway.config.secrets import secrets_of
 from gateway.config.standing import Standing
 from gateway.config.writerlock import WriterLock
 from gateway.dispatcher import LIFECYCLE, Dispatcher
-from gateway.errors import ConfigError, GatewayError, StaleHashError, UnavailableError
+from gateway.errors import ConfigError, GatewayError, Issue, StaleHashError, UnavailableError, UnknownRevisionError
 from gateway.process.first import First
 from gateway.process.pending import Decision, Pending, Report, Settled, Write
 from gateway.process.transactions import Transactions
@@ -105,10 +105,17 @@ class Changes:
             raw = None
         wanted = self._standing.wanted(self.on_disk)
         if wanted != self.on_disk:
-            raw = self._history.raw(wanted)
+            raw = self._kept(wanted)
         revision = self._reader.load(file.read(self.path) if raw is None else raw)
         self._redactor.learn(secrets_of(revision.config))
         return revision
+
+    def _kept(self, revision: str) -> bytes:
+        """The bytes that are wanted in the place of the file's. Raises ConfigError."""
+        try:
+            return self._history.raw(revision)
+        except UnknownRevisionError as error:
+            raise ConfigError([Issue("", str(error))], revision) from error
 
     async def load_file(self) -> Revision:
         """The file as it is, whatever is wanted. Raises ConfigError."""
@@ -174,12 +181,12 @@ class Changes:
             event = await self.review(Origin.CALL, "rollback")
             if isinstance(event, ConfigRejected):
                 await self._restore_beside(base)
-                self._dispatcher.post(LIFECYCLE, event, "rollback")
-            elif event.revision == base:
-                self._dispatcher.post(LIFECYCLE, event, "rollback")
-            else:
+            elif event.revision != base:
                 self.transactions.settle(Settled(base, "superseded", "the file was edited meanwhile", {}))
-                await self._propose_what_was_read(event, "watcher")
+                if self._is_news(event.revision):
+                    await self._propose_what_was_read(event, "watcher")
+                    return
+            self._dispatcher.post(LIFECYCLE, event, "rollback")
 
     async def _restore_beside(self, base: str) -> None:
         """The file cannot be used. What is wrong with it is said; what ran before runs all the same."""
@@ -232,10 +239,13 @@ class Changes:
 
     async def _follow(self, revision: Revision, road: str) -> None:
         """A revision that nobody proposed is watched, too, until it is known to be good."""
-        followed = self.transactions.follows(revision.id) or self.transactions.awaits_newer()
-        if not followed and revision.id != self._standing.record.last_good:
-            pending = Pending(road, road, revision=revision)
-            await self.transactions.resume(pending, revision.id, self._ledger.applied_id)
+        if self.transactions.follows(revision.id) or self.transactions.awaits_newer():
+            return
+        if revision.id == self._standing.record.last_good:
+            self.transactions.supersede(revision.id, road)
+            return
+        pending = Pending(road, road, revision=revision)
+        await self.transactions.resume(pending, revision.id, self._ledger.applied_id)
 
     async def runs(self, revision: Revision | None = None) -> None:
         """A boot or a restart is complete, and this is what it runs with: None is what it booted with."""

@@ -30,11 +30,12 @@ from statemachine import change_events as events
 from statemachine.change import (
     Change,
     awaits_word_on,
+    gives_way_to,
     has_ended,
     is_on_its_way,
+    is_passed_over_by,
     is_watched,
     may_yet_run,
-    waits_for_restart,
 )
 from statemachine.change_events import ChangeData, Settlement, Stage
 from statemachine.channel import is_running
@@ -128,7 +129,7 @@ class Transactions:
         if pending.revision is not None:
             self._in_background(asyncio.to_thread(self._enter_unless_there, pending, pending.revision))
         await self._begin(pending, events.ChangeResumed(revision, base, pending.confirm, overdue))
-        self._supersede_others(pending.name, revision)
+        self.supersede(revision, pending.name)
 
     def _begin(self, pending: Pending, event: Event) -> asyncio.Future[Step | Refusal]:
         self._opened += 1
@@ -220,13 +221,7 @@ class Transactions:
         if window is not None:
             self._standing.hold(window)
             self._standing.flush()
-        try:
-            self._write_file(pending)
-        except BaseException:
-            if window is not None:
-                self._standing.release(window.revision)
-                self._standing.flush()
-            raise
+        self._write_file(pending)
         if window is None:
             self._standing.adopt()
             self._standing.flush()
@@ -260,7 +255,7 @@ class Transactions:
         answer = self._dispatcher.post(LIFECYCLE, pending.event, name)
         answer.add_done_callback(lambda done: self._on_answer(name, effect.revision, done))
         pending.submitted.set_result(None)
-        self._supersede_others(name, effect.revision)
+        self.supersede(effect.revision, name)
 
     def _on_answer(self, name: str, revision: str, answer: asyncio.Future[Step | Refusal]) -> None:
         if answer.cancelled() or name not in self._pending:
@@ -270,15 +265,16 @@ class Transactions:
             self._pending[name].refused.set_result(result.why)
             self._say(name, revision, Settlement.ENDS, "refused", result.why)
 
-    def _supersede_others(self, name: str, revision: str) -> None:
-        for other, machine in self._machines():
-            if other != name and may_yet_run(machine) and machine.data.revision:
-                self._dispatcher.post(other, events.ChangeSuperseded(name), f"change {revision[:12]}")
+    def supersede(self, revision: str, by: str) -> None:
+        """A newer change brings this revision; `by` is its name. The others are told."""
+        for name, machine in self._machines():
+            if name != by and gives_way_to(machine, revision):
+                self._dispatcher.post(name, events.ChangeSuperseded(by), f"change {revision[:12]}")
 
     def pass_over(self, revision: str) -> None:
-        """A restart has come, and brought this revision: those that waited for one to bring another will never run."""
+        """A restart has come, and brought this revision."""
         for name, machine in self._machines():
-            if waits_for_restart(machine) and machine.data.revision != revision:
+            if is_passed_over_by(machine, revision):
                 self._dispatcher.post(name, events.ChangeSuperseded("restart"), f"restart with {revision[:12]}")
 
     def settle(self, said: Settled) -> None:
@@ -291,8 +287,7 @@ class Transactions:
                 self._say(name, said.revision, settlement, said.outcome, said.why)
 
     def _say(self, name: str, revision: str, settlement: Settlement, word: str, why: str) -> None:
-        lost = next((account for account in self._pending[name].ran if self._is_lost(account)), "")
-        event = events.RevisionSettled(revision, settlement, word, why, lost)
+        event = events.RevisionSettled(revision, settlement, word, why, self._lost(self._pending[name]))
         self._dispatcher.post(name, event, f"lifecycle {word}")
 
     # Watching
@@ -308,6 +303,10 @@ class Transactions:
         """It ran before, is to run now, and has failed."""
         settings, machine = self._ledger.applied.accounts().get(account), self._channel(account)
         return settings is not None and settings.enabled and machine is not None and machine.has_failed
+
+    def _lost(self, pending: Pending) -> str:
+        """An account that ran before this change and is lost; "" where none is."""
+        return next(filter(self._is_lost, pending.ran), "")
 
     def _on_entry(self, entry: Entry) -> None:
         """Called for each entry of the journal: an account may just have failed."""
@@ -326,6 +325,9 @@ class Transactions:
 
     def _open_window(self, name: str, effect: events.OpenWindow) -> None:
         pending = self._pending[name]
+        if lost := self._lost(pending):
+            # After the lifecycle's word was posted, and before anybody watched.
+            self._dispatcher.post(name, events.AccountLost(lost, "it failed when it was about to be watched"), name)
         until = self._clock.wall_ms() + round(effect.seconds * 1000)
         base = self._dispatcher.machine(name).data.base
         window = Window(effect.revision, base, effect.seconds, pending.number, pending.ran, until)
@@ -368,7 +370,8 @@ class Transactions:
         earlier = pending.last
         if earlier is not None and earlier.outcome == "rolling_back":
             # Why it is rolled back was said when that began.
-            effect = events.ReportChange(effect.outcome, earlier.stage, effect.why or earlier.why)
+            why = "; ".join(filter(None, (earlier.why, effect.why)))
+            effect = events.ReportChange(effect.outcome, earlier.stage, why)
         report = pending.last = Report(effect.outcome, effect.stage, self._redactor.text(effect.why))
         if not pending.submitted.done():
             # The lifecycle never had it.

@@ -3,49 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from gateway.config import file
 from gateway.errors import AccountRefusedError, ConfigError, ConfigWriteError, NoWindowError, WindowOpenError
 from gateway.process.pending import Decision
 from statemachine.lifecycle import LifecycleState
 from statemachine.lifecycle_events import Origin
-from tests.gateway.configs import telegram
 from tests.gateway.fakes import Script
 from tests.gateway.process.house import House
-from tests.virtual import run_virtual
+from tests.gateway.process.two_accounts import (
+    HOUR,
+    MAIN,
+    ONE,
+    OTHER,
+    RESTARTS,
+    THREE,
+    TWO,
+    both_run,
+    revision,
+    run,
+    token,
+)
 
-MAIN, OTHER = "telegram/main", "telegram/other"
 S = LifecycleState
-ONE = telegram(main="token: one-token", other="token: other-token")
-TWO = ONE.replace("one-token", "two-token")
-THREE = ONE.replace("one-token", "three-token")
-RESTARTS = ONE + "store: {durability: normal}\n"
-"""Needs a restart."""
-HOUR = 3600.0
-
-
-def revision(text: str) -> str:
-    return file.revision_of(text.encode())
-
-
-def run(main: Coroutine[Any, Any, None]) -> None:
-    with capture_logs():
-        run_virtual(main)
-
-
-async def both_run(house: House) -> None:
-    for name in (MAIN, OTHER):
-        await house.until_account(name, "running")
-
-
-def token(house: House, name: str = MAIN) -> str:
-    return str(house.network.live(name)[0].settings.token.reveal())
 
 
 # In time
