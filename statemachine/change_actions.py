@@ -198,7 +198,7 @@ class ChangeActions:
 def _reason(event: Event) -> tuple[str, str]:
     """Why a change is rolled back: the stage, and a sentence."""
     if isinstance(event, AccountLost):
-        return Stage.HEALTH.value, f"{event.account} ran before and has failed: {event.why}"
+        return Stage.HEALTH.value, _lost(event.account, event.why)
     if isinstance(event, ChangeCancelled):
         return Stage.CONFIRM.value, f"cancelled by {event.by}"
     if isinstance(event, ProbationOver):
@@ -206,8 +206,12 @@ def _reason(event: Event) -> tuple[str, str]:
     if isinstance(event, ChangeResumed):
         return Stage.CONFIRM.value, "it was not confirmed in time; no gateway ran when the time was over"
     if isinstance(event, RevisionSettled) and event.lost:
-        return Stage.HEALTH.value, f"{event.lost} ran before and has failed"
+        return Stage.HEALTH.value, _lost(event.lost, event.lost_why)
     return Stage.SWAP.value, getattr(event, "why", "")
+
+
+def _lost(account: str, why: str) -> str:
+    return f"{account} ran before and has failed: {why}"
 
 
 def _next_work(draft: Draft[ChangeData]) -> int:

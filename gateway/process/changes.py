@@ -228,7 +228,7 @@ class Changes:
             await self.transactions.resume(pending, first.overdue.revision, first.overdue.base, overdue=True)
         elif window is not None:
             pending = Pending("boot", "boot", number=window.number, ran=window.accounts)
-            pending.confirm = first.seconds_left
+            pending.confirm, pending.until = first.seconds_left, window.until
             await self.transactions.resume(pending, window.revision, window.base)
         else:
             await self._follow(first.revision, "boot")
@@ -302,7 +302,10 @@ class Changes:
             finally:
                 if not pending.submitted.done() or pending.submitted.exception() is not None:
                     self._forget(pending)
-        return self._receipt(pending, *await self._outcome(pending))
+        outcome = await self._outcome(pending)
+        if pending.confirm is not None:
+            await self.transactions.keep()
+        return self._receipt(pending, *outcome)
 
     async def _prepare(self, pending: Pending, write: Write) -> None:
         """Read, check what the writer saw, make the new text, and plan it. Nothing is touched."""

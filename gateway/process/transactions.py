@@ -7,7 +7,9 @@ said; it decides nothing that their table does.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -78,6 +80,8 @@ class Transactions:
         self._pending: dict[str, Pending] = {}
         self._opened = 0
         self._background: set[asyncio.Future[Any]] = set()
+        self._to_write: deque[Callable[[], None]] = deque()
+        self._writing: asyncio.Future[Any] | None = None
         self._restore: Callable[[str], Awaitable[None]] = _nothing
         self._look_again: Callable[[], Awaitable[None]] = _nothing
         self._try_out: Callable[[Config, Proposal], Awaitable[None]] = _nothing
@@ -127,7 +131,7 @@ class Transactions:
         """Take up a revision that nobody proposed here: what a boot finds, or a restart has read."""
         pending.submitted.set_result(None)
         if pending.revision is not None:
-            self._in_background(asyncio.to_thread(self._enter_unless_there, pending, pending.revision))
+            self._write_down(partial(self._enter_unless_there, pending, pending.revision))
         await self._begin(pending, events.ChangeResumed(revision, base, pending.confirm, overdue))
         self.supersede(revision, pending.name)
 
@@ -203,9 +207,8 @@ class Transactions:
 
     async def _write(self, name: str, effect: events.WriteChange) -> Event:
         pending = self._pending[name]
-        window = self._window(pending, effect) if effect.confirm is not None else None
         try:
-            await asyncio.to_thread(self._write_whole, pending, window)
+            await asyncio.to_thread(self._write_whole, pending, effect)
         except GatewayError as error:
             return self._unfit(pending, effect.work, Stage.WRITE, error)
         return events.ChangeWritten(effect.work)
@@ -213,11 +216,12 @@ class Transactions:
     def _window(self, pending: Pending, effect: events.WriteChange) -> Window:
         return Window(effect.revision, effect.base, effect.confirm or 0.0, pending.number, pending.ran)
 
-    def _write_whole(self, pending: Pending, window: Window | None) -> None:
+    def _write_whole(self, pending: Pending, effect: events.WriteChange) -> None:
         """History first, then the promise to roll back, then the file: whatever dies in between, each of them holds."""
         assert pending.proposal is not None, "what is written has a plan"
         if pending.old != pending.new or self._ledger.applied_id != pending.proposal.revision.id:
             self._enter(pending, pending.proposal.revision)
+        window = self._window(pending, effect) if effect.confirm is not None else None
         if window is not None:
             self._standing.hold(window)
             self._standing.flush()
@@ -287,7 +291,7 @@ class Transactions:
                 self._say(name, said.revision, settlement, said.outcome, said.why)
 
     def _say(self, name: str, revision: str, settlement: Settlement, word: str, why: str) -> None:
-        event = events.RevisionSettled(revision, settlement, word, why, self._lost(self._pending[name]))
+        event = events.RevisionSettled(revision, settlement, word, why, *self._lost(self._pending[name]))
         self._dispatcher.post(name, event, f"lifecycle {word}")
 
     # Watching
@@ -304,9 +308,10 @@ class Transactions:
         settings, machine = self._ledger.applied.accounts().get(account), self._channel(account)
         return settings is not None and settings.enabled and machine is not None and machine.has_failed
 
-    def _lost(self, pending: Pending) -> str:
-        """An account that ran before this change and is lost; "" where none is."""
-        return next(filter(self._is_lost, pending.ran), "")
+    def _lost(self, pending: Pending) -> tuple[str, str]:
+        """An account that ran before this change and is lost, and what its network said; empty where none is."""
+        name = next(filter(self._is_lost, pending.ran), "")
+        return name, self._dispatcher.machine(name).data.last_error if name else ""
 
     def _on_entry(self, entry: Entry) -> None:
         """Called for each entry of the journal: an account may just have failed."""
@@ -325,10 +330,14 @@ class Transactions:
 
     def _open_window(self, name: str, effect: events.OpenWindow) -> None:
         pending = self._pending[name]
-        if lost := self._lost(pending):
-            # After the lifecycle's word was posted, and before anybody watched.
-            self._dispatcher.post(name, events.AccountLost(lost, "it failed when it was about to be watched"), name)
+        lost, why = self._lost(pending)
+        if lost:
+            # It failed after the lifecycle's word was posted, and before anybody watched.
+            self._dispatcher.post(name, events.AccountLost(lost, why), name)
         until = self._clock.wall_ms() + round(effect.seconds * 1000)
+        if pending.until is not None:
+            # What a boot has found is not put off by the time that the boot took.
+            until, pending.until = pending.until, None
         base = self._dispatcher.machine(name).data.base
         window = Window(effect.revision, base, effect.seconds, pending.number, pending.ran, until)
         self._keep(self._standing.hold, window)
@@ -354,14 +363,33 @@ class Transactions:
         except ConfigWriteError as error:
             log.error("standing_not_kept", why=str(error))
 
+    async def keep(self) -> None:
+        """What stands now is on disk when this returns, or the fault is shown: nothing is told that a crash would unsay."""
+        await asyncio.to_thread(self._flush)
+
     def adopt(self) -> None:
         """What the file holds is wanted, even if it was rolled back before."""
         self._keep(self._standing.adopt)
 
-    def _in_background(self, work: Awaitable[Any]) -> None:
+    def _conclude(self, pending: Pending, report: Report) -> None:
+        if pending.number:
+            self._history.conclude(pending.number, report.outcome, report.why, report.stage)
+
+    def _write_down(self, work: Callable[[], None]) -> None:
+        """In a thread, and in the order of the telling: an outcome comes after its entry, and the last one last."""
+        self._to_write.append(work)
+        if self._writing is None or self._writing.done():
+            self._writing = self._in_background(self._write_all_down())
+
+    async def _write_all_down(self) -> None:
+        while self._to_write:
+            await asyncio.to_thread(self._to_write.popleft())
+
+    def _in_background(self, work: Awaitable[Any]) -> asyncio.Future[Any]:
         task = asyncio.ensure_future(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
 
     # What is said of it
 
@@ -380,8 +408,7 @@ class Transactions:
             pending.submitted.exception()  # whoever asked may have gone
         elif not pending.reported.done() and report.outcome != "rolling_back":
             pending.reported.set_result(report)
-        if pending.number:
-            self._in_background(asyncio.to_thread(self._history.conclude, pending.number, report.outcome, report.why))
+        self._write_down(lambda: self._conclude(pending, report))
         if has_ended(self._dispatcher.machine(name)):
             pending.ended.set_result(report)
             self._dispatcher.remove(name)
