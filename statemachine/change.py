@@ -244,8 +244,8 @@ def awaits_word_on(machine: Machine[Any, Any], revision: str) -> bool:
 
 
 def is_on_its_way(machine: Machine[Any, Any]) -> bool:
-    """The lifecycle has it, and has not said what becomes of it."""
-    return machine.state is S.APPLYING and not machine.data.waiting
+    """The lifecycle has it, or its base, and has not said what becomes of that."""
+    return machine.state in (S.APPLYING, S.ROLLING_BACK) and not machine.data.waiting
 
 
 def may_yet_run(machine: Machine[Any, Any]) -> bool:
@@ -258,15 +258,6 @@ def gives_way_to(machine: Machine[Any, Any], revision: str) -> bool:
     if machine.state is S.ROLLING_BACK:
         return bool(revision != machine.data.base)
     return machine.state in (S.APPLYING, S.PROBATION)
-
-
-def is_passed_over_by(machine: Machine[Any, Any], revision: str) -> bool:
-    """A restart has brought this revision: what waited for one with another revision, or ran before it, is superseded."""
-    data = machine.data
-    if machine.state is S.ROLLING_BACK:
-        return bool(data.waiting and revision != data.base)
-    in_question = machine.state is S.PROBATION or (machine.state is S.APPLYING and data.waiting)
-    return bool(in_question and revision != data.revision)
 
 
 def is_watched(machine: Machine[Any, Any]) -> bool:

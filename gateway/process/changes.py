@@ -150,10 +150,13 @@ class Changes:
             if origin is Origin.CALL:
                 self.transactions.adopt()
             event = await self.review(origin, requester)
-            if isinstance(event, ConfigChanged) and self._is_news(event.revision):
-                await self._propose_what_was_read(event, requester)
-            else:
+            if isinstance(event, ConfigRejected) or not self._is_news(event.revision):
                 self._dispatcher.post(LIFECYCLE, event, requester)
+                return
+            try:
+                await self._propose_what_was_read(event, requester)
+            except GatewayError as error:
+                self._refuse_edit(event.revision, error, requester)
 
     def _is_news(self, revision: str) -> bool:
         """Nobody has told the lifecycle of it, and it is not what is held in the place of the file."""
@@ -161,31 +164,34 @@ class Changes:
         return not known and revision == self.on_disk
 
     async def _propose_what_was_read(self, event: ConfigChanged, requester: str) -> None:
-        """An edit is a change like any other; only that nothing has to be written for it."""
+        """An edit is a change like any other; only that nothing has to be written for it. Raises GatewayError: it never will run."""
         pending = Pending(requester, "file", event=event, proposal=self._ledger.proposal(event.revision))
         pending.prepare, pending.base = _is_prepared, self._ledger.applied_id
         self.transactions.open(pending)
-        try:
-            await pending.submitted
-        except ConfigError as error:
-            # The network refused it: what runs goes on, and the file is what is wrong.
+        await pending.submitted
+
+    def _refuse_edit(self, revision: str, error: GatewayError, requester: str) -> None:
+        """What runs goes on. Where the network refused it, the file is what is wrong; else it is news again when it is saved again."""
+        if isinstance(error, ConfigError):
             self.issues = [vars(issue) for issue in error.issues]
-            rejected = ConfigRejected(event.revision, self._redactor.text(str(error)))
+            rejected = ConfigRejected(revision, self._redactor.text(str(error)))
             self._dispatcher.post(LIFECYCLE, rejected, requester)
-        except UnavailableError as error:
-            log.error("edit_not_applied", why=str(error))
+        else:
+            log.error("edit_not_applied", why=self._redactor.text(str(error)))
 
     async def restore(self, base: str) -> None:
-        """A change is rolled back: the base is wanted, unless the file was edited beside it into something that can be used."""
+        """A change is rolled back: the base is wanted, unless the file was edited beside it into something that can run."""
         async with self._lock:
             event = await self.review(Origin.CALL, "rollback")
             if isinstance(event, ConfigRejected):
                 await self._restore_beside(base)
-            elif event.revision != base:
-                self.transactions.settle(Settled(base, "superseded", "the file was edited meanwhile", {}))
-                if self._is_news(event.revision):
+            elif event.revision != base and self._is_news(event.revision):
+                try:
                     await self._propose_what_was_read(event, "watcher")
-                    return
+                except GatewayError as error:
+                    await self._restore_beside(base)
+                    self._refuse_edit(event.revision, error, "watcher")
+                return
             self._dispatcher.post(LIFECYCLE, event, "rollback")
 
     async def _restore_beside(self, base: str) -> None:
@@ -250,7 +256,6 @@ class Changes:
     async def runs(self, revision: Revision | None = None) -> None:
         """A boot or a restart is complete, and this is what it runs with: None is what it booted with."""
         now = self._first.revision if revision is None else revision
-        self.transactions.pass_over(now.id)
         await self._follow(now, "restart")
         self.transactions.settle(Settled(now.id, "applied", "", {}))
 

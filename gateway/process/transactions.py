@@ -35,7 +35,6 @@ from statemachine.change import (
     gives_way_to,
     has_ended,
     is_on_its_way,
-    is_passed_over_by,
     is_watched,
     may_yet_run,
 )
@@ -143,7 +142,7 @@ class Transactions:
         return self._dispatcher.post(pending.name, event, pending.requester)
 
     def awaits_newer(self) -> bool:
-        """Whether a change is on its way of which the lifecycle has not said what becomes of it."""
+        """Whether a change, or what one goes back to, is on its way: the lifecycle has not said what becomes of it."""
         return any(is_on_its_way(machine) for _, machine in self._machines())
 
     def follows(self, revision: str) -> bool:
@@ -275,12 +274,6 @@ class Transactions:
             if name != by and gives_way_to(machine, revision):
                 self._dispatcher.post(name, events.ChangeSuperseded(by), f"change {revision[:12]}")
 
-    def pass_over(self, revision: str) -> None:
-        """A restart has come, and brought this revision."""
-        for name, machine in self._machines():
-            if is_passed_over_by(machine, revision):
-                self._dispatcher.post(name, events.ChangeSuperseded("restart"), f"restart with {revision[:12]}")
-
     def settle(self, said: Settled) -> None:
         """The lifecycle's word on a revision, for those that wait for it."""
         settlement = SETTLEMENTS.get(said.outcome, Settlement.PASSED)
@@ -304,9 +297,9 @@ class Transactions:
         return machine is not None and is_running(machine)
 
     def _is_lost(self, account: str) -> bool:
-        """It ran before, is to run now, and has failed."""
-        settings, machine = self._ledger.applied.accounts().get(account), self._channel(account)
-        return settings is not None and settings.enabled and machine is not None and machine.has_failed
+        """It has failed; one that is not to run any more is stopped, or gone."""
+        machine = self._channel(account)
+        return machine is not None and machine.has_failed
 
     def _lost(self, pending: Pending) -> tuple[str, str]:
         """An account that ran before this change and is lost, and what its network said; empty where none is."""
@@ -315,7 +308,7 @@ class Transactions:
 
     def _on_entry(self, entry: Entry) -> None:
         """Called for each entry of the journal: an account may just have failed."""
-        if not self._pending or not self._is_lost(entry.machine):
+        if not self._is_lost(entry.machine):
             return
         for name, machine in self._machines():
             if is_watched(machine) and entry.machine in self._pending[name].ran:

@@ -13,7 +13,8 @@ from statemachine.explore import explore
 from statemachine.promises import PROMISES
 from statemachine.world import World
 from tests.mutation.by_tests import killers
-from tests.mutation.shell import SWAPS, copy_of_the_tree, killer
+from tests.mutation.shell import SWAPS
+from tests.mutation.swaps import copy_of_the_tree, killer
 from tests.mutation.tables import AnyMachine, Mutant, mutants
 
 EXPLAINED: dict[str, str] = {}
