@@ -185,14 +185,16 @@ class Changes:
             event = await self.review(Origin.CALL, "rollback")
             if isinstance(event, ConfigRejected):
                 await self._restore_beside(base)
-            elif event.revision != base and self._is_news(event.revision):
+                self._dispatcher.post(LIFECYCLE, event, "rollback")
+            elif event.revision == base:
+                await self._watch(self._ledger.proposal(base).revision, "rollback")
+                self._dispatcher.post(LIFECYCLE, event, "rollback")
+            elif not self.transactions.follows(event.revision):
                 try:
                     await self._propose_what_was_read(event, "watcher")
                 except GatewayError as error:
                     await self._restore_beside(base)
                     self._refuse_edit(event.revision, error, "watcher")
-                return
-            self._dispatcher.post(LIFECYCLE, event, "rollback")
 
     async def _restore_beside(self, base: str) -> None:
         """The file cannot be used. What is wrong with it is said; what ran before runs all the same."""
@@ -203,6 +205,7 @@ class Changes:
             self.transactions.settle(Settled(base, "failed", self._redactor.text(str(error)), {}))
             return
         event = self._event(self._ledger.propose(revision), Origin.CALL, "rollback", None)
+        await self._watch(revision, "rollback")
         self._dispatcher.post(LIFECYCLE, event, "rollback")
         self.issues = issues
 
@@ -245,7 +248,11 @@ class Changes:
 
     async def _follow(self, revision: Revision, road: str) -> None:
         """A revision that nobody proposed is watched, too, until it is known to be good."""
-        if self.transactions.follows(revision.id) or self.transactions.awaits_newer():
+        if not self.transactions.awaits_newer():
+            await self._watch(revision, road)
+
+    async def _watch(self, revision: Revision, road: str) -> None:
+        if self.transactions.follows(revision.id):
             return
         if revision.id == self._standing.record.last_good:
             self.transactions.supersede(revision.id, road)

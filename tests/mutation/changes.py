@@ -6,12 +6,12 @@ from tests.mutation.swaps import Swap
 
 CHANGES_PY, TRANSACTIONS_PY = "gateway/process/changes.py", "gateway/process/transactions.py"
 FIRST_PY, STANDING_PY, LIMITS_PY = "gateway/process/first.py", "gateway/config/standing.py", "gateway/admin/limits.py"
+ROWS = ("tests/gateway/process/test_rows.py",)
 WRITES = ("tests/gateway/process/test_changes.py",)
-CONFIRM, ENDS, BOOTS, HOLDS = (
+CONFIRM, ENDS, FENCES = (
     ("tests/gateway/process/test_confirm.py",),
     ("tests/gateway/process/test_change_ends.py",),
-    ("tests/gateway/process/test_first.py",),
-    ("tests/gateway/process/test_holds.py",),
+    ("tests/gateway/process/test_change_fences.py",),
 )
 STANDING, LIMITS = ("tests/gateway/config/test_standing.py",), ("tests/gateway/admin/test_limits.py",)
 
@@ -44,11 +44,11 @@ CHANGES = (
     Swap(
         "the promise to roll back is not on the disk when the file is written", TRANSACTIONS_PY,
         "            self._standing.hold(window)\n            self._standing.flush()\n",
-        "            self._standing.hold(window)\n", HOLDS,
+        "            self._standing.hold(window)\n", FENCES,
     ),
     Swap(
         "the file is written before the history has what it held", TRANSACTIONS_PY,
-        "            self._enter(pending, pending.proposal.revision)\n        window =", "            pass\n        window =", HOLDS,
+        "            self._enter(pending, pending.proposal.revision)\n        window =", "            pass\n        window =", FENCES,
     ),
     Swap(
         "what was rolled back is not wanted when a person writes it again", TRANSACTIONS_PY,
@@ -56,19 +56,19 @@ CHANGES = (
     ),
     Swap(
         "that a person wants what was rolled back is not on the disk", TRANSACTIONS_PY,
-        "            self._standing.adopt()\n            self._standing.flush()\n", "            self._standing.adopt()\n", HOLDS,
+        "            self._standing.adopt()\n            self._standing.flush()\n", "            self._standing.adopt()\n", FENCES,
     ),
     Swap(
         "who waits for a revision that was never submitted keeps waiting for it", CHANGES_PY,
-        "                    self._forget(pending)\n", "                    pass\n", HOLDS,
+        "                    self._forget(pending)\n", "                    pass\n", FENCES,
     ),
     Swap(
         "the bytes to go back to are not kept where the file cannot be used", CHANGES_PY,
-        "        await asyncio.to_thread(self._history.keep, valid.raw)\n", "", HOLDS,
+        "        await asyncio.to_thread(self._history.keep, valid.raw)\n", "", FENCES,
     ),
     Swap(
         "a rollback goes back to what was rolled back before", CHANGES_PY,
-        "                wanted = self._standing.wanted(here)\n", "                wanted = here\n", HOLDS,
+        "                wanted = self._standing.wanted(here)\n", "                wanted = here\n", FENCES,
     ),
     # Before anything is touched
     Swap(
@@ -77,7 +77,7 @@ CHANGES = (
     ),
     Swap(
         "an edit is not in the history", TRANSACTIONS_PY,
-        "            if not pending.writes:\n", "            if False:\n", HOLDS,
+        "            if not pending.writes:\n", "            if False:\n", FENCES,
     ),
     # What is wanted
     Swap(
@@ -122,12 +122,12 @@ CHANGES = (
     ),
     Swap(
         "what is held in the place of the file is news", CHANGES_PY,
-        "        return not known and revision == self.on_disk", "        return not known", HOLDS,
+        "        return not known and revision == self.on_disk", "        return not known", FENCES,
     ),
     Swap(
         "every look at the file is news", CHANGES_PY,
-        "            if isinstance(event, ConfigChanged) and self._is_news(event.revision):",
-        "            if isinstance(event, ConfigChanged):", HOLDS,
+        "            if isinstance(event, ConfigRejected) or not self._is_news(event.revision):",
+        "            if isinstance(event, ConfigRejected):", FENCES,
     ),
     Swap(
         "a person who asks for the file does not get it", CHANGES_PY,
@@ -136,7 +136,7 @@ CHANGES = (
     # Window, confirmation, rollback
     Swap(
         "what a person decided is not on the disk", TRANSACTIONS_PY,
-        "        await asyncio.to_thread(self._standing.flush)\n", "", HOLDS,
+        "        await asyncio.to_thread(self._standing.flush)\n", "", FENCES,
     ),
     Swap(
         "a deadline is told that is not on the disk", CHANGES_PY,
@@ -145,7 +145,7 @@ CHANGES = (
     Swap(
         "what stands is never written down", TRANSACTIONS_PY,
         "        change(*arguments)\n        self._in_background(asyncio.to_thread(self._flush))\n",
-        "        change(*arguments)\n", HOLDS,
+        "        change(*arguments)\n", FENCES,
     ),
     Swap(
         "a window that is closed holds on", TRANSACTIONS_PY,
@@ -165,15 +165,30 @@ CHANGES = (
     ),
     Swap(
         "an edit that cannot be used keeps what is rolled back running", CHANGES_PY,
-        "                await self._restore_beside(base)\n", "                pass\n", CONFIRM,
+        "            if isinstance(event, ConfigRejected):\n                await self._restore_beside(base)\n",
+        "            if isinstance(event, ConfigRejected):\n", CONFIRM,
     ),
     Swap(
         "an edit beside a rollback is proposed twice", CHANGES_PY,
-        "                if self._is_news(event.revision):\n", "                if True:\n", ENDS,
+        "            elif not self.transactions.follows(event.revision):\n", "            else:\n", ENDS,
     ),
     Swap(
-        "a rollback that gives way to an edit has no end", CHANGES_PY,
-        '                self.transactions.settle(Settled(base, "superseded", "the file was edited meanwhile", {}))\n', "", HOLDS,
+        "an edit that cannot run keeps what is rolled back running", CHANGES_PY,
+        "                    await self._restore_beside(base)\n", "", FENCES,
+    ),
+    Swap(
+        "an edit that cannot run is a defect", CHANGES_PY,
+        "            except GatewayError as error:\n                self._refuse_edit(event.revision, error, requester)\n",
+        "            except UnavailableError as error:\n                self._refuse_edit(event.revision, error, requester)\n",
+        FENCES,
+    ),
+    Swap(
+        "what is put back is never known to be good", CHANGES_PY,
+        '                await self._watch(self._ledger.proposal(base).revision, "rollback")\n', "", FENCES,
+    ),
+    Swap(
+        "what is put back beside an edit is never known to be good", CHANGES_PY,
+        '        await self._watch(revision, "rollback")\n', "", FENCES,
     ),
     Swap(
         "bytes that are not kept are a defect", CHANGES_PY,
@@ -181,7 +196,7 @@ CHANGES = (
     ),
     Swap(
         "why it was rolled back is forgotten", TRANSACTIONS_PY,
-        '            why = "; ".join(filter(None, (earlier.why, effect.why)))\n', "            why = effect.why\n", CONFIRM,
+        '            why = "; ".join(filter(None, (earlier.why, effect.why)))\n', "            why = effect.why\n", ENDS,
     ),
     # Accounts
     Swap(
@@ -192,7 +207,7 @@ CHANGES = (
     Swap(
         "an account that did not run before ends a change", TRANSACTIONS_PY,
         "            if is_watched(machine) and entry.machine in self._pending[name].ran:",
-        "            if is_watched(machine):", HOLDS,
+        "            if is_watched(machine):", FENCES,
     ),
     Swap(
         "an account that fails when the probation begins is not noticed", TRANSACTIONS_PY,
@@ -204,7 +219,7 @@ CHANGES = (
     ),
     Swap(
         "an account that did not run before counts as lost", TRANSACTIONS_PY,
-        "for name in self._ledger.applied.accounts() if self._runs(name))", "for name in self._ledger.applied.accounts())", HOLDS,
+        "for name in self._ledger.applied.accounts() if self._runs(name))", "for name in self._ledger.applied.accounts())", FENCES,
     ),
     Swap(
         "what does not run well is called good", TRANSACTIONS_PY,
@@ -212,32 +227,29 @@ CHANGES = (
     ),
     Swap(
         "what runs in a gateway that restarts is called good", TRANSACTIONS_PY,
-        "serves and all(map(self._runs, enabled))", "all(map(self._runs, enabled))", HOLDS,
+        "serves and all(map(self._runs, enabled))", "all(map(self._runs, enabled))", FENCES,
     ),
     Swap(
         "an account that is not to run keeps a config from being good", TRANSACTIONS_PY,
-        "self._ledger.applied.accounts().items() if account.enabled]", "self._ledger.applied.accounts().items()]", HOLDS,
+        "self._ledger.applied.accounts().items() if account.enabled]", "self._ledger.applied.accounts().items()]", FENCES,
     ),
     # Newer ones, restarts, ends
     Swap(
         "a newer change does not end an older one", TRANSACTIONS_PY,
         "        pending.submitted.set_result(None)\n        self.supersede(effect.revision, name)\n",
-        "        pending.submitted.set_result(None)\n", ENDS,
+        "        pending.submitted.set_result(None)\n", ROWS,
     ),
     Swap(
         "what a restart has read does not end what ran before", TRANSACTIONS_PY,
-        "        self.supersede(revision, pending.name)\n", "", HOLDS,
+        "        self.supersede(revision, pending.name)\n", "", FENCES,
     ),
     Swap(
         "the last good config comes back, and what ran before is watched on", CHANGES_PY,
         "            self.transactions.supersede(revision.id, road)\n", "            pass\n", ENDS,
     ),
     Swap(
-        "a restart passes over nobody", CHANGES_PY, "        self.transactions.pass_over(now.id)\n", "", ENDS,
-    ),
-    Swap(
         "what a restart has read is not followed", CHANGES_PY,
-        '        await self._follow(now, "restart")\n', "", HOLDS,
+        '        await self._follow(now, "restart")\n', "", FENCES,
     ),
     Swap(
         "nobody is told that a restart has brought it", CHANGES_PY,
@@ -245,16 +257,15 @@ CHANGES = (
     ),
     Swap(
         "what is newer is ended by what a restart or a review has read", CHANGES_PY,
-        "        if self.transactions.follows(revision.id) or self.transactions.awaits_newer():",
-        "        if self.transactions.follows(revision.id):", HOLDS,
+        "        if not self.transactions.awaits_newer():\n            await", "        if True:\n            await", FENCES,
     ),
     Swap(
         "a reload that the end of the gateway breaks off counts as rolled back", TRANSACTIONS_PY,
-        "            settlement = Settlement.ENDS\n", "            pass\n", HOLDS,
+        "            settlement = Settlement.ENDS\n", "            pass\n", FENCES,
     ),
     Swap(
         "that the lifecycle refuses it is not told", TRANSACTIONS_PY,
-        '            self._say(name, revision, Settlement.ENDS, "refused", result.why)\n', "            pass\n", HOLDS,
+        '            self._say(name, revision, Settlement.ENDS, "refused", result.why)\n', "            pass\n", FENCES,
     ),
     # Boot
     Swap(
@@ -286,7 +297,7 @@ CHANGES = (
     ),
     Swap(
         "who ran before a boot is forgotten", CHANGES_PY,
-        "number=window.number, ran=window.accounts)", "number=window.number)", HOLDS,
+        "number=window.number, ran=window.accounts)", "number=window.number)", FENCES,
     ),
     # How often
     Swap(

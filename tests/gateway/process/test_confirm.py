@@ -25,6 +25,7 @@ from tests.gateway.process.two_accounts import (
     THREE,
     TWO,
     both_run,
+    killed_in_the_window,
     revision,
     run,
     token,
@@ -314,22 +315,6 @@ def test_cancelled_while_it_waits_for_its_restart_it_never_runs(tmp_path: Path) 
 
 
 # Over a crash
-
-
-async def killed_in_the_window(folder: Path, seconds: float) -> int:
-    """A gateway that dies with a change to be confirmed: nothing of its end runs. Its deadline, in wall-clock ms."""
-    house = House(folder, ONE)
-    await house.begin()
-    await house.until(S.RUNNING)
-    await both_run(house)
-    receipt = await house.write(TWO, confirm=seconds)
-    await house._changes.transactions.close()
-    house.turning.cancel()
-    await asyncio.wait({house.turning})
-    await house._tear_down()
-    house.network.release()
-    house.control.listener.close()
-    return int(receipt["confirm_by"])
 
 
 class SlowHouse(House):

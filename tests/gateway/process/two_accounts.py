@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 from structlog.testing import capture_logs
 
 from gateway.config import file
+from statemachine.lifecycle import LifecycleState
 from tests.gateway.configs import telegram
 from tests.gateway.process.house import House
 from tests.virtual import run_virtual
@@ -43,3 +46,19 @@ def token(house: House, name: str = MAIN) -> str:
 def changes(house: House) -> dict[str, str]:
     """The changes that have not ended, by name, with their states."""
     return {name: m.state.value for name, m in house._dispatcher.machines().items() if m.kind == "change"}
+
+
+async def killed_in_the_window(folder: Path, seconds: float) -> int:
+    """A gateway that dies with a change to be confirmed: nothing of its end runs. Its deadline, in wall-clock ms."""
+    house = House(folder, ONE)
+    await house.begin()
+    await house.until(LifecycleState.RUNNING)
+    await both_run(house)
+    receipt = await house.write(TWO, confirm=seconds)
+    await house._changes.transactions.close()
+    house.turning.cancel()
+    await asyncio.wait({house.turning})
+    await house._tear_down()
+    house.network.release()
+    house.control.listener.close()
+    return int(receipt["confirm_by"])
