@@ -21,12 +21,19 @@ from gateway.config.edit import Edit
 from gateway.config.file import MISSING, Reader, Revision
 from gateway.config.history import History
 from gateway.config.ledger import Ledger, Proposal
-from gateway.config.plan import make_plan, plan_id
 from gateway.config.secrets import secrets_of
 from gateway.config.standing import Standing
 from gateway.config.writerlock import WriterLock
 from gateway.dispatcher import LIFECYCLE, Dispatcher
-from gateway.errors import ConfigError, GatewayError, Issue, StaleHashError, StalePlanError, UnavailableError
+from gateway.errors import (
+    ConfigError,
+    GatewayError,
+    Issue,
+    StaleHashError,
+    UnavailableError,
+    UnknownRevisionError,
+)
+from gateway.process.consent import check_consent, moved_since
 from gateway.process.first import First
 from gateway.process.pending import Decision, Pending, Report, Settled, Write
 from gateway.process.transactions import Transactions
@@ -40,8 +47,6 @@ __all__ = ["LIFECYCLE", "Changes", "Write"]
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-WORTH_ASKING = 512
-"""Bytes of a file of which nobody drops most without having seen the plan."""
 REREADS = 2
 REREAD_PAUSE = 0.15
 """A file that is missing or cut off is read again that often, that many seconds apart, before it counts."""
@@ -109,10 +114,17 @@ class Changes:
             raw = None
         wanted = self._standing.wanted(self.on_disk)
         if wanted != self.on_disk:
-            raw = self._history.raw(wanted)
+            raw = self._kept(wanted)
         revision = self._reader.load(file.read(self.path) if raw is None else raw)
         self._redactor.learn(secrets_of(revision.config))
         return revision
+
+    def _kept(self, revision: str) -> bytes:
+        """The bytes that are wanted in the place of the file's. Raises ConfigError."""
+        try:
+            return self._history.raw(revision)
+        except UnknownRevisionError as error:
+            raise ConfigError([Issue("", str(error))], revision) from error
 
     async def load_file(self) -> Revision:
         """The file as it is, whatever is wanted. Raises ConfigError."""
@@ -148,10 +160,13 @@ class Changes:
                 self.transactions.adopt()
             before = self._ledger.accepted
             event = await self.review(origin, requester)
-            if isinstance(event, ConfigChanged) and self._is_news(event.revision):
-                await self._propose_what_was_read(event, before, requester)
-            else:
+            if isinstance(event, ConfigRejected) or not self._is_news(event.revision):
                 self._dispatcher.post(LIFECYCLE, event, requester)
+                return
+            try:
+                await self._propose_what_was_read(event, before, requester)
+            except GatewayError as error:
+                self._refuse_edit(event.revision, error, requester)
 
     def _is_news(self, revision: str) -> bool:
         """Nobody has told the lifecycle of it, and it is not what is held in the place of the file."""
@@ -159,22 +174,23 @@ class Changes:
         return not known and revision == self.on_disk
 
     async def _propose_what_was_read(self, event: ConfigChanged, before: Revision, requester: str) -> None:
-        """An edit is a change like any other; only that nothing has to be written for it."""
+        """An edit is a change like any other; only that nothing has to be written for it. Raises GatewayError: it never will run."""
         pending = Pending(requester, "file", event=event, proposal=self._ledger.proposal(event.revision))
         pending.prepare, pending.base, pending.old = _is_prepared, self._ledger.applied_id, before.raw
         self.transactions.open(pending)
-        try:
-            await pending.submitted
-        except ConfigError as error:
-            # The network refused it: what runs goes on, and the file is what is wrong.
+        await pending.submitted
+
+    def _refuse_edit(self, revision: str, error: GatewayError, requester: str) -> None:
+        """What runs goes on. Where the network refused it, the file is what is wrong; else it is news again when it is saved again."""
+        if isinstance(error, ConfigError):
             self.issues = [vars(issue) for issue in error.issues]
-            rejected = ConfigRejected(event.revision, self._redactor.text(str(error)))
+            rejected = ConfigRejected(revision, self._redactor.text(str(error)))
             self._dispatcher.post(LIFECYCLE, rejected, requester)
-        except UnavailableError as error:
-            log.error("edit_not_applied", why=str(error))
+        else:
+            log.error("edit_not_applied", why=self._redactor.text(str(error)))
 
     async def restore(self, base: str) -> None:
-        """A change is rolled back: the base is wanted, unless the file was edited beside it into something that can be used."""
+        """A change is rolled back: the base is wanted, unless the file was edited beside it into something that can run."""
         async with self._lock:
             before = self._ledger.accepted
             event = await self.review(Origin.CALL, "rollback")
@@ -182,10 +198,14 @@ class Changes:
                 await self._restore_beside(base)
                 self._dispatcher.post(LIFECYCLE, event, "rollback")
             elif event.revision == base:
+                await self._watch(self._ledger.proposal(base).revision, "rollback")
                 self._dispatcher.post(LIFECYCLE, event, "rollback")
-            else:
-                self.transactions.settle(Settled(base, "superseded", "the file was edited meanwhile", {}))
-                await self._propose_what_was_read(event, before, "watcher")
+            elif not self.transactions.follows(event.revision):
+                try:
+                    await self._propose_what_was_read(event, before, "watcher")
+                except GatewayError as error:
+                    await self._restore_beside(base)
+                    self._refuse_edit(event.revision, error, "watcher")
 
     async def _restore_beside(self, base: str) -> None:
         """The file cannot be used. What is wrong with it is said; what ran before runs all the same."""
@@ -196,6 +216,7 @@ class Changes:
             self.transactions.settle(Settled(base, "failed", self._redactor.text(str(error)), {}))
             return
         event = self._event(self._ledger.propose(revision), Origin.CALL, "rollback", None)
+        await self._watch(revision, "rollback")
         self._dispatcher.post(LIFECYCLE, event, "rollback")
         self.issues = issues
 
@@ -227,7 +248,7 @@ class Changes:
             await self.transactions.resume(pending, first.overdue.revision, first.overdue.base, overdue=True)
         elif window is not None:
             pending = Pending("boot", "boot", number=window.number, ran=window.accounts)
-            pending.confirm = first.seconds_left
+            pending.confirm, pending.until = first.seconds_left, window.until
             await self.transactions.resume(pending, window.revision, window.base)
         else:
             await self._follow(first.revision, "boot")
@@ -238,15 +259,21 @@ class Changes:
 
     async def _follow(self, revision: Revision, road: str) -> None:
         """A revision that nobody proposed is watched, too, until it is known to be good."""
-        followed = self.transactions.follows(revision.id) or self.transactions.awaits_newer()
-        if not followed and revision.id != self._standing.record.last_good:
-            pending = Pending(road, road, revision=revision)
-            await self.transactions.resume(pending, revision.id, self._ledger.applied_id)
+        if not self.transactions.awaits_newer():
+            await self._watch(revision, road)
+
+    async def _watch(self, revision: Revision, road: str) -> None:
+        if self.transactions.follows(revision.id):
+            return
+        if revision.id == self._standing.record.last_good:
+            self.transactions.supersede(revision.id, road)
+            return
+        pending = Pending(road, road, revision=revision)
+        await self.transactions.resume(pending, revision.id, self._ledger.applied_id)
 
     async def runs(self, revision: Revision | None = None) -> None:
         """A boot or a restart is complete, and this is what it runs with: None is what it booted with."""
         now = self._first.revision if revision is None else revision
-        self.transactions.pass_over(now.id)
         await self._follow(now, "restart")
         self.transactions.settle(Settled(now.id, "applied", "", {}))
 
@@ -318,50 +345,27 @@ class Changes:
             finally:
                 if not pending.submitted.done() or pending.submitted.exception() is not None:
                     self._forget(pending)
-        return self._receipt(pending, *await self._outcome(pending))
+        outcome = await self._outcome(pending)
+        if pending.confirm is not None:
+            await self.transactions.keep()
+        return self._receipt(pending, *outcome)
 
     async def _prepare(self, pending: Pending, write: Write) -> None:
         """Read, check what the writer saw, make the new text, and plan it. Nothing is touched."""
         pending.old = await asyncio.to_thread(self._current_of_ours)
         here = file.revision_of(pending.old) if pending.old is not None else None
         if here is not None and write.base != here and not write.insists:
-            raise StaleHashError(here, write.base, await asyncio.to_thread(self._moved_since, write.base, pending.old))
+            moved = await asyncio.to_thread(moved_since, write.base, pending.old, self._reader, self._history)
+            raise StaleHashError(here, write.base, moved)
         pending.base_hash = write.base
         pending.new = await asyncio.to_thread(write.edit, pending.old or b"")
         revision = await asyncio.to_thread(self._reader.load, pending.new)
-        self._check_consent(write, pending, revision)
+        check_consent(write, pending.old, revision, self._ledger.applied_id)
         self._redactor.learn(secrets_of(revision.config))
         pending.base = await self._wanted_before(pending.old, here, self._ledger.accepted)
         pending.proposal = self._ledger.propose(revision)
         pending.event = self._event(pending.proposal, Origin.CALL, write.requester, write.delay)
         self._waiters.setdefault(revision.id, []).append(pending.settled)
-
-    def _check_consent(self, write: Write, pending: Pending, revision: Revision) -> None:
-        """Who has seen the plan may do what it says, and nothing else; who has not may not drop most of the file.
-
-        Raises StalePlanError, or ConfigError.
-        """
-        old = pending.old or b""
-        if write.plan is not None:
-            here = file.revision_of(old) if pending.old is not None else MISSING
-            current = plan_id(self._ledger.applied_id, here, revision.id)
-            if write.plan != current:
-                raise StalePlanError(current)
-        elif not write.insists and len(old) >= WORTH_ASKING and len(pending.new) < len(old) / 2:
-            text = (
-                f"it would leave {len(pending.new):,} of {len(old):,} bytes; look at its plan, and send the plan's id"
-            )
-            raise ConfigError([Issue("", f"{text} with the write (plan_id, planId) if that is meant")], revision.id)
-
-    def _moved_since(self, base: str | None, old: bytes | None) -> list[str] | None:
-        """Blocks. The paths that differ from what the writer saw, where that is still known."""
-        if base is None or old is None:
-            return None
-        try:
-            then, now = self._reader.load(self._history.raw(base)), self._reader.load(old)
-        except GatewayError:
-            return None
-        return make_plan(then.config, now.config).paths
 
     async def _wanted_before(self, old: bytes | None, here: str | None, valid: Revision) -> str:
         """What a rollback goes back to: what was wanted before, or what was valid last where that cannot be used."""
