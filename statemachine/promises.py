@@ -33,3 +33,6 @@ PROMISES = frozenset(
         STOP_ARRIVES,
     }
 )
+
+OF_CHANGES = frozenset({BESIDE, CONFIRMED, STAYS_AWAY})
+"""Those about changes that must be confirmed, which Spin is not given."""
