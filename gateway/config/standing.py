@@ -89,8 +89,9 @@ class Standing:
             self.record = msgspec.structs.replace(self.record, **fields)
 
     def hold(self, window: Window) -> None:
-        """This revision is wanted until it is confirmed or rolled back; what was set aside before counts no longer."""
-        self.change(window=window, set_aside=None)
+        """This revision is wanted until it is confirmed or rolled back. Another one stays set aside: the file may hold that still."""
+        aside = self.record.set_aside
+        self.change(window=window, set_aside=None if aside is None or aside.revision == window.revision else aside)
 
     def release(self, revision: str) -> None:
         """Whatever the file holds is wanted again."""
@@ -108,6 +109,12 @@ class Standing:
     def adopt(self) -> None:
         """A person wants what the file holds."""
         if self.record.set_aside is not None:
+            self.change(set_aside=None)
+
+    def forget(self, on_disk: str) -> None:
+        """The file holds this, and it can be used: what was set aside while the file held something else counts no longer."""
+        aside = self.record.set_aside
+        if aside is not None and aside.revision != on_disk:
             self.change(set_aside=None)
 
     # On disk

@@ -116,6 +116,8 @@ class Changes:
         if wanted != self.on_disk:
             raw = self._kept(wanted)
         revision = self._reader.load(file.read(self.path) if raw is None else raw)
+        if revision.id == self.on_disk:
+            self._standing.forget(self.on_disk)
         self._redactor.learn(secrets_of(revision.config))
         return revision
 
@@ -181,13 +183,14 @@ class Changes:
         await pending.submitted
 
     def _refuse_edit(self, revision: str, error: GatewayError, requester: str) -> None:
-        """What runs goes on. Where the network refused it, the file is what is wrong; else it is news again when it is saved again."""
+        """What runs goes on. Where the network refused it, the file is what is wrong; else it is tried again."""
         if isinstance(error, ConfigError):
             self.issues = [vars(issue) for issue in error.issues]
             rejected = ConfigRejected(revision, self._redactor.text(str(error)))
             self._dispatcher.post(LIFECYCLE, rejected, requester)
         else:
             log.error("edit_not_applied", why=self._redactor.text(str(error)))
+            self.transactions.look_again_later()
 
     async def restore(self, base: str) -> None:
         """A change is rolled back: the base is wanted, unless the file was edited beside it into something that can run."""
