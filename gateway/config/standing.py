@@ -54,8 +54,8 @@ class Standing:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "standing.json"
         self._changing, self._writing = Lock(), Lock()
-        self._written: Record | None = None
         self.record = self._read()
+        self._written = self.record
         self.fault = ""
         """Why the record could not be written, if it could not."""
 
@@ -124,6 +124,7 @@ class Standing:
         with self._writing:
             record = self.record
             if record == self._written:
+                self.fault = ""
                 return
             try:
                 self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -246,6 +246,7 @@ class Changes:
     async def begin(self) -> None:
         """The gateway boots: take up the change that brought what it boots with, and say what is wrong with the file."""
         first, window = self._first, self._standing.record.window
+        self.transactions.keep_soon()
         if first.overdue is not None:
             pending = Pending("boot", "boot", number=first.overdue.number)
             await self.transactions.resume(pending, first.overdue.revision, first.overdue.base, overdue=True)

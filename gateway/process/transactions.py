@@ -367,6 +367,9 @@ class Transactions:
     def _keep(self, change: Callable[..., None], *arguments: Any) -> None:
         """In force at once; on disk as soon as it can be, and the fault shown where it cannot."""
         change(*arguments)
+        self.keep_soon()
+
+    def keep_soon(self) -> None:
         self._in_background(self.keep())
 
     def _flush(self) -> None:

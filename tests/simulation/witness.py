@@ -145,8 +145,13 @@ class Witness:
             self._last_usable = revision
 
     def _begin_trial(self, call: Call, revision: str) -> None:
-        bases = {self.runs, self._last_usable, *(self.must(self._last_usable) or ())}
-        # What a change on trial was to be put back to is what a second one may be put back to.
+        bases = {self.runs, self._last_usable}
+        for older in self.trials:
+            # What one on trial was to be put back to is what a second one may be put back to.
+            if older.revision in bases and not older.confirmed:
+                bases |= older.bases
+                if older.ended is not None or (older.deadline is not None and older.deadline < self._now - AT_ONCE):
+                    bases -= {older.revision} - older.bases
         trial = Trial(
             call,
             revision,
@@ -249,6 +254,7 @@ class Witness:
                 f"{trial.revision[:8]} was confirmed after its end",
             )
             trial.confirmed = True
+            self.away.pop(trial.revision, None)
         elif decision == "cancel":
             trial.cancelled = True
             if outcome == "rolled_back":
@@ -261,7 +267,9 @@ class Witness:
     def _told_deadline(self, trial: Trial, confirm_by: int, asked_at: float) -> None:
         """It is by the wall clock; what was asked for began at some time between the asking and the answer."""
         deadline = self._play.time.at_wall(confirm_by)
-        if trial.wall == self._play.time.wall_jump:
+        if trial.deciding:
+            pass  # it is told of the newest decision, which need not be its own
+        elif trial.wall == self._play.time.wall_jump:
             true = asked_at - 0.001 <= deadline - trial.seconds <= self._now + 0.001
             self._expect(true, "an answer is true", f"{trial.seconds} s were asked for, it has {deadline - self._now}")
         else:
