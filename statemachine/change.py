@@ -89,7 +89,10 @@ TABLE: tuple[Row[ChangeState], ...] = (
     Row(ChangeProvisioned, S.PLANNED, S.APPLYING, ("work_is_current",), effects=("submit",)),
     Row(ChangeWritten, S.WRITING, S.APPLYING, ("work_is_current",), effects=("submit",)),
     Row(ChangeUnfit, PREPARING, S.REJECTED, ("work_is_current",), effects=("disarm", "drop", "report_unfit")),
-    Row(StageOverdue, PREPARING, S.REJECTED, ("timer_is_current",), effects=("cancel_stage", "drop", "report_overdue")),
+    Row(StageOverdue, (S.VALIDATING, S.PLANNED), S.REJECTED, ("timer_is_current",),
+        effects=("cancel_stage", "report_overdue")),
+    # A write that was begun may land yet: that nothing was written could not be said of it.
+    Row(StageOverdue, S.WRITING, None, ("timer_is_current",), effects=("arm_stage",), outcome=Outcome.DEFERRED),
 
     # The lifecycle's word. An account that ran and has failed ends a change that must be confirmed.
     Row(RevisionSettled, S.APPLYING, S.REJECTED, ("is_its_own", "gateway_ends"), effects=("report_settled",)),
@@ -115,8 +118,6 @@ TABLE: tuple[Row[ChangeState], ...] = (
         effects=("report_superseded",)),
     Row(ChangeSuperseded, S.APPLYING, None, ("may_be_superseded",), effects=("note_superseded",)),
     Row(ChangeSuperseded, S.PROBATION, S.COMMITTED, ("may_be_superseded",), effects=("disarm", "report_committed")),
-    # Its base need not come back any more, either.
-    Row(ChangeSuperseded, S.ROLLING_BACK, S.ROLLED_BACK, effects=("report_passed_over",)),
 
     # Probation: to be confirmed in time, and not at the cost of an account.
     Row(ChangeConfirmed, S.PROBATION, S.COMMITTED, ("must_be_confirmed",),
@@ -136,6 +137,8 @@ TABLE: tuple[Row[ChangeState], ...] = (
     Row(RevisionSettled, S.ROLLING_BACK, None, ("is_its_base", "it_waits"), effects=("wait",), outcome=Outcome.DEFERRED),
     Row(RevisionSettled, S.ROLLING_BACK, S.ROLLED_BACK, ("is_its_base",), effects=("report_rolled_back",)),
     Row(RevisionSettled, S.ROLLING_BACK, None, ("is_its_own",), outcome=Outcome.COALESCED),
+    # What is newer than the base is wanted in its place, and no word on the base need ever come.
+    Row(ChangeSuperseded, S.ROLLING_BACK, S.ROLLED_BACK, effects=("report_base_superseded",)),
 )  # fmt: skip
 
 
@@ -241,8 +244,8 @@ def awaits_word_on(machine: Machine[Any, Any], revision: str) -> bool:
 
 
 def is_on_its_way(machine: Machine[Any, Any]) -> bool:
-    """The lifecycle has it, and has not said what becomes of it."""
-    return machine.state is S.APPLYING and not machine.data.waiting
+    """The lifecycle has it, or its base, and has not said what becomes of that."""
+    return machine.state in (S.APPLYING, S.ROLLING_BACK) and not machine.data.waiting
 
 
 def awaited_of(machine: Machine[Any, Any]) -> str | None:
@@ -257,9 +260,11 @@ def may_yet_run(machine: Machine[Any, Any]) -> bool:
     return machine.state in (*PREPARING, S.APPLYING, S.PROBATION)
 
 
-def makes_way(machine: Machine[Any, Any]) -> bool:
-    """A newer change is its business: the lifecycle has it, or its base, or it is watched."""
-    return machine.state in (S.APPLYING, S.PROBATION, S.ROLLING_BACK)
+def gives_way_to(machine: Machine[Any, Any], revision: str) -> bool:
+    """It, or its base, is in the lifecycle's hands; a newer change with this revision supersedes it."""
+    if machine.state is S.ROLLING_BACK:
+        return bool(revision != machine.data.base)
+    return machine.state in (S.APPLYING, S.PROBATION)
 
 
 def is_watched(machine: Machine[Any, Any]) -> bool:

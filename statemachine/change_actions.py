@@ -177,6 +177,10 @@ class ChangeActions:
         draft.emit(ReportChange("superseded", "", "a newer change took its place before it ran"))
 
     @action
+    def report_base_superseded(draft: Draft[ChangeData], event: Event) -> None:
+        draft.emit(ReportChange("rolled_back", "", "what ran before does not run: a newer change took its place"))
+
+    @action
     def report_probation(draft: Draft[ChangeData], event: Event) -> None:
         draft.emit(ReportChange("probation", "", ""))
 
@@ -184,10 +188,6 @@ class ChangeActions:
     def report_committed(draft: Draft[ChangeData], event: Event) -> None:
         confirmed = f"confirmed by {event.by}" if isinstance(event, ChangeConfirmed) else ""
         draft.emit(ReportChange("committed", "", confirmed))
-
-    @action
-    def report_passed_over(draft: Draft[ChangeData], event: ChangeSuperseded) -> None:
-        draft.emit(ReportChange("rolled_back", "", "a newer change took the place of what ran before"))
 
     @action
     def report_rolled_back(draft: Draft[ChangeData], event: RevisionSettled) -> None:
@@ -198,7 +198,7 @@ class ChangeActions:
 def _reason(event: Event) -> tuple[str, str]:
     """Why a change is rolled back: the stage, and a sentence."""
     if isinstance(event, AccountLost):
-        return Stage.HEALTH.value, f"{event.account} ran before and has failed: {event.why}"
+        return Stage.HEALTH.value, _lost(event.account, event.why)
     if isinstance(event, ChangeCancelled):
         return Stage.CONFIRM.value, f"cancelled by {event.by}"
     if isinstance(event, ProbationOver):
@@ -206,8 +206,12 @@ def _reason(event: Event) -> tuple[str, str]:
     if isinstance(event, ChangeResumed):
         return Stage.CONFIRM.value, "it was not confirmed in time; no gateway ran when the time was over"
     if isinstance(event, RevisionSettled) and event.lost:
-        return Stage.HEALTH.value, f"{event.lost} ran before and has failed"
+        return Stage.HEALTH.value, _lost(event.lost, event.lost_why)
     return Stage.SWAP.value, getattr(event, "why", "")
+
+
+def _lost(account: str, why: str) -> str:
+    return f"{account} ran before and has failed: {why}"
 
 
 def _next_work(draft: Draft[ChangeData]) -> int:

@@ -141,7 +141,7 @@ class StageOverdue(Event, frozen=True):
 class RevisionSettled(Event, frozen=True):
     """What the lifecycle made of a revision; `word` is its own word for it.
 
-    `lost` names an account that ran before and has failed, and is empty if none has.
+    `lost` names an account that ran before and has failed, and is empty if none has; `lost_why` is what its network said.
     """
 
     revision: str
@@ -149,6 +149,7 @@ class RevisionSettled(Event, frozen=True):
     word: str
     why: str
     lost: str
+    lost_why: str = ""
 
 
 class AccountLost(Event, frozen=True):

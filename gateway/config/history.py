@@ -53,6 +53,8 @@ class HistoryEntry:
     outcome: str = PENDING
     why: str = ""
     ended_at: int | None = None
+    stage: str = ""
+    """How far it came, where it did not come to its end: validate, provision, write, swap, health, confirm."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -64,6 +66,7 @@ class _Conclusion:
     outcome: str
     why: str
     ended_at: int
+    stage: str = ""
 
 
 class History:
@@ -122,15 +125,15 @@ class History:
             self._tidy(entries)
             return number
 
-    def conclude(self, number: int, outcome: str, why: str = "") -> None:
+    def conclude(self, number: int, outcome: str, why: str = "", stage: str = "") -> None:
         """Say what became of an entry. When that cannot be written it is logged, and written with what comes next."""
         with self._lock:
             try:
                 entries = self._loaded()
                 if number not in entries:
                     return
-                said = _Conclusion(number, outcome, _text(why), self._clock.wall_ms())
-                entries[number] = replace(entries[number], outcome=outcome, why=said.why, ended_at=said.ended_at)
+                said = _Conclusion(number, outcome, _text(why), self._clock.wall_ms(), stage)
+                entries[number] = _concluded(entries[number], said)
                 self._append(said)
             except (ConfigWriteError, UnavailableError) as error:
                 self._lines = MOST_LINES
@@ -282,9 +285,11 @@ def _replay(line: bytes, entries: dict[int, HistoryEntry]) -> None:
     else:
         said = msgspec.convert(record, _Conclusion)
         if said.number in entries:  # or it is of one that is not kept any more
-            entries[said.number] = replace(
-                entries[said.number], outcome=said.outcome, why=said.why, ended_at=said.ended_at
-            )
+            entries[said.number] = _concluded(entries[said.number], said)
+
+
+def _concluded(entry: HistoryEntry, said: _Conclusion) -> HistoryEntry:
+    return replace(entry, outcome=said.outcome, why=said.why, ended_at=said.ended_at, stage=said.stage)
 
 
 def _write_out(descriptor: int, line: bytes) -> None:

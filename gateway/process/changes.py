@@ -26,7 +26,15 @@ from gateway.config.secrets import secrets_of
 from gateway.config.standing import Standing
 from gateway.config.writerlock import WriterLock
 from gateway.dispatcher import LIFECYCLE, Dispatcher
-from gateway.errors import ConfigError, GatewayError, Issue, StaleHashError, StalePlanError, UnavailableError
+from gateway.errors import (
+    ConfigError,
+    GatewayError,
+    Issue,
+    StaleHashError,
+    StalePlanError,
+    UnavailableError,
+    UnknownRevisionError,
+)
 from gateway.process.first import First
 from gateway.process.pending import Decision, Pending, Report, Settled, Write
 from gateway.process.transactions import Transactions
@@ -109,10 +117,17 @@ class Changes:
             raw = None
         wanted = self._standing.wanted(self.on_disk)
         if wanted != self.on_disk:
-            raw = self._history.raw(wanted)
+            raw = self._kept(wanted)
         revision = self._reader.load(file.read(self.path) if raw is None else raw)
         self._redactor.learn(secrets_of(revision.config))
         return revision
+
+    def _kept(self, revision: str) -> bytes:
+        """The bytes that are wanted in the place of the file's. Raises ConfigError."""
+        try:
+            return self._history.raw(revision)
+        except UnknownRevisionError as error:
+            raise ConfigError([Issue("", str(error))], revision) from error
 
     async def load_file(self) -> Revision:
         """The file as it is, whatever is wanted. Raises ConfigError."""
@@ -148,10 +163,13 @@ class Changes:
                 self.transactions.adopt()
             before = self._ledger.accepted
             event = await self.review(origin, requester)
-            if isinstance(event, ConfigChanged) and self._is_news(event.revision):
-                await self._propose_what_was_read(event, before, requester)
-            else:
+            if isinstance(event, ConfigRejected) or not self._is_news(event.revision):
                 self._dispatcher.post(LIFECYCLE, event, requester)
+                return
+            try:
+                await self._propose_what_was_read(event, before, requester)
+            except GatewayError as error:
+                self._refuse_edit(event.revision, error, requester)
 
     def _is_news(self, revision: str) -> bool:
         """Nobody has told the lifecycle of it, and it is not what is held in the place of the file."""
@@ -159,22 +177,23 @@ class Changes:
         return not known and revision == self.on_disk
 
     async def _propose_what_was_read(self, event: ConfigChanged, before: Revision, requester: str) -> None:
-        """An edit is a change like any other; only that nothing has to be written for it."""
+        """An edit is a change like any other; only that nothing has to be written for it. Raises GatewayError: it never will run."""
         pending = Pending(requester, "file", event=event, proposal=self._ledger.proposal(event.revision))
         pending.prepare, pending.base, pending.old = _is_prepared, self._ledger.applied_id, before.raw
         self.transactions.open(pending)
-        try:
-            await pending.submitted
-        except ConfigError as error:
-            # The network refused it: what runs goes on, and the file is what is wrong.
+        await pending.submitted
+
+    def _refuse_edit(self, revision: str, error: GatewayError, requester: str) -> None:
+        """What runs goes on. Where the network refused it, the file is what is wrong; else it is news again when it is saved again."""
+        if isinstance(error, ConfigError):
             self.issues = [vars(issue) for issue in error.issues]
-            rejected = ConfigRejected(event.revision, self._redactor.text(str(error)))
+            rejected = ConfigRejected(revision, self._redactor.text(str(error)))
             self._dispatcher.post(LIFECYCLE, rejected, requester)
-        except UnavailableError as error:
-            log.error("edit_not_applied", why=str(error))
+        else:
+            log.error("edit_not_applied", why=self._redactor.text(str(error)))
 
     async def restore(self, base: str) -> None:
-        """A change is rolled back: the base is wanted, unless the file was edited beside it into something that can be used."""
+        """A change is rolled back: the base is wanted, unless the file was edited beside it into something that can run."""
         async with self._lock:
             before = self._ledger.accepted
             event = await self.review(Origin.CALL, "rollback")
@@ -182,10 +201,14 @@ class Changes:
                 await self._restore_beside(base)
                 self._dispatcher.post(LIFECYCLE, event, "rollback")
             elif event.revision == base:
+                await self._watch(self._ledger.proposal(base).revision, "rollback")
                 self._dispatcher.post(LIFECYCLE, event, "rollback")
-            else:
-                self.transactions.settle(Settled(base, "superseded", "the file was edited meanwhile", {}))
-                await self._propose_what_was_read(event, before, "watcher")
+            elif not self.transactions.follows(event.revision):
+                try:
+                    await self._propose_what_was_read(event, before, "watcher")
+                except GatewayError as error:
+                    await self._restore_beside(base)
+                    self._refuse_edit(event.revision, error, "watcher")
 
     async def _restore_beside(self, base: str) -> None:
         """The file cannot be used. What is wrong with it is said; what ran before runs all the same."""
@@ -196,6 +219,7 @@ class Changes:
             self.transactions.settle(Settled(base, "failed", self._redactor.text(str(error)), {}))
             return
         event = self._event(self._ledger.propose(revision), Origin.CALL, "rollback", None)
+        await self._watch(revision, "rollback")
         self._dispatcher.post(LIFECYCLE, event, "rollback")
         self.issues = issues
 
@@ -227,7 +251,7 @@ class Changes:
             await self.transactions.resume(pending, first.overdue.revision, first.overdue.base, overdue=True)
         elif window is not None:
             pending = Pending("boot", "boot", number=window.number, ran=window.accounts)
-            pending.confirm = first.seconds_left
+            pending.confirm, pending.until = first.seconds_left, window.until
             await self.transactions.resume(pending, window.revision, window.base)
         else:
             await self._follow(first.revision, "boot")
@@ -238,10 +262,17 @@ class Changes:
 
     async def _follow(self, revision: Revision, road: str) -> None:
         """A revision that nobody proposed is watched, too, until it is known to be good."""
-        followed = self.transactions.follows(revision.id) or self.transactions.awaits_newer()
-        if not followed and revision.id != self._standing.record.last_good:
-            pending = Pending(road, road, revision=revision)
-            await self.transactions.resume(pending, revision.id, self._ledger.applied_id)
+        if not self.transactions.awaits_newer():
+            await self._watch(revision, road)
+
+    async def _watch(self, revision: Revision, road: str) -> None:
+        if self.transactions.follows(revision.id):
+            return
+        if revision.id == self._standing.record.last_good:
+            self.transactions.supersede(revision.id, road)
+            return
+        pending = Pending(road, road, revision=revision)
+        await self.transactions.resume(pending, revision.id, self._ledger.applied_id)
 
     async def runs(self, revision: Revision | None = None) -> None:
         """A boot or a restart is complete, and this is what it runs with: None is what it booted with."""
@@ -318,7 +349,10 @@ class Changes:
             finally:
                 if not pending.submitted.done() or pending.submitted.exception() is not None:
                     self._forget(pending)
-        return self._receipt(pending, *await self._outcome(pending))
+        outcome = await self._outcome(pending)
+        if pending.confirm is not None:
+            await self.transactions.keep()
+        return self._receipt(pending, *outcome)
 
     async def _prepare(self, pending: Pending, write: Write) -> None:
         """Read, check what the writer saw, make the new text, and plan it. Nothing is touched."""

@@ -74,6 +74,8 @@ class Pending:
     road: str
     note: str = ""
     confirm: float | None = None
+    until: int | None = None
+    """The wall-clock deadline (ms) of one whose time ran already when the gateway booted."""
     writes: bool = False
     """The file is to be written for it."""
     request: str = ""

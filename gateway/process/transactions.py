@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -32,10 +33,10 @@ from statemachine.change import (
     Change,
     awaited_of,
     awaits_word_on,
+    gives_way_to,
     has_ended,
     is_on_its_way,
     is_watched,
-    makes_way,
     may_yet_run,
 )
 from statemachine.change_events import ChangeData, Settlement, Stage
@@ -79,9 +80,9 @@ class Transactions:
         self._clock = clock
         self._pending: dict[str, Pending] = {}
         self._opened = 0
-        self._said: deque[tuple[int, str, str]] = deque()
-        self._telling: asyncio.Future[Any] | None = None
         self._background: set[asyncio.Future[Any]] = set()
+        self._to_write: deque[Callable[[], None]] = deque()
+        self._writing: asyncio.Future[Any] | None = None
         self._restore: Callable[[str], Awaitable[None]] = _nothing
         self._look_again: Callable[[], Awaitable[None]] = _nothing
         self._try_out: Callable[[Config, Proposal], Awaitable[None]] = _nothing
@@ -131,9 +132,9 @@ class Transactions:
         """Take up a revision that nobody proposed here: what a boot finds, or a restart has read."""
         pending.submitted.set_result(None)
         if pending.revision is not None:
-            self._in_background(asyncio.to_thread(self._enter_unless_there, pending, pending.revision))
+            self._write_down(partial(self._enter_unless_there, pending, pending.revision))
         await self._begin(pending, events.ChangeResumed(revision, base, pending.confirm, overdue))
-        self._supersede_others(pending.name, revision)
+        self.supersede(revision, pending.name)
 
     def _begin(self, pending: Pending, event: Event) -> asyncio.Future[Step | Refusal]:
         self._opened += 1
@@ -143,7 +144,7 @@ class Transactions:
         return self._dispatcher.post(pending.name, event, pending.requester)
 
     def awaits_newer(self) -> bool:
-        """Whether a change is on its way of which the lifecycle has not said what becomes of it."""
+        """Whether a change, or what one goes back to, is on its way: the lifecycle has not said what becomes of it."""
         return any(is_on_its_way(machine) for _, machine in self._machines())
 
     def follows(self, revision: str) -> bool:
@@ -207,9 +208,8 @@ class Transactions:
 
     async def _write(self, name: str, effect: events.WriteChange) -> Event:
         pending = self._pending[name]
-        window = self._window(pending, effect) if effect.confirm is not None else None
         try:
-            await asyncio.to_thread(self._write_whole, pending, window)
+            await asyncio.to_thread(self._write_whole, pending, effect)
         except GatewayError as error:
             return self._unfit(pending, effect.work, Stage.WRITE, error)
         return events.ChangeWritten(effect.work)
@@ -217,21 +217,16 @@ class Transactions:
     def _window(self, pending: Pending, effect: events.WriteChange) -> Window:
         return Window(effect.revision, effect.base, effect.confirm or 0.0, pending.number, pending.ran)
 
-    def _write_whole(self, pending: Pending, window: Window | None) -> None:
+    def _write_whole(self, pending: Pending, effect: events.WriteChange) -> None:
         """History first, then the promise to roll back, then the file: whatever dies in between, each of them holds."""
         assert pending.proposal is not None, "what is written has a plan"
         if pending.old != pending.new or self._ledger.applied_id != pending.proposal.revision.id:
             self._enter(pending, pending.proposal.revision)
+        window = self._window(pending, effect) if effect.confirm is not None else None
         if window is not None:
             self._standing.hold(window)
             self._standing.flush()
-        try:
-            self._write_file(pending)
-        except BaseException:
-            if window is not None:
-                self._standing.release(window.revision)
-                self._standing.flush()
-            raise
+        self._write_file(pending)
         if window is None:
             self._standing.adopt()
             self._standing.flush()
@@ -269,7 +264,7 @@ class Transactions:
         answer = self._dispatcher.post(LIFECYCLE, pending.event, name)
         answer.add_done_callback(lambda done: self._on_answer(name, effect.revision, done))
         pending.submitted.set_result(None)
-        self._supersede_others(name, effect.revision)
+        self.supersede(effect.revision, name)
 
     def _on_answer(self, name: str, revision: str, answer: asyncio.Future[Step | Refusal]) -> None:
         if answer.cancelled() or name not in self._pending:
@@ -279,10 +274,11 @@ class Transactions:
             self._pending[name].refused.set_result(result.why)
             self._say(name, revision, Settlement.ENDS, "refused", result.why)
 
-    def _supersede_others(self, name: str, revision: str) -> None:
-        for other, machine in self._machines():
-            if other != name and makes_way(machine) and not awaits_word_on(machine, revision):
-                self._dispatcher.post(other, events.ChangeSuperseded(name), f"change {revision[:12]}")
+    def supersede(self, revision: str, by: str) -> None:
+        """A newer change brings this revision; `by` is its name. The others are told."""
+        for name, machine in self._machines():
+            if name != by and gives_way_to(machine, revision):
+                self._dispatcher.post(name, events.ChangeSuperseded(by), f"change {revision[:12]}")
 
     def pass_over(self, revision: str) -> None:
         """A restart has come, and brought this revision: what waited for one to bring another waits in vain."""
@@ -300,8 +296,7 @@ class Transactions:
                 self._say(name, said.revision, settlement, said.outcome, said.why)
 
     def _say(self, name: str, revision: str, settlement: Settlement, word: str, why: str) -> None:
-        lost = next((account for account in self._pending[name].ran if self._is_lost(account)), "")
-        event = events.RevisionSettled(revision, settlement, word, why, lost)
+        event = events.RevisionSettled(revision, settlement, word, why, *self._lost(self._pending[name]))
         self._dispatcher.post(name, event, f"lifecycle {word}")
 
     # Watching
@@ -314,13 +309,18 @@ class Transactions:
         return machine is not None and is_running(machine)
 
     def _is_lost(self, account: str) -> bool:
-        """It ran before, is to run now, and has failed."""
-        settings, machine = self._ledger.applied.accounts().get(account), self._channel(account)
-        return settings is not None and settings.enabled and machine is not None and machine.has_failed
+        """It has failed; one that is not to run any more is stopped, or gone."""
+        machine = self._channel(account)
+        return machine is not None and machine.has_failed
+
+    def _lost(self, pending: Pending) -> tuple[str, str]:
+        """An account that ran before this change and is lost, and what its network said; empty where none is."""
+        name = next(filter(self._is_lost, pending.ran), "")
+        return name, self._dispatcher.machine(name).data.last_error if name else ""
 
     def _on_entry(self, entry: Entry) -> None:
         """Called for each entry of the journal: an account may just have failed."""
-        if not self._pending or not self._is_lost(entry.machine):
+        if not self._is_lost(entry.machine):
             return
         for name, machine in self._machines():
             if is_watched(machine) and entry.machine in self._pending[name].ran:
@@ -335,7 +335,14 @@ class Transactions:
 
     def _open_window(self, name: str, effect: events.OpenWindow) -> None:
         pending = self._pending[name]
+        lost, why = self._lost(pending)
+        if lost:
+            # It failed after the lifecycle's word was posted, and before anybody watched.
+            self._dispatcher.post(name, events.AccountLost(lost, why), name)
         until = self._clock.wall_ms() + round(effect.seconds * 1000)
+        if pending.until is not None:
+            # What a boot has found is not put off by the time that the boot took.
+            until, pending.until = pending.until, None
         base = self._dispatcher.machine(name).data.base
         window = Window(effect.revision, base, effect.seconds, pending.number, pending.ran, until)
         self._keep(self._standing.hold, window)
@@ -361,20 +368,33 @@ class Transactions:
         except ConfigWriteError as error:
             log.error("standing_not_kept", why=str(error))
 
+    async def keep(self) -> None:
+        """What stands now is on disk when this returns, or the fault is shown: nothing is told that a crash would unsay."""
+        await asyncio.to_thread(self._flush)
+
     def adopt(self) -> None:
         """What the file holds is wanted, even if it was rolled back before."""
         self._keep(self._standing.adopt)
+
+    def _conclude(self, pending: Pending, report: Report) -> None:
+        if pending.number:
+            self._history.conclude(pending.number, report.outcome, report.why, report.stage)
+
+    def _write_down(self, work: Callable[[], None]) -> None:
+        """In a thread, and in the order of the telling: an outcome comes after its entry, and the last one last."""
+        self._to_write.append(work)
+        if self._writing is None or self._writing.done():
+            self._writing = self._in_background(self._write_all_down())
+
+    async def _write_all_down(self) -> None:
+        while self._to_write:
+            await asyncio.to_thread(self._to_write.popleft())
 
     def _in_background(self, work: Awaitable[Any]) -> asyncio.Future[Any]:
         task = asyncio.ensure_future(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
-
-    async def _tell_history(self) -> None:
-        """In the order in which it was said."""
-        while self._said:
-            await asyncio.to_thread(self._history.conclude, *self._said.popleft())
 
     # What is said of it
 
@@ -383,7 +403,8 @@ class Transactions:
         earlier = pending.last
         if earlier is not None and earlier.outcome == "rolling_back":
             # Why it is rolled back was said when that began.
-            effect = events.ReportChange(effect.outcome, earlier.stage, effect.why or earlier.why)
+            why = "; ".join(filter(None, (earlier.why, effect.why)))
+            effect = events.ReportChange(effect.outcome, earlier.stage, why)
         report = pending.last = Report(effect.outcome, effect.stage, self._redactor.text(effect.why))
         if not pending.submitted.done():
             # The lifecycle never had it.
@@ -392,10 +413,7 @@ class Transactions:
             pending.submitted.exception()  # whoever asked may have gone
         elif not pending.reported.done() and report.outcome != "rolling_back":
             pending.reported.set_result(report)
-        if pending.number:
-            self._said.append((pending.number, report.outcome, report.why))
-            if self._telling is None or self._telling.done():
-                self._telling = self._in_background(self._tell_history())
+        self._write_down(lambda: self._conclude(pending, report))
         if has_ended(self._dispatcher.machine(name)):
             pending.ended.set_result(report)
             self._dispatcher.remove(name)

@@ -3,49 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from gateway.config import file
+from gateway.config.standing import Window
 from gateway.errors import AccountRefusedError, ConfigError, ConfigWriteError, NoWindowError, WindowOpenError
 from gateway.process.pending import Decision
 from statemachine.lifecycle import LifecycleState
 from statemachine.lifecycle_events import Origin
-from tests.gateway.configs import telegram
 from tests.gateway.fakes import Script
-from tests.gateway.process.house import House
-from tests.virtual import run_virtual
+from tests.gateway.process.house import FakeControl, House
+from tests.gateway.process.two_accounts import (
+    HOUR,
+    MAIN,
+    ONE,
+    OTHER,
+    RESTARTS,
+    THREE,
+    TWO,
+    both_run,
+    killed_in_the_window,
+    revision,
+    run,
+    token,
+)
 
-MAIN, OTHER = "telegram/main", "telegram/other"
 S = LifecycleState
-ONE = telegram(main="token: one-token", other="token: other-token")
-TWO = ONE.replace("one-token", "two-token")
-THREE = ONE.replace("one-token", "three-token")
-RESTARTS = ONE + "store: {durability: normal}\n"
-"""Needs a restart."""
-HOUR = 3600.0
-
-
-def revision(text: str) -> str:
-    return file.revision_of(text.encode())
-
-
-def run(main: Coroutine[Any, Any, None]) -> None:
-    with capture_logs():
-        run_virtual(main)
-
-
-async def both_run(house: House) -> None:
-    for name in (MAIN, OTHER):
-        await house.until_account(name, "running")
-
-
-def token(house: House, name: str = MAIN) -> str:
-    return str(house.network.live(name)[0].settings.token.reveal())
 
 
 # In time
@@ -331,26 +317,55 @@ def test_cancelled_while_it_waits_for_its_restart_it_never_runs(tmp_path: Path) 
 # Over a crash
 
 
-async def killed_in_the_window(folder: Path, seconds: float) -> None:
-    """A gateway that dies with a change to be confirmed: nothing of its end runs."""
-    house = House(folder, ONE)
-    await house.begin()
-    await house.until(S.RUNNING)
-    await both_run(house)
-    await house.write(TWO, confirm=seconds)
-    await house._changes.transactions.close()
-    house.turning.cancel()
-    await asyncio.wait({house.turning})
-    await house._tear_down()
-    house.network.release()
-    house.control.listener.close()
+class SlowHouse(House):
+    """A gateway whose boot takes a while."""
+
+    async def _make_control_plane(self) -> FakeControl:
+        await asyncio.sleep(3)
+        return await super()._make_control_plane()
+
+
+def test_what_a_receipt_promises_is_on_the_disk_when_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            await both_run(house)
+            kept = tmp_path / "state" / "standing.json"
+            with monkeypatch.context() as patched:
+                # Nothing that is done beside it comes to its turn in time.
+                patched.setattr(house._changes.transactions, "_in_background", lambda work: work.close())
+                receipt = await house.write(TWO, confirm=60)
+            promised = json.loads(kept.read_bytes())["window"]
+            assert promised["until"] == receipt["confirm_by"]
+            assert promised["number"] == house._history.entries(1)[0].number
+
+    run(main())
+
+
+def test_a_promise_is_made_with_the_number_of_its_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the file is written: who dies between the two can be told what became of it."""
+
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            await both_run(house)
+            held: list[Window] = []
+            monkeypatch.setattr(house._standing, "hold", held.append)
+            await house.write(TWO, confirm=60)
+            assert held[0].until is None
+            assert held[0].number == house._history.entries(1)[0].number
+
+    run(main())
 
 
 def test_killed_in_the_window_the_time_goes_on(tmp_path: Path) -> None:
     async def main() -> None:
-        await killed_in_the_window(tmp_path, 60)
-        async with House(tmp_path, TWO) as house:
+        until = await killed_in_the_window(tmp_path, 60)
+        async with SlowHouse(tmp_path, TWO) as house:
             await both_run(house)
+            window = house._standing.record.window
+            assert window is not None
+            assert window.until == until, "a boot does not put it off"
             await asyncio.sleep(55)
             assert token(house) == "two-token"
             await asyncio.sleep(6)
