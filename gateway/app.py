@@ -201,7 +201,7 @@ class App:
         services = server.Services(
             dispatcher=self._dispatcher, journal=self._journal, changes=self._changes, ledger=self._ledger,
             model=self._model, accounts=self._accounts, receivers=self._receivers, pipeline=self._pipeline,
-            standing=self._standing, history=self._history, hub=self._hub, requests=self._requests,
+            standing=self._standing, reader=self._reader(), history=self._history, hub=self._hub, requests=self._requests,
             redactor=self._redactor, tail=self._tail, clock=self._clock,
             state_dir=self._options.state_dir, boot=lambda: self._boot, watching=lambda: self._watcher.kind,
             tally=self._tally,

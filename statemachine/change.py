@@ -115,6 +115,8 @@ TABLE: tuple[Row[ChangeState], ...] = (
         effects=("report_superseded",)),
     Row(ChangeSuperseded, S.APPLYING, None, ("may_be_superseded",), effects=("note_superseded",)),
     Row(ChangeSuperseded, S.PROBATION, S.COMMITTED, ("may_be_superseded",), effects=("disarm", "report_committed")),
+    # Its base need not come back any more, either.
+    Row(ChangeSuperseded, S.ROLLING_BACK, S.ROLLED_BACK, effects=("report_passed_over",)),
 
     # Probation: to be confirmed in time, and not at the cost of an account.
     Row(ChangeConfirmed, S.PROBATION, S.COMMITTED, ("must_be_confirmed",),
@@ -243,14 +245,21 @@ def is_on_its_way(machine: Machine[Any, Any]) -> bool:
     return machine.state is S.APPLYING and not machine.data.waiting
 
 
-def waits_for_restart(machine: Machine[Any, Any]) -> bool:
-    """The lifecycle has it, and needs a restart for it."""
-    return machine.state is S.APPLYING and bool(machine.data.waiting)
+def awaited_of(machine: Machine[Any, Any]) -> str | None:
+    """The revision for which it waits for a restart: its own, or its base; None when it waits for none."""
+    if not machine.data.waiting:
+        return None
+    return {S.APPLYING: machine.data.revision, S.ROLLING_BACK: machine.data.base}.get(machine.state)
 
 
 def may_yet_run(machine: Machine[Any, Any]) -> bool:
     """It is on its way to run, or runs and is watched."""
     return machine.state in (*PREPARING, S.APPLYING, S.PROBATION)
+
+
+def makes_way(machine: Machine[Any, Any]) -> bool:
+    """A newer change is its business: the lifecycle has it, or its base, or it is watched."""
+    return machine.state in (S.APPLYING, S.PROBATION, S.ROLLING_BACK)
 
 
 def is_watched(machine: Machine[Any, Any]) -> bool:

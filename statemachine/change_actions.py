@@ -186,6 +186,10 @@ class ChangeActions:
         draft.emit(ReportChange("committed", "", confirmed))
 
     @action
+    def report_passed_over(draft: Draft[ChangeData], event: ChangeSuperseded) -> None:
+        draft.emit(ReportChange("rolled_back", "", "a newer change took the place of what ran before"))
+
+    @action
     def report_rolled_back(draft: Draft[ChangeData], event: RevisionSettled) -> None:
         runs = event.settlement is Settlement.RUNS
         draft.emit(ReportChange("rolled_back", "", "" if runs else f"what ran before does not run yet: {event.why}"))

@@ -10,10 +10,11 @@ from gateway import __version__
 from gateway.admin import schemas
 from gateway.admin.errors import issues_of
 from gateway.admin.limits import WriteLimit
-from gateway.admin.schema import as_data, config_schema
+from gateway.admin.schema import config_schema
 from gateway.admin.services import Services
 from gateway.config import file
 from gateway.config.edit import Edit, merge_patch, parse_patch, redacted_text, replacement
+from gateway.config.secrets import as_data
 from gateway.errors import ConfigError
 from gateway.process.changes import Write
 from gateway.process.pending import Decision
@@ -68,6 +69,10 @@ class ConfigCalls:
         from gateway.admin.lookup import look_up  # noqa: PLC0415
 
         return look_up(self._services.model, path)
+
+    async def plan(self, edit: Edit, base: str | None) -> dict[str, Any]:
+        """What a write would do; nothing is written."""
+        return await self._services.changes.plan(edit, base)
 
     # Writing
 

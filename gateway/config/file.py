@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
-import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from gateway.config.bounds import check_events, may_exceed
 from gateway.config.model import Config
@@ -50,6 +50,10 @@ REMEDIES = {
     "but found another document": "; a config is one document",
 }
 """What helps against what the YAML library finds wrong, by the beginning of its words."""
+NOT_YAML = "not YAML"
+"""How a fault of the text itself begins, and none of what it stands for."""
+NOT_OURS_TO_GIVE = (errno.EPERM, errno.EINVAL)
+"""What the system says to an owner that we may not name; EINVAL in a container that does not know him."""
 MISSING = "missing"
 """Stands where a revision would, when there is no file."""
 
@@ -119,21 +123,21 @@ def parse(raw: bytes) -> dict[str, Any]:
     if len(raw) > MAX_BYTES:
         raise ConfigError([_too_long(len(raw))])
     try:
-        text = _text(raw)
-        _check_bounds(text)
-        tree = _by_yaml(lambda yaml: yaml.load(text), text)
+        text = text_of(raw)
+        check_bounds(text)
+        tree = by_yaml(lambda yaml: yaml.load(text), text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = (mark.line + 1, mark.column + 1) if mark else (None, None)
         # A duplicate key is reported with both values, and a value may be a secret.
         problem = str(error.problem or error.context).split(" with value")[0]
         remedy = next((words for begin, words in REMEDIES.items() if problem.startswith(begin)), "")
-        raise ConfigError([Issue("", f"not YAML: {problem}{remedy}", *place)]) from None
+        raise ConfigError([Issue("", f"{NOT_YAML}: {problem}{remedy}", *place)]) from None
     except UNTRUE_VALUES:
         # Not the error's text: it has the value, and a value may be a secret.
-        raise ConfigError([Issue("", "not YAML: a value is not the number or date that it claims to be")]) from None
+        raise ConfigError([Issue("", f"{NOT_YAML}: a value is not the number or date that it claims to be")]) from None
     except (YAMLError, RecursionError) as error:
-        raise ConfigError([Issue("", f"not YAML: {error}")]) from error
+        raise ConfigError([Issue("", f"{NOT_YAML}: {error}")]) from error
     if tree is None:
         raise ConfigError([Issue("", "it is empty; a config that wants nothing says so with {}")])
     if not isinstance(tree, dict):
@@ -141,14 +145,14 @@ def parse(raw: bytes) -> dict[str, Any]:
     return tree
 
 
-def _check_bounds(text: str) -> None:
+def check_bounds(text: str) -> None:
     """Raises ConfigError for what would keep the readers too long, or end the process: the quick one recurses in C."""
     if may_exceed(text):
         with contextlib.suppress(YAMLError):  # where it ends, the reading ends too
-            _by_yaml(lambda yaml: check_events(yaml.parse(text)), text)
+            by_yaml(lambda yaml: check_events(yaml.parse(text)), text)
 
 
-def _by_yaml(read_by: Callable[[YAML], Any], text: str) -> Any:
+def by_yaml(read_by: Callable[[YAML], Any], text: str) -> Any:
     """Read with the quick reader, and with the slow one what only that takes: in YAML 1.2 [http://host:80, ::1, why?] needs no quotes."""
     try:
         return read_by(YAML(typ="safe"))
@@ -161,7 +165,7 @@ def _by_yaml(read_by: Callable[[YAML], Any], text: str) -> Any:
             raise error from None
 
 
-def _text(raw: bytes) -> str:
+def text_of(raw: bytes) -> str:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -184,9 +188,6 @@ def _marks(tree: Any, path: str = "") -> list[str]:
 
 # Places in the text
 
-_PROPERTIES = re.compile(r"\A(?:[&!]\S*\s+)*")
-"""The anchor and the tag of a value."""
-
 
 def _told(issues: list[Issue], raw: bytes) -> list[Issue]:
     """The first of them, each with its place, and how many more there are."""
@@ -198,8 +199,8 @@ def _told(issues: list[Issue], raw: bytes) -> list[Issue]:
 
 def _composed(raw: bytes) -> Node | None:
     try:
-        text = _text(raw)
-        return _by_yaml(lambda yaml: yaml.compose(StringIO(text)), text)  # type: ignore[no-any-return]
+        text = text_of(raw)
+        return by_yaml(lambda yaml: yaml.compose(StringIO(text)), text)  # type: ignore[no-any-return]
     except (YAMLError, RecursionError, ConfigError, *UNTRUE_VALUES):
         return None
 
@@ -239,43 +240,24 @@ def _entry(node: Node, step: str) -> tuple[Node, Node] | None:
     return None
 
 
-def scalars(raw: bytes) -> dict[str, tuple[int, int, str]]:
-    """Every scalar of the text by path: where it begins and ends (character offsets), and its value. Raises ConfigError."""
-    found: dict[str, tuple[int, int, str]] = {}
-    text = _text(raw)
-    _check_bounds(text)
-    pending: list[tuple[str, Node]] = [("", YAML(typ="safe", pure=True).compose(StringIO(text)))]
-    while pending:
-        path, node = pending.pop()
-        if isinstance(node, ScalarNode):
-            source = text[node.start_mark.index : node.end_mark.index].rstrip()  # a block's mark is on the next line
-            value = _PROPERTIES.sub("", source, count=1)
-            end = node.start_mark.index + len(source)
-            found[path] = (end - len(value), end, node.value)
-        elif isinstance(node, MappingNode):
-            pending += [(f"{path}.{key.value}".lstrip("."), value) for key, value in node.value]
-        elif isinstance(node, SequenceNode):
-            pending += [(f"{path}.{number}".lstrip("."), value) for number, value in enumerate(node.value)]
-    return found
-
-
 # Writing
 
 
 def write(path: Path, raw: bytes) -> None:
     """Put `raw` in the place of the file at once: temporary file beside it, fsync, rename, fsync of the folder.
 
-    A symlink is followed, the mode is kept (0600 for a new file). Raises ConfigWriteError; the old file is then whole.
+    Symlinks are followed. Mode, owner, group and attributes are those of the old file, as far as we may give them; a new
+    file has 0600. Raises ConfigWriteError; the old file is then whole.
     """
     target = path.resolve()
     try:
-        mode = target.stat().st_mode & 0o7777 if target.exists() else 0o600
+        old = target.stat() if target.exists() else None
         descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
     except OSError as error:
         raise ConfigWriteError(f"{path} cannot be written: {error.strerror}") from error
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), mode)
+            os.fchmod(file.fileno(), _taken_over(file.fileno(), target, old) if old else 0o600)
             file.write(raw)
             file.flush()
             os.fsync(file.fileno())
@@ -284,6 +266,30 @@ def write(path: Path, raw: bytes) -> None:
         Path(name).unlink(missing_ok=True)
         raise ConfigWriteError(f"{path} cannot be written: {error.strerror}") from error
     sync_folder(target.parent)
+
+
+def _taken_over(descriptor: int, target: Path, old: os.stat_result) -> int:
+    """Give a file the owner, the group and the attributes (ACLs, too) of the old one. The mode that is then right for it."""
+    mode = old.st_mode & 0o7777
+    if not _given(descriptor, -1, old.st_gid):
+        # What another group may do here is what everybody may.
+        return mode & ~0o070 | (mode & 0o007) << 3
+    _given(descriptor, old.st_uid, -1)
+    with contextlib.suppress(OSError):  # many file systems have none
+        for name in os.listxattr(target):
+            with contextlib.suppress(OSError):
+                os.setxattr(descriptor, name, os.getxattr(target, name))
+    return mode
+
+
+def _given(descriptor: int, owner: int, group: int) -> bool:
+    try:
+        os.fchown(descriptor, owner, group)
+    except OSError as error:
+        if error.errno not in NOT_OURS_TO_GIVE:
+            raise
+        return False
+    return True
 
 
 def sync_folder(folder: Path) -> None:

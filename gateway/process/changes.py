@@ -17,14 +17,16 @@ import structlog
 from gateway.clock import Clock
 from gateway.config import file
 from gateway.config.custody import refuse_if_owned
+from gateway.config.edit import Edit
 from gateway.config.file import MISSING, Reader, Revision
 from gateway.config.history import History
 from gateway.config.ledger import Ledger, Proposal
+from gateway.config.plan import make_plan, plan_id
 from gateway.config.secrets import secrets_of
 from gateway.config.standing import Standing
 from gateway.config.writerlock import WriterLock
 from gateway.dispatcher import LIFECYCLE, Dispatcher
-from gateway.errors import ConfigError, GatewayError, StaleHashError, UnavailableError
+from gateway.errors import ConfigError, GatewayError, Issue, StaleHashError, StalePlanError, UnavailableError
 from gateway.process.first import First
 from gateway.process.pending import Decision, Pending, Report, Settled, Write
 from gateway.process.transactions import Transactions
@@ -38,6 +40,8 @@ __all__ = ["LIFECYCLE", "Changes", "Write"]
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
+WORTH_ASKING = 512
+"""Bytes of a file of which nobody drops most without having seen the plan."""
 REREADS = 2
 REREAD_PAUSE = 0.15
 """A file that is missing or cut off is read again that often, that many seconds apart, before it counts."""
@@ -142,9 +146,10 @@ class Changes:
         async with self._lock:
             if origin is Origin.CALL:
                 self.transactions.adopt()
+            before = self._ledger.accepted
             event = await self.review(origin, requester)
             if isinstance(event, ConfigChanged) and self._is_news(event.revision):
-                await self._propose_what_was_read(event, requester)
+                await self._propose_what_was_read(event, before, requester)
             else:
                 self._dispatcher.post(LIFECYCLE, event, requester)
 
@@ -153,10 +158,10 @@ class Changes:
         known = knows(self._dispatcher.machine(LIFECYCLE), revision) or self.transactions.follows(revision)
         return not known and revision == self.on_disk
 
-    async def _propose_what_was_read(self, event: ConfigChanged, requester: str) -> None:
+    async def _propose_what_was_read(self, event: ConfigChanged, before: Revision, requester: str) -> None:
         """An edit is a change like any other; only that nothing has to be written for it."""
         pending = Pending(requester, "file", event=event, proposal=self._ledger.proposal(event.revision))
-        pending.prepare, pending.base = _is_prepared, self._ledger.applied_id
+        pending.prepare, pending.base, pending.old = _is_prepared, self._ledger.applied_id, before.raw
         self.transactions.open(pending)
         try:
             await pending.submitted
@@ -171,6 +176,7 @@ class Changes:
     async def restore(self, base: str) -> None:
         """A change is rolled back: the base is wanted, unless the file was edited beside it into something that can be used."""
         async with self._lock:
+            before = self._ledger.accepted
             event = await self.review(Origin.CALL, "rollback")
             if isinstance(event, ConfigRejected):
                 await self._restore_beside(base)
@@ -179,7 +185,7 @@ class Changes:
                 self._dispatcher.post(LIFECYCLE, event, "rollback")
             else:
                 self.transactions.settle(Settled(base, "superseded", "the file was edited meanwhile", {}))
-                await self._propose_what_was_read(event, "watcher")
+                await self._propose_what_was_read(event, before, "watcher")
 
     async def _restore_beside(self, base: str) -> None:
         """The file cannot be used. What is wrong with it is said; what ran before runs all the same."""
@@ -244,6 +250,26 @@ class Changes:
         await self._follow(now, "restart")
         self.transactions.settle(Settled(now.id, "applied", "", {}))
 
+    # Planning
+
+    async def plan(self, edit: Edit, base: str | None = None) -> dict[str, Any]:
+        """What writing this would do; nothing is written or remembered. Raises StaleHashError for a base that is given, ConfigError."""
+        # Imported when asked for: a boot plans nothing.
+        from gateway.config.preview import preview  # noqa: PLC0415
+
+        current = await asyncio.to_thread(self._current)
+        here = MISSING if current is None else file.revision_of(current)
+        if base not in (None, here):
+            raise StaleHashError(here, base)
+        new = await asyncio.to_thread(edit, current or b"")
+        revision = await asyncio.to_thread(self._reader.load, new)
+        proposal, applied = self._ledger.plan(revision), self._ledger.applied
+        shown = await asyncio.to_thread(preview, proposal, applied, current, LIFECYCLE)
+        # Its secrets are nobody's yet: they are kept out of this answer, and not learnt.
+        hiding = Redactor()
+        hiding.learn(secrets_of(revision.config))
+        return hiding.tree(shown)  # type: ignore[no-any-return]
+
     # Writing
 
     async def write(self, write: Write) -> dict[str, Any]:
@@ -299,15 +325,43 @@ class Changes:
         pending.old = await asyncio.to_thread(self._current_of_ours)
         here = file.revision_of(pending.old) if pending.old is not None else None
         if here is not None and write.base != here and not write.insists:
-            raise StaleHashError(here, write.base)
+            raise StaleHashError(here, write.base, await asyncio.to_thread(self._moved_since, write.base, pending.old))
         pending.base_hash = write.base
         pending.new = await asyncio.to_thread(write.edit, pending.old or b"")
         revision = await asyncio.to_thread(self._reader.load, pending.new)
+        self._check_consent(write, pending, revision)
         self._redactor.learn(secrets_of(revision.config))
         pending.base = await self._wanted_before(pending.old, here, self._ledger.accepted)
         pending.proposal = self._ledger.propose(revision)
         pending.event = self._event(pending.proposal, Origin.CALL, write.requester, write.delay)
         self._waiters.setdefault(revision.id, []).append(pending.settled)
+
+    def _check_consent(self, write: Write, pending: Pending, revision: Revision) -> None:
+        """Who has seen the plan may do what it says, and nothing else; who has not may not drop most of the file.
+
+        Raises StalePlanError, or ConfigError.
+        """
+        old = pending.old or b""
+        if write.plan is not None:
+            here = file.revision_of(old) if pending.old is not None else MISSING
+            current = plan_id(self._ledger.applied_id, here, revision.id)
+            if write.plan != current:
+                raise StalePlanError(current)
+        elif not write.insists and len(old) >= WORTH_ASKING and len(pending.new) < len(old) / 2:
+            text = (
+                f"it would leave {len(pending.new):,} of {len(old):,} bytes; look at its plan, and send the plan's id"
+            )
+            raise ConfigError([Issue("", f"{text} with the write (plan_id, planId) if that is meant")], revision.id)
+
+    def _moved_since(self, base: str | None, old: bytes | None) -> list[str] | None:
+        """Blocks. The paths that differ from what the writer saw, where that is still known."""
+        if base is None or old is None:
+            return None
+        try:
+            then, now = self._reader.load(self._history.raw(base)), self._reader.load(old)
+        except GatewayError:
+            return None
+        return make_plan(then.config, now.config).paths
 
     async def _wanted_before(self, old: bytes | None, here: str | None, valid: Revision) -> str:
         """What a rollback goes back to: what was wanted before, or what was valid last where that cannot be used."""

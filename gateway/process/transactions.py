@@ -7,6 +7,7 @@ said; it decides nothing that their table does.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -29,12 +30,13 @@ from statemachine import Event, Refusal, Step
 from statemachine import change_events as events
 from statemachine.change import (
     Change,
+    awaited_of,
     awaits_word_on,
     has_ended,
     is_on_its_way,
     is_watched,
+    makes_way,
     may_yet_run,
-    waits_for_restart,
 )
 from statemachine.change_events import ChangeData, Settlement, Stage
 from statemachine.channel import is_running
@@ -49,7 +51,8 @@ SETTLEMENTS = {
     "failed": Settlement.BROKE,
 }
 """What the lifecycle's words mean to a change; any other one means that it does not run."""
-
+UNDECIDED = frozenset({"pending", "restart_pending", "rolling_back"})
+"""Outcomes in the history after which another one is to come."""
 ROLLBACK_PATIENCE = 60.0
 """Seconds that the answer to a cancelling waits for what ran before to be back."""
 
@@ -76,6 +79,8 @@ class Transactions:
         self._clock = clock
         self._pending: dict[str, Pending] = {}
         self._opened = 0
+        self._said: deque[tuple[int, str, str]] = deque()
+        self._telling: asyncio.Future[Any] | None = None
         self._background: set[asyncio.Future[Any]] = set()
         self._restore: Callable[[str], Awaitable[None]] = _nothing
         self._look_again: Callable[[], Awaitable[None]] = _nothing
@@ -237,13 +242,17 @@ class Transactions:
         paths = pending.proposal.whole.paths if pending.proposal is not None else []
         pending.number = self._history.open(
             revision.id, revision.raw, base=base, base_raw=pending.old, requester=pending.requester,
-            road=pending.road, note=pending.note, paths=paths,
+            road=pending.road, note=self._redactor.text(pending.note), paths=paths,
         )  # fmt: skip
 
     def _enter_unless_there(self, pending: Pending, revision: Revision) -> None:
-        """A boot with what ran before is no news."""
+        """A boot with what ran before is no news. What an earlier process left undecided will not be decided any more."""
         try:
-            if all(entry.revision != revision.id for entry in self._history.entries(KEPT)):
+            entries = self._history.entries(KEPT)
+            for entry in entries:
+                if entry.outcome in UNDECIDED and pending.road == "boot":
+                    self._history.conclude(entry.number, "interrupted", "the gateway ended before it was decided")
+            if all(entry.revision != revision.id for entry in entries):
                 self._enter(pending, revision)
         except GatewayError as error:
             log.error("history_not_written", why=str(error))
@@ -272,13 +281,13 @@ class Transactions:
 
     def _supersede_others(self, name: str, revision: str) -> None:
         for other, machine in self._machines():
-            if other != name and may_yet_run(machine) and machine.data.revision:
+            if other != name and makes_way(machine) and not awaits_word_on(machine, revision):
                 self._dispatcher.post(other, events.ChangeSuperseded(name), f"change {revision[:12]}")
 
     def pass_over(self, revision: str) -> None:
-        """A restart has come, and brought this revision: those that waited for one to bring another will never run."""
+        """A restart has come, and brought this revision: what waited for one to bring another waits in vain."""
         for name, machine in self._machines():
-            if waits_for_restart(machine) and machine.data.revision != revision:
+            if awaited_of(machine) not in (None, revision):
                 self._dispatcher.post(name, events.ChangeSuperseded("restart"), f"restart with {revision[:12]}")
 
     def settle(self, said: Settled) -> None:
@@ -356,10 +365,16 @@ class Transactions:
         """What the file holds is wanted, even if it was rolled back before."""
         self._keep(self._standing.adopt)
 
-    def _in_background(self, work: Awaitable[Any]) -> None:
+    def _in_background(self, work: Awaitable[Any]) -> asyncio.Future[Any]:
         task = asyncio.ensure_future(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
+
+    async def _tell_history(self) -> None:
+        """In the order in which it was said."""
+        while self._said:
+            await asyncio.to_thread(self._history.conclude, *self._said.popleft())
 
     # What is said of it
 
@@ -378,7 +393,9 @@ class Transactions:
         elif not pending.reported.done() and report.outcome != "rolling_back":
             pending.reported.set_result(report)
         if pending.number:
-            self._in_background(asyncio.to_thread(self._history.conclude, pending.number, report.outcome, report.why))
+            self._said.append((pending.number, report.outcome, report.why))
+            if self._telling is None or self._telling.done():
+                self._telling = self._in_background(self._tell_history())
         if has_ended(self._dispatcher.machine(name)):
             pending.ended.set_result(report)
             self._dispatcher.remove(name)

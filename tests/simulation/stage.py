@@ -20,6 +20,7 @@ import gateway.boot
 import gateway.channels.telegram
 import gateway.config.edit
 import gateway.config.file
+import gateway.config.history
 import gateway.process.operations
 import gateway.requests
 from gateway.config.model import Account, Config, build_config_model
@@ -71,7 +72,8 @@ def _places(play: Play) -> list[tuple[Any, str, Any]]:
         (gateway.channels.telegram, "aiohttp", library),
         (gateway.config.file, "parse", parse := _remembering(gateway.config.file.parse)),
         (gateway.config.edit, "parse", parse),
-        (gateway.config.file, "os", SimpleNamespace(**(vars(os) | {"fsync": play.disk.sync}))),
+        (gateway.config.file, "os", synced := SimpleNamespace(**(vars(os) | {"fsync": play.disk.sync}))),
+        (gateway.config.history, "os", synced),
         (gateway.config.file, "write", play.disk.write),
         (gateway.process.operations, "bind", lambda *_: _bind(play)),
     ]

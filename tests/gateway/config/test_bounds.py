@@ -6,7 +6,8 @@ import pytest
 
 from gateway.config.bounds import MAX_VALUES
 from gateway.config.edit import merge_patch, parse_patch, replacement
-from gateway.config.file import MOST_FAULTS, parse, scalars
+from gateway.config.file import MOST_FAULTS, parse
+from gateway.config.places import scalars
 from gateway.errors import ConfigError
 from gateway.redact import MARK
 from tests.gateway.configs import HEAD, config, faults
