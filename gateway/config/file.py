@@ -43,10 +43,6 @@ STRICTER = {
     "did not find expected ',' or ']'",
 }
 """What the quick reader, which is of YAML 1.1, may find where there is nothing wrong."""
-NOT_YAML = "not YAML"
-"""How a fault of the text itself begins, and none of what it stands for."""
-NOT_OURS_TO_GIVE = (errno.EPERM, errno.EINVAL)
-"""What the system says to an owner that we may not name; EINVAL in a container that does not know him."""
 REMEDIES = {
     "found character that cannot start any token": "; indent with spaces, not with tabs, and quote what begins with @ or `",
     "found duplicate key": "; keep one of them",
@@ -54,6 +50,10 @@ REMEDIES = {
     "but found another document": "; a config is one document",
 }
 """What helps against what the YAML library finds wrong, by the beginning of its words."""
+NOT_YAML = "not YAML"
+"""How a fault of the text itself begins, and none of what it stands for."""
+NOT_OURS_TO_GIVE = (errno.EPERM, errno.EINVAL)
+"""What the system says to an owner that we may not name; EINVAL in a container that does not know him."""
 MISSING = "missing"
 """Stands where a revision would, when there is no file."""
 
