@@ -28,7 +28,7 @@ _UNKNOWN = object()
 def spliced(text: str, old: dict[Any, Any], new: dict[Any, Any], *, careful: bool = False) -> str:
     """The text, which says `old`, changed to say `new`. `careful` puts every new text in quotes, and a line end at the end.
 
-    Raises UnwritableError, ValueError, or what the YAML library raises; whoever calls looks at what the result says.
+    Raises UnwritableError, or what the YAML library raises; whoever calls looks at what the result says.
     """
     return _Splice(text, careful=careful).result(old, new)
 

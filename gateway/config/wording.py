@@ -81,7 +81,7 @@ class Wording:
 
     def block_text(self, value: Any, style: str, column: int) -> list[str] | None:
         """A text as a block (`|`, `>`) whose lines begin at the column; None where it is no text for one."""
-        if self.careful or not isinstance(value, str) or value[:1] in ("", " ", "\n") or value.endswith("\n\n"):
+        if self.careful or not isinstance(value, str) or value[:1] in ("", " ", "\n"):
             return None
         lines = value.removesuffix("\n").split("\n")
         if not all(line.isprintable() for line in lines):
