@@ -44,8 +44,8 @@ class Cuts:
 
         return is_gone
 
-    def result(self, *, ended: bool = False) -> str:
-        """`ended` leaves a line end at the end, come what may. What is cut twice is cut."""
+    def result(self, *, ended: bool) -> str:
+        """`ended` leaves a line end at the end where there was none. What is cut twice is cut."""
         parts, at = [], 0
         for begin, end, new in sorted(self._cuts, key=lambda cut: cut[:2]):
             parts += [self.text[at:begin], new]
