@@ -21,7 +21,6 @@ from gateway.config.edit import Edit
 from gateway.config.file import MISSING, Reader, Revision
 from gateway.config.history import History
 from gateway.config.ledger import Ledger, Proposal
-from gateway.config.plan import make_plan, plan_id
 from gateway.config.secrets import secrets_of
 from gateway.config.standing import Standing
 from gateway.config.writerlock import WriterLock
@@ -31,10 +30,10 @@ from gateway.errors import (
     GatewayError,
     Issue,
     StaleHashError,
-    StalePlanError,
     UnavailableError,
     UnknownRevisionError,
 )
+from gateway.process.consent import check_consent, moved_since
 from gateway.process.first import First
 from gateway.process.pending import Decision, Pending, Report, Settled, Write
 from gateway.process.transactions import Transactions
@@ -48,8 +47,6 @@ __all__ = ["LIFECYCLE", "Changes", "Write"]
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-WORTH_ASKING = 512
-"""Bytes of a file of which nobody drops most without having seen the plan."""
 REREADS = 2
 REREAD_PAUSE = 0.15
 """A file that is missing or cut off is read again that often, that many seconds apart, before it counts."""
@@ -359,43 +356,17 @@ class Changes:
         pending.old = await asyncio.to_thread(self._current_of_ours)
         here = file.revision_of(pending.old) if pending.old is not None else None
         if here is not None and write.base != here and not write.insists:
-            raise StaleHashError(here, write.base, await asyncio.to_thread(self._moved_since, write.base, pending.old))
+            moved = await asyncio.to_thread(moved_since, write.base, pending.old, self._reader, self._history)
+            raise StaleHashError(here, write.base, moved)
         pending.base_hash = write.base
         pending.new = await asyncio.to_thread(write.edit, pending.old or b"")
         revision = await asyncio.to_thread(self._reader.load, pending.new)
-        self._check_consent(write, pending, revision)
+        check_consent(write, pending.old, revision, self._ledger.applied_id)
         self._redactor.learn(secrets_of(revision.config))
         pending.base = await self._wanted_before(pending.old, here, self._ledger.accepted)
         pending.proposal = self._ledger.propose(revision)
         pending.event = self._event(pending.proposal, Origin.CALL, write.requester, write.delay)
         self._waiters.setdefault(revision.id, []).append(pending.settled)
-
-    def _check_consent(self, write: Write, pending: Pending, revision: Revision) -> None:
-        """Who has seen the plan may do what it says, and nothing else; who has not may not drop most of the file.
-
-        Raises StalePlanError, or ConfigError.
-        """
-        old = pending.old or b""
-        if write.plan is not None:
-            here = file.revision_of(old) if pending.old is not None else MISSING
-            current = plan_id(self._ledger.applied_id, here, revision.id)
-            if write.plan != current:
-                raise StalePlanError(current)
-        elif not write.insists and len(old) >= WORTH_ASKING and len(pending.new) < len(old) / 2:
-            text = (
-                f"it would leave {len(pending.new):,} of {len(old):,} bytes; look at its plan, and send the plan's id"
-            )
-            raise ConfigError([Issue("", f"{text} with the write (plan_id, planId) if that is meant")], revision.id)
-
-    def _moved_since(self, base: str | None, old: bytes | None) -> list[str] | None:
-        """Blocks. The paths that differ from what the writer saw, where that is still known."""
-        if base is None or old is None:
-            return None
-        try:
-            then, now = self._reader.load(self._history.raw(base)), self._reader.load(old)
-        except GatewayError:
-            return None
-        return make_plan(then.config, now.config).paths
 
     async def _wanted_before(self, old: bytes | None, here: str | None, valid: Revision) -> str:
         """What a rollback goes back to: what was wanted before, or what was valid last where that cannot be used."""

@@ -216,6 +216,6 @@ async def overdue_at_boot(folder: Path) -> House:
 
 SCENARIOS: tuple[Callable[[Path], Coroutine[Any, Any, House]], ...] = (
     confirmed_extended_cancelled, accounts_are_lost, not_ready, waits_and_is_passed_over, superseded_and_told_to_wait,
-    breaks_off, watched_for_long, rolled_back_by_a_restart, its_base_is_passed_over, the_gateway_ends, overdue_at_boot, slow_disk,
-    a_newer_change_beside_a_rollback,
+    breaks_off, watched_for_long, rolled_back_by_a_restart, its_base_is_passed_over,
+    the_gateway_ends, overdue_at_boot, slow_disk, a_newer_change_beside_a_rollback,
 )  # fmt: skip
