@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import os
 import re
@@ -14,12 +15,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from types import EllipsisType
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from gateway.config import swap
 from gateway.config.bounds import check_events, may_exceed
 from gateway.config.model import Config
 from gateway.config.secrets import interpolate
@@ -261,14 +264,17 @@ def scalars(raw: bytes) -> dict[str, tuple[int, int, str]]:
 # Writing
 
 
-def write(path: Path, raw: bytes) -> None:
+def write(path: Path, raw: bytes, expected: bytes | EllipsisType | None = ...) -> bool:
     """Put `raw` in the place of the file at once: temporary file beside it, fsync, rename, fsync of the folder.
 
-    A symlink is followed, the mode is kept (0600 for a new file). Raises ConfigWriteError; the old file is then whole.
+    With `expected` (None: that there is no file) it is put only where the file holds that to the last moment; False says
+    that it does not. A symlink is followed, the mode is kept (0600 for a new file). Raises ConfigWriteError. Whatever is
+    not put leaves the old file whole.
     """
     target = path.resolve()
     try:
         mode = target.stat().st_mode & 0o7777 if target.exists() else 0o600
+        _sweep(target)
         descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
     except OSError as error:
         raise ConfigWriteError(f"{path} cannot be written: {error.strerror}") from error
@@ -278,11 +284,22 @@ def write(path: Path, raw: bytes) -> None:
             file.write(raw)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).replace(target)
+        if isinstance(expected, EllipsisType):
+            Path(name).replace(target)
+        elif not swap.put(Path(name), target, expected):
+            Path(name).unlink(missing_ok=True)
+            return False
     except OSError as error:
         Path(name).unlink(missing_ok=True)
         raise ConfigWriteError(f"{path} cannot be written: {error.strerror}") from error
     sync_folder(target.parent)
+    return True
+
+
+def _sweep(target: Path) -> None:
+    """Take away what a crash has left of an earlier write: there is one writer at a time, and it is here."""
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
+        left.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

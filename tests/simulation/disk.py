@@ -97,7 +97,7 @@ class Disk:
 
     # The product's writing
 
-    def write(self, path: Path, raw: bytes) -> None:
+    def write(self, path: Path, raw: bytes, *expected: bytes | None) -> bool:
         """In the place of `file.write`: the same, seen by the referee."""
         if path == self.path:
             here = self.hash
@@ -106,11 +106,12 @@ class Disk:
                 seen, "no lost update", f"a write replaced {str(here)[:8]}, which its caller never saw"
             )
             self.whole.add(file.revision_of(raw))
-        self._real_write(path, raw)
-        if path == self.path:
+        put = self._real_write(path, raw, *expected)
+        if path == self.path and put:
             self._stamp(path)
             self.tell(0.001, moved=True)
         self._step()
+        return put
 
     def sync(self, _: int) -> None:
         """In the place of `os.fsync`."""
