@@ -13,14 +13,14 @@ import json
 import os
 import threading
 import time
-from contextlib import contextmanager
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
 from gateway.config.file import parse
-from tests.real.process import Client, Gateway, RpcError, config_text
+from tests.real.process import Client, Gateway, RpcError, attempt, config_text
 
 WRITERS = 200
 TRIES = 5
@@ -47,26 +47,25 @@ def patch_of(name: str) -> str:
 
 
 def by_http(gateway: Gateway) -> Try:
-    async def attempt(name: str, base: str) -> Answer:
+    async def write(name: str, base: str) -> Answer:
         headers = {"If-Match": f'"{base}"', "Content-Type": "application/json"}
         status, body = await gateway.http("PATCH", "/api/v1/config", data=patch_of(name), headers=headers)
         assert status in (200, 412), body
         told = body["hash"] if status == 200 else body["error"]["details"]["currentHash"]
         return base, told, status == 200
 
-    return attempt
+    return write
 
 
 def by_websocket(client: Client) -> Try:
-    async def attempt(name: str, base: str) -> Answer:
-        try:
-            answer = await client.request("config.patch", {"raw": patch_of(name), "baseHash": base})
-        except RpcError as refused:
-            assert refused.error["code"] == "INVALID_REQUEST", refused.error
-            return base, refused.error["details"]["currentHash"], False
-        return base, answer["hash"], True
+    async def write(name: str, base: str) -> Answer:
+        said = await attempt(client.request("config.patch", {"raw": patch_of(name), "baseHash": base}))
+        if not isinstance(said, RpcError):
+            return base, said["hash"], True
+        assert said.error["code"] == "INVALID_REQUEST", said.error
+        return base, said.error["details"]["currentHash"], False
 
-    return attempt
+    return write
 
 
 @dataclass
@@ -77,18 +76,18 @@ class Writers:
 
     async def work(self, roads: list[Try], first: str) -> None:
         """All at once, a few times each; then a few who do not give up."""
-        await asyncio.gather(*(self._write(f"one-{number}", road, first, TRIES) for number, road in enumerate(roads)))
+        await asyncio.gather(*(self._try(f"one-{number}", road, first, TRIES) for number, road in enumerate(roads)))
         await asyncio.gather(*(self._often(f"all-{number}", roads[number], first) for number in range(STUBBORN)))
 
-    async def _often(self, name: str, attempt: Try, base: str) -> None:
+    async def _often(self, name: str, write: Try, base: str) -> None:
         for number in range(TIMES):
-            await self._write(f"{name}-{number}", attempt, base, 1000)
+            await self._try(f"{name}-{number}", write, base, 1000)
             base = self.said[f"{name}-{number}"][-1][1]
 
-    async def _write(self, name: str, attempt: Try, base: str, tries: int) -> None:
+    async def _try(self, name: str, write: Try, base: str, tries: int) -> None:
         said = self.said[name] = []
         while len(said) < tries and not (said and said[-1][2]):
-            said.append(await attempt(name, said[-1][1] if said else base))
+            said.append(await write(name, said[-1][1] if said else base))
 
     @property
     def winners(self) -> dict[str, tuple[str, str]]:
