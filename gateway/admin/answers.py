@@ -356,6 +356,7 @@ class HistoryEntry(Body, frozen=True, kw_only=True):
     note: str
     changed_paths: list[str]
     outcome: str
+    stage: str
     why: str
     ended_at: int | None
 

@@ -44,12 +44,10 @@ class Cuts:
 
         return is_gone
 
-    def result(self, *, ended: bool = False) -> str:
-        """`ended` leaves a line end at the end, come what may. What is cut twice is cut. Raises ValueError where something is put into what is cut."""
+    def result(self, *, ended: bool) -> str:
+        """`ended` leaves a line end at the end where there was none. What is cut twice is cut."""
         parts, at = [], 0
         for begin, end, new in sorted(self._cuts, key=lambda cut: cut[:2]):
-            if begin < at and new:
-                raise ValueError(begin)
             parts += [self.text[at:begin], new]
             at = max(at, end)
         text = "".join([*parts, self.text[at:]])

@@ -70,9 +70,9 @@ def _spliced(current: bytes, plain: dict[Any, Any], wanted: dict[Any, Any]) -> b
     mark = BOM_UTF8 if current.startswith(BOM_UTF8) else b""
     text = current.decode("utf-8-sig")
     issues = [Issue("", BEYOND)]
-    for careful in (False, True):  # the reader has the last word
+    for ended in (False, True):  # a block of text may need the line end, and the reader has the last word
         try:
-            raw = mark + _encoded(spliced(text, plain, wanted, careful=careful))
+            raw = mark + _encoded(spliced(text, plain, wanted, ended=ended))
         except (UnwritableError, YAMLError, RecursionError, *UNTRUE_VALUES):
             continue
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import os
 import tempfile
@@ -11,12 +12,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
+from types import EllipsisType
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
+from gateway.config import swap
 from gateway.config.bounds import check_events, may_exceed
 from gateway.config.model import Config
 from gateway.config.reading import TooLongError, read_whole
@@ -43,10 +46,6 @@ STRICTER = {
     "did not find expected ',' or ']'",
 }
 """What the quick reader, which is of YAML 1.1, may find where there is nothing wrong."""
-NOT_YAML = "not YAML"
-"""How a fault of the text itself begins, and none of what it stands for."""
-NOT_OURS_TO_GIVE = (errno.EPERM, errno.EINVAL)
-"""What the system says to an owner that we may not name; EINVAL in a container that does not know him."""
 REMEDIES = {
     "found character that cannot start any token": "; indent with spaces, not with tabs, and quote what begins with @ or `",
     "found duplicate key": "; keep one of them",
@@ -54,6 +53,10 @@ REMEDIES = {
     "but found another document": "; a config is one document",
 }
 """What helps against what the YAML library finds wrong, by the beginning of its words."""
+NOT_YAML = "not YAML"
+"""How a fault of the text itself begins, and none of what it stands for."""
+NOT_OURS_TO_GIVE = (errno.EPERM, errno.EINVAL)
+"""What the system says to an owner that we may not name; EINVAL in a container that does not know him."""
 MISSING = "missing"
 """Stands where a revision would, when there is no file."""
 
@@ -243,15 +246,17 @@ def _entry(node: Node, step: str) -> tuple[Node, Node] | None:
 # Writing
 
 
-def write(path: Path, raw: bytes) -> None:
+def write(path: Path, raw: bytes, expected: bytes | EllipsisType | None = ...) -> bool:
     """Put `raw` in the place of the file at once: temporary file beside it, fsync, rename, fsync of the folder.
 
-    Symlinks are followed. Mode, owner, group and attributes are those of the old file, as far as we may give them; a new
-    file has 0600. Raises ConfigWriteError; the old file is then whole.
+    With `expected` (None: that there is no file) it is put only where the file holds that to the last moment; False says
+    that it does not. Symlinks are followed. Mode, owner, group and attributes are those of the old file, as far as we may
+    give them; a new file has 0600. Raises ConfigWriteError. Whatever is not put leaves the old file whole.
     """
     target = path.resolve()
     try:
         old = target.stat() if target.exists() else None
+        _sweep(target)
         descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
     except OSError as error:
         raise ConfigWriteError(f"{path} cannot be written: {error.strerror}") from error
@@ -261,11 +266,22 @@ def write(path: Path, raw: bytes) -> None:
             file.write(raw)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).replace(target)
+        if isinstance(expected, EllipsisType):
+            Path(name).replace(target)
+        elif not swap.put(Path(name), target, expected):
+            Path(name).unlink(missing_ok=True)
+            return False
     except OSError as error:
         Path(name).unlink(missing_ok=True)
         raise ConfigWriteError(f"{path} cannot be written: {error.strerror}") from error
     sync_folder(target.parent)
+    return True
+
+
+def _sweep(target: Path) -> None:
+    """Take away what a crash has left of an earlier write: there is one writer at a time, and it is here."""
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
+        left.unlink(missing_ok=True)
 
 
 def _taken_over(descriptor: int, target: Path, old: os.stat_result) -> int:

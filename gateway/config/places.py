@@ -190,8 +190,7 @@ class _Composer:
         at = node.begin + (node.brackets and not node.bare)
         while not isinstance(event := next(self._events), MappingEndEvent):
             begin = skip(self._text, at)
-            explicit = self._text.startswith("?", begin) and begin < event.start_mark.index
-            begin = begin if explicit else event.start_mark.index
+            begin = begin if self._text.startswith("?", begin) else event.start_mark.index
             key = self.node(entry=begin, after=begin, flow=flow, event=event)
             value = self.node(entry=begin, after=self._past(key.end, ":"), flow=flow)
             if is_merge(key):

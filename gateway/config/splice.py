@@ -25,30 +25,29 @@ _UNKNOWN = object()
 """The name of a key that no patch can name."""
 
 
-def spliced(text: str, old: dict[Any, Any], new: dict[Any, Any], *, careful: bool = False) -> str:
-    """The text, which says `old`, changed to say `new`. `careful` puts every new text in quotes, and a line end at the end.
+def spliced(text: str, old: dict[Any, Any], new: dict[Any, Any], *, ended: bool = False) -> str:
+    """The text, which says `old`, changed to say `new`. `ended` gives it a line end where it had none.
 
-    Raises UnwritableError, ValueError, or what the YAML library raises; whoever calls looks at what the result says.
+    Raises UnwritableError, or what the YAML library raises; whoever calls looks at what the result says.
     """
-    return _Splice(text, careful=careful).result(old, new)
+    return _Splice(text).result(old, new, ended=ended)
 
 
 class _Splice:
-    def __init__(self, text: str, *, careful: bool) -> None:
+    def __init__(self, text: str) -> None:
         self._root, self._aliases = compose(text)
-        self._wording = wording(text, self._root, careful=careful)
+        self._wording = wording(text, self._root)
         self._cuts = Cuts(text, self._wording.line_end)
-        self._careful = careful
         self._text = self._cuts.text
         self._changed: set[Node] = set()
         in_brackets = self._root.entries if isinstance(self._root, Mapping) and self._root.brackets else []
         self._style = style_of(in_brackets[0][0]) if in_brackets else ""
         """The quote of every text, where the whole is JSON."""
 
-    def result(self, old: Any, new: Any) -> str:
+    def result(self, old: Any, new: Any, *, ended: bool) -> str:
         self._become(self._root, old, new)
         self._keep_shared(old)
-        return self._cuts.result(ended=self._careful)
+        return self._cuts.result(ended=ended)
 
     def _become(self, node: Node, old: Any, new: Any) -> bool:
         """Whether it had to be changed."""

@@ -32,8 +32,6 @@ class Wording:
     line_end: str
     mapping_indent: int
     list_indent: int
-    careful: bool
-    """Whether every text is put in double quotes."""
 
     def scalar(self, value: Any, style: str = "", *, flow: bool) -> str:
         """`style` is the quote to use where the value allows it. Raises UnwritableError."""
@@ -50,7 +48,7 @@ class Wording:
         raise UnwritableError
 
     def _string(self, value: str, style: str, *, flow: bool) -> str:
-        if self.careful or style == '"' or not value.isprintable():
+        if style == '"' or not value.isprintable():
             return double_quoted(value)
         if style != "'" and _needs_no_quotes(value, flow=flow):
             return value
@@ -81,7 +79,7 @@ class Wording:
 
     def block_text(self, value: Any, style: str, column: int) -> list[str] | None:
         """A text as a block (`|`, `>`) whose lines begin at the column; None where it is no text for one."""
-        if self.careful or not isinstance(value, str) or value[:1] in ("", " ", "\n") or value.endswith("\n\n"):
+        if not isinstance(value, str) or value[:1] in ("", " ", "\n") or value.endswith("\n\n"):
             return None
         lines = value.removesuffix("\n").split("\n")
         if not all(line.isprintable() for line in lines):
@@ -100,7 +98,7 @@ class Wording:
         return [f"{' ' * column}- {head}", *below]
 
 
-def wording(text: str, root: Node, *, careful: bool) -> Wording:
+def wording(text: str, root: Node) -> Wording:
     """As the file itself does it, where it shows how."""
     found = BREAK.search(text)
     line_end = found[0] if found and found[0] in ("\r\n", "\r") else "\n"
@@ -117,7 +115,7 @@ def wording(text: str, root: Node, *, careful: bool) -> Wording:
         )
         if shows and type(node) not in indents:
             indents[type(node)] = _column(text, node.begin) - _column(text, node.entry)
-    return Wording(line_end, indents.get(Mapping, 2), indents.get(Sequence, 0), careful)
+    return Wording(line_end, indents.get(Mapping, 2), indents.get(Sequence, 0))
 
 
 def _column(text: str, at: int) -> int:

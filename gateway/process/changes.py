@@ -278,6 +278,7 @@ class Changes:
     async def runs(self, revision: Revision | None = None) -> None:
         """A boot or a restart is complete, and this is what it runs with: None is what it booted with."""
         now = self._first.revision if revision is None else revision
+        self.transactions.pass_over(now.id)
         await self._follow(now, "restart")
         self.transactions.settle(Settled(now.id, "applied", "", {}))
 
@@ -406,11 +407,10 @@ class Changes:
         """In a thread: put the new text in the place of the old."""
         assert pending.proposal is not None, "what is written has a plan"
         if pending.new != pending.old:
-            # Once more, at the last moment: an editor asks for no lock, and may have saved meanwhile.
-            here = self._current()
-            if here != pending.old:
+            # Once more, at the last moment, and at the very last: an editor asks for no lock, and may have saved meanwhile.
+            if self._current() != pending.old or not file.write(self.path, pending.new, pending.old):
+                here = self._current()
                 raise StaleHashError(MISSING if here is None else file.revision_of(here), pending.base_hash)
-            file.write(self.path, pending.new)
             revision = pending.proposal.revision.id[:12]
             log.info("config_written", revision=revision, requester=pending.requester, note=pending.note)
         self.on_disk = pending.proposal.revision.id

@@ -132,11 +132,10 @@ class Disk:
 
     # The product's writing
 
-    def write(self, path: Path, raw: bytes) -> None:
+    def write(self, path: Path, raw: bytes, *expected: bytes | None) -> bool:
         """In the place of `file.write`: the same, seen by the referee."""
         if path != self.path:
-            self._real_write(path, raw)
-            return
+            return self._real_write(path, raw, *expected)
         here = self.hash
         seen = here is None or here in self.bases or ANY in self.bases
         self._referee.expect(seen, "no lost update", f"a write replaced {str(here)[:8]}, which its caller never saw")
@@ -146,14 +145,16 @@ class Disk:
         self.whole.add(file.revision_of(raw))
         self._witness.before_placing()
         try:
-            self._real_write(path, raw)
+            put = self._real_write(path, raw, *expected)
         finally:
             if self.raw() == raw:
                 self.version += 1
                 self._witness.placed(raw)
-        self._stamp(path)
-        self.tell(0.001, moved=True)
+        if put:
+            self._stamp(path)
+            self.tell(0.001, moved=True)
         self._step()
+        return put
 
     def sync(self, _: int) -> None:
         """In the place of `os.fsync`."""

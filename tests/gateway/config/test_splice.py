@@ -45,6 +45,7 @@ LINES = "a: {\n  # one\n  b: 1,  # b\n  # two\n  c: 2  # c\n}\n"
         ("a: >-\n  x\n  y\n", {"a": "one line"}, "a: >-\n  one line\n"),
         ("a: |+\n  x\n\n\nb: 1\n", {"a": "y"}, "a: |-\n  y\nb: 1\n"),
         ("a: |\n  x\n\nb: 1\n", {"a": " y"}, "a: ' y'\n\nb: 1\n"),
+        ("a: |\n  x\nb: 1\n", {"a": "y\n\n"}, 'a: "y\\n\\n"\nb: 1\n'),
         ("a: |\n  x\nb: 1\n", {"a": 5}, "a: 5\nb: 1\n"),
         ("a: |\n  x\nb: 1\n", {"a": {"k": 1}}, "a:\n  k: 1\nb: 1\n"),
         ("a: !!str 5  # c\n", {"a": 6}, "a: 6  # c\n"),
@@ -97,6 +98,7 @@ LINES = "a: {\n  # one\n  b: 1,  # b\n  # two\n  c: 2  # c\n}\n"
         ("a: {b: 1, c: 2,  d: 3}\n", {"a": {"c": None, "d": None}}, "a: {b: 1}\n"),
         ("a: {b: 1, c: 2,\n  d: 3}\n", {"a": {"b": None, "c": None}}, "a: {\n  d: 3}\n"),
         ("a: { b: 1, }\n", {"a": {"b": None}}, "a: {}\n"),
+        ("a: {b: 1, c: 2}\n", {"a": {"c": None, "k": 3}}, "a: {b: 1, k: 3}\n"),
         ("a: { b: 1, c: 2 }\n", {"a": {"b": None, "c": None, "k": 3}}, "a: { k: 3 }\n"),
         (LINES, {"a": {"b": None}}, "a: {\n  # two\n  c: 2  # c\n}\n"),
         (LINES, {"a": {"c": None}}, "a: {\n  # one\n  b: 1  # b\n}\n"),
@@ -136,6 +138,9 @@ LINES = "a: {\n  # one\n  b: 1,  # b\n  # two\n  c: 2  # c\n}\n"
         ("*x : 1\n", {}, None),
         ("b: &x k\n*x : 1\n", {"k": 2}, "b: &x k\n*x : 2\n"),
         ("b: &x k\n*x : 1\n", {"b": 2}, "b: 2\n&x k : 1\n"),
+        ("a: [&x k, 1, 2]\nb: *x\n", {"a": [1, 2, "k"]}, "a: [1, 2, k]\nb: &x k\n"),
+        # What is merged in stays so
+        ("b: &b {p: 1}\nm:\n  <<: *b\n  t: 1\n", {"m": {"t": 2, "p": 1}}, "b: &b {p: 1}\nm:\n  <<: *b\n  t: 2\n"),
     ],
 )  # fmt: skip
 def test_the_text_after_a_patch(text: str, patch: dict[str, Any], wanted: str | None) -> None:
@@ -170,7 +175,13 @@ def test_what_would_be_too_much_says_so() -> None:
         patched("a: 1\n", {"b": "x" * MAX_BYTES})
 
 
-def test_a_list_that_is_too_long_to_be_compared_is_changed_in_the_middle() -> None:
+def test_half_a_character_is_named_as_what_it_is() -> None:
+    with pytest.raises(ConfigError, match="half of a character"):
+        patched("a: 1\n", {"a": "\ud800"})
+
+
+def test_a_list_that_is_too_long_to_be_compared_is_changed_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("gateway.config.splice.SequenceMatcher")  # it takes the square of the length
     numbers = list(range(1_000))
     text = "a:\n" + "".join(f"- {number}  # {number}\n" for number in numbers)
     wanted = [*numbers[:400], 7_000, *numbers[500:]]
