@@ -231,9 +231,7 @@ class Witness:
             trial.asked_at = self._now
         return trial
 
-    def decided(
-        self, trial: Trial | None, decision: str, outcome: str, seconds: float, confirm_by: int | None
-    ) -> None:
+    def decided(self, trial: Trial | None, decision: str, outcome: str, seconds: float, confirm_by: int | None) -> None:
         """`outcome` is the answer's, or the error's name."""
         if trial is None:
             self._expect(

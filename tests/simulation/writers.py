@@ -124,6 +124,10 @@ class Writers:
 
     # Others
 
+    def do_save_in(self, text: str, n: int) -> None:
+        """An editor saves in the middle of the product's next writing, at its n-th step."""
+        self.disk.save_in, self.disk.to_save = n, text
+
     def do_edit_back(self, text: str) -> None:
         """Somebody saves what was wished for earlier."""
         self.disk.save(text)

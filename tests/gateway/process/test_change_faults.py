@@ -12,10 +12,12 @@ import pytest
 from gateway.config import file, history, standing
 from gateway.errors import ConfigWriteError
 from gateway.process.pending import Decision
+from statemachine.lifecycle import LifecycleState
 from tests.gateway.process.house import House, late
 from tests.gateway.process.two_accounts import (
     HOUR,
     ONE,
+    RESTARTS,
     THREE,
     TWO,
     both_run,
@@ -31,7 +33,7 @@ BROKEN = "gateway: {nme: x}\n"
 def full(monkeypatch: pytest.MonkeyPatch, module: Any) -> None:
     """What this module writes finds no space."""
 
-    def write(path: Path, raw: bytes) -> None:
+    def write(path: Path, raw: bytes, *_: Any) -> None:
         raise ConfigWriteError(f"{path} cannot be written: {errno.errorcode[errno.ENOSPC]}")
 
     monkeypatch.setattr(module, "write", write)
@@ -153,6 +155,26 @@ def test_what_could_not_be_noted_is_noted_when_there_is_space_again(
             assert not house._standing.fault
             kept = standing.Standing(tmp_path / "state").record
             assert (kept.window, kept.set_aside is not None) == (None, True)
+
+    run(main())
+
+
+def test_what_was_to_be_confirmed_and_will_not_be_restarted_for_is_set_aside(tmp_path: Path) -> None:
+    """A person cancels its restart: the next one must not run what nobody will confirm."""
+
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            await both_run(house)
+            writing = asyncio.ensure_future(house.write(RESTARTS, delay=30, confirm=10))
+            await house.until(LifecycleState.RESTART_PENDING)
+            await house.cancel(house.lifecycle.data.tickets[0].id)
+            await writing
+            await asyncio.sleep(1)
+            assert house.outcomes()[0] == "rolled_back"
+            await house.ticket("again", 0)
+            await house.until(LifecycleState.RESTARTING)
+            await house.until(LifecycleState.RUNNING)
+            assert house._ledger.applied_id == revision(ONE)
 
     run(main())
 
