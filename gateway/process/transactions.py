@@ -220,6 +220,8 @@ class Transactions:
             await asyncio.to_thread(self._write_whole, pending, effect)
         except GatewayError as error:
             return self._unfit(pending, effect.work, Stage.WRITE, error)
+        finally:
+            self._keep_later_if_it_failed()
         return events.ChangeWritten(effect.work)
 
     def _window(self, pending: Pending, effect: events.WriteChange) -> Window:
@@ -388,6 +390,9 @@ class Transactions:
     async def keep(self) -> None:
         """What stands now is on disk when this returns, or the fault is shown: nothing is told that a crash would unsay."""
         await asyncio.to_thread(self._flush)
+        self._keep_later_if_it_failed()
+
+    def _keep_later_if_it_failed(self) -> None:
         if self._standing.fault:
             self._later(self.keep)
 
