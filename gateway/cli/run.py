@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,8 +45,13 @@ def run(config: Path, state_dir: Path, extra_adapters: Mapping[str, Adapter] | N
         lock.release()
 
 
+SWITCH_INTERVAL = 0.001
+"""Seconds that a thread may keep the interpreter from the loop; Python's own 5 ms are four of the 20 that a loop may be late."""
+
+
 def _run_to_the_end(app: App) -> int:
     """Run it and be gone soon after: a task that will not be cancelled, or a thread, must not keep the process."""
+    sys.setswitchinterval(SWITCH_INTERVAL)
     with asyncio.Runner() as runner:
         code = runner.run(app.run())
         last_resort = threading.Timer(LAST_MOMENTS, _give_up, (code,))
