@@ -17,6 +17,8 @@ from gateway.cli.exits import EXIT_CONFIG, EXIT_FAILED, EXIT_HELD, complain
 from gateway.errors import ConfigError, LockedError
 from gateway.process.lock import StateLock
 
+SWITCH_INTERVAL = 0.001
+"""Seconds that a thread may keep the interpreter from the loop while it waits; Python's own is 5 ms."""
 LAST_MOMENTS = 1.0
 """Seconds that tasks and threads get to end when everything has been decided."""
 
@@ -43,10 +45,6 @@ def run(config: Path, state_dir: Path, extra_adapters: Mapping[str, Adapter] | N
         return EXIT_CONFIG
     finally:
         lock.release()
-
-
-SWITCH_INTERVAL = 0.001
-"""Seconds that a thread may keep the interpreter from the loop; Python's own 5 ms are four of the 20 that a loop may be late."""
 
 
 def _run_to_the_end(app: App) -> int:
