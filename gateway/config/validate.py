@@ -27,6 +27,8 @@ class Validator:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.issues: list[Issue] = []
+        self.rests_on_files = False
+        """A secret was read from a file: what the tree means may change while it stays the same."""
 
     def build(self, model: type[Config], tree: Any) -> Config | None:
         """The config, or None when there are issues."""
@@ -103,6 +105,7 @@ class Validator:
             return Secret(value)
         if not isinstance(value, dict) or set(value) != {"file"}:
             return self._fail(path, "a secret is a text, ${NAME}, or {file: path}")
+        self.rests_on_files = True
         try:
             file = self._folder / Path(str(value["file"])).expanduser()
             return Secret(file.read_text(encoding="utf-8").strip())
