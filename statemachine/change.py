@@ -89,7 +89,10 @@ TABLE: tuple[Row[ChangeState], ...] = (
     Row(ChangeProvisioned, S.PLANNED, S.APPLYING, ("work_is_current",), effects=("submit",)),
     Row(ChangeWritten, S.WRITING, S.APPLYING, ("work_is_current",), effects=("submit",)),
     Row(ChangeUnfit, PREPARING, S.REJECTED, ("work_is_current",), effects=("disarm", "drop", "report_unfit")),
-    Row(StageOverdue, PREPARING, S.REJECTED, ("timer_is_current",), effects=("cancel_stage", "drop", "report_overdue")),
+    Row(StageOverdue, (S.VALIDATING, S.PLANNED), S.REJECTED, ("timer_is_current",),
+        effects=("cancel_stage", "report_overdue")),
+    # A write that was begun may land yet: that nothing was written could not be said of it.
+    Row(StageOverdue, S.WRITING, None, ("timer_is_current",), effects=("arm_stage",), outcome=Outcome.DEFERRED),
 
     # The lifecycle's word. An account that ran and has failed ends a change that must be confirmed.
     Row(RevisionSettled, S.APPLYING, S.REJECTED, ("is_its_own", "gateway_ends"), effects=("report_settled",)),
@@ -134,6 +137,8 @@ TABLE: tuple[Row[ChangeState], ...] = (
     Row(RevisionSettled, S.ROLLING_BACK, None, ("is_its_base", "it_waits"), effects=("wait",), outcome=Outcome.DEFERRED),
     Row(RevisionSettled, S.ROLLING_BACK, S.ROLLED_BACK, ("is_its_base",), effects=("report_rolled_back",)),
     Row(RevisionSettled, S.ROLLING_BACK, None, ("is_its_own",), outcome=Outcome.COALESCED),
+    # What is newer than the base is wanted in its place, and no word on the base need ever come.
+    Row(ChangeSuperseded, S.ROLLING_BACK, S.ROLLED_BACK, effects=("report_base_superseded",)),
 )  # fmt: skip
 
 
@@ -239,18 +244,27 @@ def awaits_word_on(machine: Machine[Any, Any], revision: str) -> bool:
 
 
 def is_on_its_way(machine: Machine[Any, Any]) -> bool:
-    """The lifecycle has it, and has not said what becomes of it."""
-    return machine.state is S.APPLYING and not machine.data.waiting
+    """The lifecycle has it, or its base, and has not said what becomes of that."""
+    return machine.state in (S.APPLYING, S.ROLLING_BACK) and not machine.data.waiting
 
 
-def waits_for_restart(machine: Machine[Any, Any]) -> bool:
-    """The lifecycle has it, and needs a restart for it."""
-    return machine.state is S.APPLYING and bool(machine.data.waiting)
+def awaited_of(machine: Machine[Any, Any]) -> str | None:
+    """The revision for which it waits for a restart: its own, or its base; None when it waits for none."""
+    if not machine.data.waiting:
+        return None
+    return {S.APPLYING: machine.data.revision, S.ROLLING_BACK: machine.data.base}.get(machine.state)
 
 
 def may_yet_run(machine: Machine[Any, Any]) -> bool:
     """It is on its way to run, or runs and is watched."""
     return machine.state in (*PREPARING, S.APPLYING, S.PROBATION)
+
+
+def gives_way_to(machine: Machine[Any, Any], revision: str) -> bool:
+    """It, or its base, is in the lifecycle's hands; a newer change with this revision supersedes it."""
+    if machine.state is S.ROLLING_BACK:
+        return bool(revision != machine.data.base)
+    return machine.state in (S.APPLYING, S.PROBATION)
 
 
 def is_watched(machine: Machine[Any, Any]) -> bool:

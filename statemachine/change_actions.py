@@ -177,6 +177,10 @@ class ChangeActions:
         draft.emit(ReportChange("superseded", "", "a newer change took its place before it ran"))
 
     @action
+    def report_base_superseded(draft: Draft[ChangeData], event: Event) -> None:
+        draft.emit(ReportChange("rolled_back", "", "what ran before does not run: a newer change took its place"))
+
+    @action
     def report_probation(draft: Draft[ChangeData], event: Event) -> None:
         draft.emit(ReportChange("probation", "", ""))
 

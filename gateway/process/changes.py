@@ -17,6 +17,7 @@ import structlog
 from gateway.clock import Clock
 from gateway.config import file
 from gateway.config.custody import refuse_if_owned
+from gateway.config.edit import Edit
 from gateway.config.file import MISSING, Reader, Revision
 from gateway.config.history import History
 from gateway.config.ledger import Ledger, Proposal
@@ -24,7 +25,15 @@ from gateway.config.secrets import secrets_of
 from gateway.config.standing import Standing
 from gateway.config.writerlock import WriterLock
 from gateway.dispatcher import LIFECYCLE, Dispatcher
-from gateway.errors import ConfigError, GatewayError, StaleHashError, UnavailableError
+from gateway.errors import (
+    ConfigError,
+    GatewayError,
+    Issue,
+    StaleHashError,
+    UnavailableError,
+    UnknownRevisionError,
+)
+from gateway.process.consent import check_consent, moved_since
 from gateway.process.first import First
 from gateway.process.pending import Decision, Pending, Report, Settled, Write
 from gateway.process.transactions import Transactions
@@ -100,15 +109,22 @@ class Changes:
         try:
             raw = file.read(self.path)
             self.on_disk = file.revision_of(raw)
-        except ConfigError:
-            self.on_disk = MISSING
+        except ConfigError as error:
+            self.on_disk = error.revision or MISSING
             raw = None
         wanted = self._standing.wanted(self.on_disk)
         if wanted != self.on_disk:
-            raw = self._history.raw(wanted)
+            raw = self._kept(wanted)
         revision = self._reader.load(file.read(self.path) if raw is None else raw)
         self._redactor.learn(secrets_of(revision.config))
         return revision
+
+    def _kept(self, revision: str) -> bytes:
+        """The bytes that are wanted in the place of the file's. Raises ConfigError."""
+        try:
+            return self._history.raw(revision)
+        except UnknownRevisionError as error:
+            raise ConfigError([Issue("", str(error))], revision) from error
 
     async def load_file(self) -> Revision:
         """The file as it is, whatever is wanted. Raises ConfigError."""
@@ -142,44 +158,54 @@ class Changes:
         async with self._lock:
             if origin is Origin.CALL:
                 self.transactions.adopt()
+            before = self._ledger.accepted
             event = await self.review(origin, requester)
-            if isinstance(event, ConfigChanged) and self._is_news(event.revision):
-                await self._propose_what_was_read(event, requester)
-            else:
+            if isinstance(event, ConfigRejected) or not self._is_news(event.revision):
                 self._dispatcher.post(LIFECYCLE, event, requester)
+                return
+            try:
+                await self._propose_what_was_read(event, before, requester)
+            except GatewayError as error:
+                self._refuse_edit(event.revision, error, requester)
 
     def _is_news(self, revision: str) -> bool:
         """Nobody has told the lifecycle of it, and it is not what is held in the place of the file."""
         known = knows(self._dispatcher.machine(LIFECYCLE), revision) or self.transactions.follows(revision)
         return not known and revision == self.on_disk
 
-    async def _propose_what_was_read(self, event: ConfigChanged, requester: str) -> None:
-        """An edit is a change like any other; only that nothing has to be written for it."""
+    async def _propose_what_was_read(self, event: ConfigChanged, before: Revision, requester: str) -> None:
+        """An edit is a change like any other; only that nothing has to be written for it. Raises GatewayError: it never will run."""
         pending = Pending(requester, "file", event=event, proposal=self._ledger.proposal(event.revision))
-        pending.prepare, pending.base = _is_prepared, self._ledger.applied_id
+        pending.prepare, pending.base, pending.old = _is_prepared, self._ledger.applied_id, before.raw
         self.transactions.open(pending)
-        try:
-            await pending.submitted
-        except ConfigError as error:
-            # The network refused it: what runs goes on, and the file is what is wrong.
+        await pending.submitted
+
+    def _refuse_edit(self, revision: str, error: GatewayError, requester: str) -> None:
+        """What runs goes on. Where the network refused it, the file is what is wrong; else it is news again when it is saved again."""
+        if isinstance(error, ConfigError):
             self.issues = [vars(issue) for issue in error.issues]
-            rejected = ConfigRejected(event.revision, self._redactor.text(str(error)))
+            rejected = ConfigRejected(revision, self._redactor.text(str(error)))
             self._dispatcher.post(LIFECYCLE, rejected, requester)
-        except UnavailableError as error:
-            log.error("edit_not_applied", why=str(error))
+        else:
+            log.error("edit_not_applied", why=self._redactor.text(str(error)))
 
     async def restore(self, base: str) -> None:
-        """A change is rolled back: the base is wanted, unless the file was edited beside it into something that can be used."""
+        """A change is rolled back: the base is wanted, unless the file was edited beside it into something that can run."""
         async with self._lock:
+            before = self._ledger.accepted
             event = await self.review(Origin.CALL, "rollback")
             if isinstance(event, ConfigRejected):
                 await self._restore_beside(base)
                 self._dispatcher.post(LIFECYCLE, event, "rollback")
             elif event.revision == base:
+                await self._watch(self._ledger.proposal(base).revision, "rollback")
                 self._dispatcher.post(LIFECYCLE, event, "rollback")
-            else:
-                self.transactions.settle(Settled(base, "superseded", "the file was edited meanwhile", {}))
-                await self._propose_what_was_read(event, "watcher")
+            elif not self.transactions.follows(event.revision):
+                try:
+                    await self._propose_what_was_read(event, before, "watcher")
+                except GatewayError as error:
+                    await self._restore_beside(base)
+                    self._refuse_edit(event.revision, error, "watcher")
 
     async def _restore_beside(self, base: str) -> None:
         """The file cannot be used. What is wrong with it is said; what ran before runs all the same."""
@@ -190,6 +216,7 @@ class Changes:
             self.transactions.settle(Settled(base, "failed", self._redactor.text(str(error)), {}))
             return
         event = self._event(self._ledger.propose(revision), Origin.CALL, "rollback", None)
+        await self._watch(revision, "rollback")
         self._dispatcher.post(LIFECYCLE, event, "rollback")
         self.issues = issues
 
@@ -232,10 +259,17 @@ class Changes:
 
     async def _follow(self, revision: Revision, road: str) -> None:
         """A revision that nobody proposed is watched, too, until it is known to be good."""
-        followed = self.transactions.follows(revision.id) or self.transactions.awaits_newer()
-        if not followed and revision.id != self._standing.record.last_good:
-            pending = Pending(road, road, revision=revision)
-            await self.transactions.resume(pending, revision.id, self._ledger.applied_id)
+        if not self.transactions.awaits_newer():
+            await self._watch(revision, road)
+
+    async def _watch(self, revision: Revision, road: str) -> None:
+        if self.transactions.follows(revision.id):
+            return
+        if revision.id == self._standing.record.last_good:
+            self.transactions.supersede(revision.id, road)
+            return
+        pending = Pending(road, road, revision=revision)
+        await self.transactions.resume(pending, revision.id, self._ledger.applied_id)
 
     async def runs(self, revision: Revision | None = None) -> None:
         """A boot or a restart is complete, and this is what it runs with: None is what it booted with."""
@@ -243,6 +277,26 @@ class Changes:
         self.transactions.pass_over(now.id)
         await self._follow(now, "restart")
         self.transactions.settle(Settled(now.id, "applied", "", {}))
+
+    # Planning
+
+    async def plan(self, edit: Edit, base: str | None = None) -> dict[str, Any]:
+        """What writing this would do; nothing is written or remembered. Raises StaleHashError for a base that is given, ConfigError."""
+        # Imported when asked for: a boot plans nothing.
+        from gateway.config.preview import preview  # noqa: PLC0415
+
+        current = await asyncio.to_thread(self._current)
+        here = MISSING if current is None else file.revision_of(current)
+        if base not in (None, here):
+            raise StaleHashError(here, base)
+        new = await asyncio.to_thread(edit, current or b"")
+        revision = await asyncio.to_thread(self._reader.load, new)
+        proposal, applied = self._ledger.plan(revision), self._ledger.applied
+        shown = await asyncio.to_thread(preview, proposal, applied, current, LIFECYCLE)
+        # Its secrets are nobody's yet: they are kept out of this answer, and not learnt.
+        hiding = Redactor()
+        hiding.learn(secrets_of(revision.config))
+        return hiding.tree(shown)  # type: ignore[no-any-return]
 
     # Writing
 
@@ -302,10 +356,12 @@ class Changes:
         pending.old = await asyncio.to_thread(self._current_of_ours)
         here = file.revision_of(pending.old) if pending.old is not None else None
         if here is not None and write.base != here and not write.insists:
-            raise StaleHashError(here, write.base)
+            moved = await asyncio.to_thread(moved_since, write.base, pending.old, self._reader, self._history)
+            raise StaleHashError(here, write.base, moved)
         pending.base_hash = write.base
         pending.new = await asyncio.to_thread(write.edit, pending.old or b"")
         revision = await asyncio.to_thread(self._reader.load, pending.new)
+        check_consent(write, pending.old, revision, self._ledger.applied_id)
         self._redactor.learn(secrets_of(revision.config))
         pending.base = await self._wanted_before(pending.old, here, self._ledger.accepted)
         pending.proposal = self._ledger.propose(revision)
@@ -338,10 +394,10 @@ class Changes:
     def _current(self) -> bytes | None:
         try:
             return file.read(self.path)
-        except ConfigError:
-            if self.path.exists():
-                raise
-            return None
+        except ConfigError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
+            raise
 
     def _replace(self, pending: Pending) -> None:
         """In a thread: put the new text in the place of the old."""

@@ -57,6 +57,7 @@ class FirstRevision:
                 return First(kept, on_disk, fault, overdue, seconds_left)
             # It cannot be had: then the file is the next best, and nothing is held in its place.
             self._standing.change(window=None, set_aside=None)
+            overdue = seconds_left = None
         try:
             if raw is None:
                 raise fault or ConfigError([], MISSING)

@@ -31,12 +31,13 @@ from statemachine import Event, Refusal, Step
 from statemachine import change_events as events
 from statemachine.change import (
     Change,
+    awaited_of,
     awaits_word_on,
+    gives_way_to,
     has_ended,
     is_on_its_way,
     is_watched,
     may_yet_run,
-    waits_for_restart,
 )
 from statemachine.change_events import ChangeData, Settlement, Stage
 from statemachine.channel import is_running
@@ -51,7 +52,8 @@ SETTLEMENTS = {
     "failed": Settlement.BROKE,
 }
 """What the lifecycle's words mean to a change; any other one means that it does not run."""
-
+UNDECIDED = frozenset({"pending", "restart_pending", "rolling_back"})
+"""Outcomes in the history after which another one is to come."""
 ROLLBACK_PATIENCE = 60.0
 """Seconds that the answer to a cancelling waits for what ran before to be back."""
 
@@ -132,7 +134,7 @@ class Transactions:
         if pending.revision is not None:
             self._write_down(partial(self._enter_unless_there, pending, pending.revision))
         await self._begin(pending, events.ChangeResumed(revision, base, pending.confirm, overdue))
-        self._supersede_others(pending.name, revision)
+        self.supersede(revision, pending.name)
 
     def _begin(self, pending: Pending, event: Event) -> asyncio.Future[Step | Refusal]:
         self._opened += 1
@@ -142,7 +144,7 @@ class Transactions:
         return self._dispatcher.post(pending.name, event, pending.requester)
 
     def awaits_newer(self) -> bool:
-        """Whether a change is on its way of which the lifecycle has not said what becomes of it."""
+        """Whether a change, or what one goes back to, is on its way: the lifecycle has not said what becomes of it."""
         return any(is_on_its_way(machine) for _, machine in self._machines())
 
     def follows(self, revision: str) -> bool:
@@ -224,13 +226,7 @@ class Transactions:
         if window is not None:
             self._standing.hold(window)
             self._standing.flush()
-        try:
-            self._write_file(pending)
-        except BaseException:
-            if window is not None:
-                self._standing.release(window.revision)
-                self._standing.flush()
-            raise
+        self._write_file(pending)
         if window is None:
             self._standing.adopt()
             self._standing.flush()
@@ -241,13 +237,17 @@ class Transactions:
         paths = pending.proposal.whole.paths if pending.proposal is not None else []
         pending.number = self._history.open(
             revision.id, revision.raw, base=base, base_raw=pending.old, requester=pending.requester,
-            road=pending.road, note=pending.note, paths=paths,
+            road=pending.road, note=self._redactor.text(pending.note), paths=paths,
         )  # fmt: skip
 
     def _enter_unless_there(self, pending: Pending, revision: Revision) -> None:
-        """A boot with what ran before is no news."""
+        """A boot with what ran before is no news. What an earlier process left undecided will not be decided any more."""
         try:
-            if all(entry.revision != revision.id for entry in self._history.entries(KEPT)):
+            entries = self._history.entries(KEPT)
+            for entry in entries:
+                if entry.outcome in UNDECIDED and pending.road == "boot":
+                    self._history.conclude(entry.number, "interrupted", "the gateway ended before it was decided")
+            if all(entry.revision != revision.id for entry in entries):
                 self._enter(pending, revision)
         except GatewayError as error:
             log.error("history_not_written", why=str(error))
@@ -264,7 +264,7 @@ class Transactions:
         answer = self._dispatcher.post(LIFECYCLE, pending.event, name)
         answer.add_done_callback(lambda done: self._on_answer(name, effect.revision, done))
         pending.submitted.set_result(None)
-        self._supersede_others(name, effect.revision)
+        self.supersede(effect.revision, name)
 
     def _on_answer(self, name: str, revision: str, answer: asyncio.Future[Step | Refusal]) -> None:
         if answer.cancelled() or name not in self._pending:
@@ -274,15 +274,16 @@ class Transactions:
             self._pending[name].refused.set_result(result.why)
             self._say(name, revision, Settlement.ENDS, "refused", result.why)
 
-    def _supersede_others(self, name: str, revision: str) -> None:
-        for other, machine in self._machines():
-            if other != name and may_yet_run(machine) and machine.data.revision:
-                self._dispatcher.post(other, events.ChangeSuperseded(name), f"change {revision[:12]}")
+    def supersede(self, revision: str, by: str) -> None:
+        """A newer change brings this revision; `by` is its name. The others are told."""
+        for name, machine in self._machines():
+            if name != by and gives_way_to(machine, revision):
+                self._dispatcher.post(name, events.ChangeSuperseded(by), f"change {revision[:12]}")
 
     def pass_over(self, revision: str) -> None:
-        """A restart has come, and brought this revision: those that waited for one to bring another will never run."""
+        """A restart has come, and brought this revision: what waited for one to bring another waits in vain."""
         for name, machine in self._machines():
-            if waits_for_restart(machine) and machine.data.revision != revision:
+            if awaited_of(machine) not in (None, revision):
                 self._dispatcher.post(name, events.ChangeSuperseded("restart"), f"restart with {revision[:12]}")
 
     def settle(self, said: Settled) -> None:
@@ -295,9 +296,7 @@ class Transactions:
                 self._say(name, said.revision, settlement, said.outcome, said.why)
 
     def _say(self, name: str, revision: str, settlement: Settlement, word: str, why: str) -> None:
-        lost = next((account for account in self._pending[name].ran if self._is_lost(account)), "")
-        lost_why = self._dispatcher.machine(lost).data.last_error if lost else ""
-        event = events.RevisionSettled(revision, settlement, word, why, lost, lost_why)
+        event = events.RevisionSettled(revision, settlement, word, why, *self._lost(self._pending[name]))
         self._dispatcher.post(name, event, f"lifecycle {word}")
 
     # Watching
@@ -310,13 +309,18 @@ class Transactions:
         return machine is not None and is_running(machine)
 
     def _is_lost(self, account: str) -> bool:
-        """It ran before, is to run now, and has failed."""
-        settings, machine = self._ledger.applied.accounts().get(account), self._channel(account)
-        return settings is not None and settings.enabled and machine is not None and machine.has_failed
+        """It has failed; one that is not to run any more is stopped, or gone."""
+        machine = self._channel(account)
+        return machine is not None and machine.has_failed
+
+    def _lost(self, pending: Pending) -> tuple[str, str]:
+        """An account that ran before this change and is lost, and what its network said; empty where none is."""
+        name = next(filter(self._is_lost, pending.ran), "")
+        return name, self._dispatcher.machine(name).data.last_error if name else ""
 
     def _on_entry(self, entry: Entry) -> None:
         """Called for each entry of the journal: an account may just have failed."""
-        if not self._pending or not self._is_lost(entry.machine):
+        if not self._is_lost(entry.machine):
             return
         for name, machine in self._machines():
             if is_watched(machine) and entry.machine in self._pending[name].ran:
@@ -331,6 +335,10 @@ class Transactions:
 
     def _open_window(self, name: str, effect: events.OpenWindow) -> None:
         pending = self._pending[name]
+        lost, why = self._lost(pending)
+        if lost:
+            # It failed after the lifecycle's word was posted, and before anybody watched.
+            self._dispatcher.post(name, events.AccountLost(lost, why), name)
         until = self._clock.wall_ms() + round(effect.seconds * 1000)
         if pending.until is not None:
             # What a boot has found is not put off by the time that the boot took.
@@ -395,7 +403,8 @@ class Transactions:
         earlier = pending.last
         if earlier is not None and earlier.outcome == "rolling_back":
             # Why it is rolled back was said when that began.
-            effect = events.ReportChange(effect.outcome, earlier.stage, effect.why or earlier.why)
+            why = "; ".join(filter(None, (earlier.why, effect.why)))
+            effect = events.ReportChange(effect.outcome, earlier.stage, why)
         report = pending.last = Report(effect.outcome, effect.stage, self._redactor.text(effect.why))
         if not pending.submitted.done():
             # The lifecycle never had it.

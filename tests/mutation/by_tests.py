@@ -11,7 +11,12 @@ import pytest
 
 from tests.mutation.tables import Mutant
 
-TESTS = ("tests/statemachine/test_lifecycle.py", "tests/statemachine/test_channel.py")
+TESTS = (
+    "tests/statemachine/test_lifecycle.py",
+    "tests/statemachine/test_channel.py",
+    "tests/statemachine/test_change.py",
+    "tests/statemachine/test_change_walks.py",
+)
 
 COUNTS_GUARDS = "test_each_guard_is_tried_both_ways"
 """It sees that there is a guard more, whatever that one says: no kill."""

@@ -5,34 +5,15 @@ Each is a piece of a file and what stands in its place. The tests that are named
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from tests.mutation.changes import CHANGES
+from tests.mutation.swaps import Swap
 
-ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("gateway", "statemachine", "tests", "diagrams", "pyproject.toml", "Makefile", "README.md", ".gitignore")
 DISPATCHER, RUNNER, RECEIVERS = (
     "tests/gateway/test_dispatcher.py",
     "tests/gateway/test_runner.py",
     "tests/gateway/channels",
 )
 PROCESS, CONFIG, TABLES = "tests/gateway/process", "tests/gateway/config", "tests/statemachine/test_machine.py"
-
-
-@dataclass(frozen=True)
-class Swap:
-    """`old` stands once in `file`; with `new` in its place, one of `tests` must fail."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    tests: tuple[str, ...]
 
 
 SWAPS = (
@@ -131,14 +112,6 @@ SWAPS = (
         "        async with self._lock:\n            if is_ending", "        async with asyncio.Lock():\n            if is_ending", (PROCESS,),
     ),
     Swap(
-        "a stale base is written over", "gateway/process/changes.py",
-        "        if here is not None and write.base != here:", "        if False:", (PROCESS,),
-    ),
-    Swap(
-        "what was saved between reading and writing is written over", "gateway/process/changes.py",
-        "        if here != current:", "        if False:", (PROCESS,),
-    ),
-    Swap(
         "a file of somebody else is written over", "gateway/process/changes.py",
         "        refuse_if_owned(self.path)\n", "", (PROCESS,),
     ),
@@ -183,43 +156,5 @@ SWAPS = (
         "a secret is shown", "gateway/redact.py",
         "self._pattern.sub(MARK, text) if self._pattern else text", "text", ("tests/gateway/test_redact.py",),
     ),
+    *CHANGES,
 )  # fmt: skip
-
-
-@contextmanager
-def copy_of_the_tree(folder: Path) -> Iterator[Path]:
-    """A copy of the project to put mutants into; it is gone afterwards."""
-    tree = folder / "tree"
-    for name in COPIED:
-        source = ROOT / name
-        ignore = shutil.ignore_patterns("__pycache__")
-        if source.is_dir():
-            shutil.copytree(source, tree / name, ignore=ignore)
-        else:
-            tree.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, tree / name)
-    try:
-        yield tree
-    finally:
-        shutil.rmtree(tree)
-
-
-def killer(swap: Swap, tree: Path) -> str:
-    """The test that fails with the swap in place; "" where all of its tests pass. The tree is as before afterwards."""
-    place = tree / swap.file
-    text = place.read_text(encoding="utf-8")
-    if text.count(swap.old) != 1:
-        raise LookupError(f"{swap.name}: {swap.file} holds that piece {text.count(swap.old)} times")
-    place.write_text(text.replace(swap.old, swap.new), encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *swap.tests]
-    environ = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        done = subprocess.run(command, cwd=tree, env=environ, capture_output=True, text=True, check=False)
-    finally:
-        place.write_text(text, encoding="utf-8")
-    failed = [
-        line.split()[1] for line in done.stdout.splitlines() if line.startswith(("FAILED tests/", "ERROR tests/"))
-    ]
-    if done.returncode and not failed:
-        raise RuntimeError(f"{swap.name}: the tests could not be run:\n{done.stdout}{done.stderr}")
-    return failed[0] if failed else ""

@@ -8,7 +8,8 @@ import pytest
 
 from statemachine import MACHINES
 from tests.mutation.__main__ import EXPLAINED, is_fence, promise_broken_by
-from tests.mutation.shell import ROOT, SWAPS, copy_of_the_tree, killer
+from tests.mutation.shell import SWAPS
+from tests.mutation.swaps import ROOT, copy_of_the_tree, killer
 from tests.mutation.tables import mutants
 
 KEY_FENCES = (

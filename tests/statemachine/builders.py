@@ -20,6 +20,7 @@ from statemachine import (
     Step,
 )
 from statemachine._machine import Row, guard
+from statemachine.change_events import ChangeData, RevisionSettled, Settlement
 from statemachine.channel import By, Cause, ChannelData, ChannelPolicy, ReceiverEnded, Restart, Run, Start
 from statemachine.effects import ArmTimer, DisarmTimer
 from statemachine.lifecycle_data import LifecycleData
@@ -107,6 +108,17 @@ def ended(
     cause: Cause = Cause.LOST, at: float = 1000.0, generation: int = 4, why: str = "it broke", retry_after: float = 0.0
 ) -> ReceiverEnded:
     return ReceiverEnded(generation, cause, why, at, retry_after)
+
+
+# The change: it brings revision "b" in the place of "a"; timer 7 and work 3 are current.
+
+
+def change_data(**changes: Any) -> ChangeData:
+    return ChangeData(**{"revision": "b", "base": "a", "timer": 7, "work": 3, **changes})
+
+
+def settled(settlement: Settlement, revision: str = "b", word: str = "its word", lost: str = "") -> RevisionSettled:
+    return RevisionSettled(revision, settlement, word, "its reason", lost, "401" if lost else "")
 
 
 # Cases

@@ -42,6 +42,28 @@ class _Inline(ThreadPoolExecutor):
         return future
 
 
+def late(seconds: float, name: str) -> Callable[..., Any]:
+    """In the place of `asyncio.to_thread`: a job of this name takes that long, and is not ended with who waits for it."""
+
+    def to_thread(job: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        loop = asyncio.get_running_loop()
+        answer = loop.create_future()
+
+        def work() -> None:
+            done = _Inline().submit(job, *args)
+            if answer.cancelled():
+                return
+            if error := done.exception():
+                answer.set_exception(error)
+            else:
+                answer.set_result(done.result())
+
+        loop.call_later(seconds if job.__name__ == name else 0, work)
+        return answer
+
+    return to_thread
+
+
 class FakeControl:
     """A control plane that only remembers what it was told."""
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from gateway.config import file
 from gateway.config.standing import Window
@@ -17,37 +14,24 @@ from gateway.errors import AccountRefusedError, ConfigError, ConfigWriteError, N
 from gateway.process.pending import Decision
 from statemachine.lifecycle import LifecycleState
 from statemachine.lifecycle_events import Origin
-from tests.gateway.configs import telegram
 from tests.gateway.fakes import Script
 from tests.gateway.process.house import FakeControl, House
-from tests.virtual import run_virtual
+from tests.gateway.process.two_accounts import (
+    HOUR,
+    MAIN,
+    ONE,
+    OTHER,
+    RESTARTS,
+    THREE,
+    TWO,
+    both_run,
+    killed_in_the_window,
+    revision,
+    run,
+    token,
+)
 
-MAIN, OTHER = "telegram/main", "telegram/other"
 S = LifecycleState
-ONE = telegram(main="token: one-token", other="token: other-token")
-TWO = ONE.replace("one-token", "two-token")
-THREE = ONE.replace("one-token", "three-token")
-RESTARTS = ONE + "store: {durability: normal}\n"
-"""Needs a restart."""
-HOUR = 3600.0
-
-
-def revision(text: str) -> str:
-    return file.revision_of(text.encode())
-
-
-def run(main: Coroutine[Any, Any, None]) -> None:
-    with capture_logs():
-        run_virtual(main)
-
-
-async def both_run(house: House) -> None:
-    for name in (MAIN, OTHER):
-        await house.until_account(name, "running")
-
-
-def token(house: House, name: str = MAIN) -> str:
-    return str(house.network.live(name)[0].settings.token.reveal())
 
 
 # In time
@@ -331,22 +315,6 @@ def test_cancelled_while_it_waits_for_its_restart_it_never_runs(tmp_path: Path) 
 
 
 # Over a crash
-
-
-async def killed_in_the_window(folder: Path, seconds: float) -> int:
-    """A gateway that dies with a change to be confirmed: nothing of its end runs. Its deadline, in wall-clock ms."""
-    house = House(folder, ONE)
-    await house.begin()
-    await house.until(S.RUNNING)
-    await both_run(house)
-    receipt = await house.write(TWO, confirm=seconds)
-    await house._changes.transactions.close()
-    house.turning.cancel()
-    await asyncio.wait({house.turning})
-    await house._tear_down()
-    house.network.release()
-    house.control.listener.close()
-    return int(receipt["confirm_by"])
 
 
 class SlowHouse(House):

@@ -1,0 +1,310 @@
+"""Mutants of what carries out changes: what is wanted, which promise is on disk before what, who is told, what is put back."""
+
+from __future__ import annotations
+
+from tests.mutation.swaps import Swap
+
+CHANGES_PY, TRANSACTIONS_PY = "gateway/process/changes.py", "gateway/process/transactions.py"
+FIRST_PY, STANDING_PY, LIMITS_PY = "gateway/process/first.py", "gateway/config/standing.py", "gateway/admin/limits.py"
+ROWS = ("tests/gateway/process/test_rows.py",)
+WRITES = ("tests/gateway/process/test_changes.py",)
+CONFIRM, ENDS, FENCES = (
+    ("tests/gateway/process/test_confirm.py",),
+    ("tests/gateway/process/test_change_ends.py",),
+    ("tests/gateway/process/test_change_fences.py",),
+)
+STANDING, LIMITS = ("tests/gateway/config/test_standing.py",), ("tests/gateway/admin/test_limits.py",)
+
+CHANGES = (
+    # Writing: what its writer saw, the history, the promise, the file, in this order
+    Swap(
+        "a stale base is written over", CHANGES_PY,
+        "        if here is not None and write.base != here and not write.insists:", "        if False:", WRITES,
+    ),
+    Swap(
+        "what was saved between reading and writing is written over", CHANGES_PY,
+        "            if here != pending.old:", "            if False:", WRITES,
+    ),
+    Swap(
+        "something is written while the gateway stops", CHANGES_PY,
+        "            if is_ending(self._dispatcher.machine(LIFECYCLE)):", "            if False:", WRITES,
+    ),
+    Swap(
+        "the file is written before the promise to roll it back", TRANSACTIONS_PY,
+        "        if window is not None:\n"
+        "            self._standing.hold(window)\n"
+        "            self._standing.flush()\n"
+        "        self._write_file(pending)\n",
+        "        self._write_file(pending)\n"
+        "        if window is not None:\n"
+        "            self._standing.hold(window)\n"
+        "            self._standing.flush()\n",
+        CONFIRM,
+    ),
+    Swap(
+        "the promise to roll back is not on the disk when the file is written", TRANSACTIONS_PY,
+        "            self._standing.hold(window)\n            self._standing.flush()\n",
+        "            self._standing.hold(window)\n", FENCES,
+    ),
+    Swap(
+        "the file is written before the history has what it held", TRANSACTIONS_PY,
+        "            self._enter(pending, pending.proposal.revision)\n        window =", "            pass\n        window =", FENCES,
+    ),
+    Swap(
+        "what was rolled back is not wanted when a person writes it again", TRANSACTIONS_PY,
+        "            self._standing.adopt()\n            self._standing.flush()\n", "            pass\n", CONFIRM,
+    ),
+    Swap(
+        "that a person wants what was rolled back is not on the disk", TRANSACTIONS_PY,
+        "            self._standing.adopt()\n            self._standing.flush()\n", "            self._standing.adopt()\n", FENCES,
+    ),
+    Swap(
+        "who waits for a revision that was never submitted keeps waiting for it", CHANGES_PY,
+        "                    self._forget(pending)\n", "                    pass\n", FENCES,
+    ),
+    Swap(
+        "the bytes to go back to are not kept where the file cannot be used", CHANGES_PY,
+        "        await asyncio.to_thread(self._history.keep, valid.raw)\n", "", FENCES,
+    ),
+    Swap(
+        "a rollback goes back to what was rolled back before", CHANGES_PY,
+        "                wanted = self._standing.wanted(here)\n", "                wanted = here\n", FENCES,
+    ),
+    # Before anything is touched
+    Swap(
+        "the network is not asked about a new token", TRANSACTIONS_PY,
+        "            await self._try_out(self._ledger.applied, pending.proposal)\n", "", CONFIRM,
+    ),
+    Swap(
+        "an edit is not in the history", TRANSACTIONS_PY,
+        "            if not pending.writes:\n", "            if False:\n", FENCES,
+    ),
+    # What is wanted
+    Swap(
+        "what must be confirmed is not held against the file", STANDING_PY,
+        "        if window is not None:\n            return window.revision\n", "", STANDING,
+    ),
+    Swap(
+        "what was rolled back is wanted again", STANDING_PY,
+        "        return aside.base if aside is not None and aside.revision == on_disk else on_disk",
+        "        return on_disk", STANDING,
+    ),
+    Swap(
+        "what was rolled back is set aside whatever the file holds", STANDING_PY,
+        "if aside is not None and aside.revision == on_disk else", "if aside is not None else", STANDING,
+    ),
+    Swap(
+        "a change that is confirmed is set aside by an older rollback", STANDING_PY,
+        "        self.change(window=window, set_aside=None)", "        self.change(window=window)", STANDING,
+    ),
+    Swap(
+        "one change closes another one's window", STANDING_PY,
+        "        if window is not None and window.revision == revision:", "        if window is not None:", STANDING,
+    ),
+    Swap(
+        "a rollback leaves its window open", STANDING_PY,
+        "        self.change(window=None, set_aside=SetAside(revision, base, why))",
+        "        self.change(set_aside=SetAside(revision, base, why))", STANDING,
+    ),
+    Swap(
+        "the bytes of what is put back are not kept", STANDING_PY,
+        "for revision in (*named, aside.base if aside else None) if revision}", "for revision in named if revision}", STANDING,
+    ),
+    Swap(
+        "the bytes of what a window goes back to are not kept", STANDING_PY,
+        "((window.revision, window.base) if window else ())", "()", STANDING,
+    ),
+    Swap(
+        "a record that was not written counts as written", STANDING_PY,
+        "            record = self.record\n            if record == self._written:\n                return\n",
+        "            record = self.record\n            if record == self._written:\n                return\n"
+        "            self._written = record\n", STANDING,
+    ),
+    Swap(
+        "what is held in the place of the file is news", CHANGES_PY,
+        "        return not known and revision == self.on_disk", "        return not known", FENCES,
+    ),
+    Swap(
+        "every look at the file is news", CHANGES_PY,
+        "            if isinstance(event, ConfigRejected) or not self._is_news(event.revision):",
+        "            if isinstance(event, ConfigRejected):", FENCES,
+    ),
+    Swap(
+        "a person who asks for the file does not get it", CHANGES_PY,
+        "                self.transactions.adopt()\n", "                pass\n", CONFIRM,
+    ),
+    # Window, confirmation, rollback
+    Swap(
+        "what a person decided is not on the disk", TRANSACTIONS_PY,
+        "        await asyncio.to_thread(self._standing.flush)\n", "", FENCES,
+    ),
+    Swap(
+        "a deadline is told that is not on the disk", CHANGES_PY,
+        "            await self.transactions.keep()\n", "            pass\n", CONFIRM,
+    ),
+    Swap(
+        "what stands is never written down", TRANSACTIONS_PY,
+        "        change(*arguments)\n        self._in_background(asyncio.to_thread(self._flush))\n",
+        "        change(*arguments)\n", FENCES,
+    ),
+    Swap(
+        "a window that is closed holds on", TRANSACTIONS_PY,
+        "        self._keep(self._standing.release, effect.revision)\n", "", CONFIRM,
+    ),
+    Swap(
+        "an edit beside a window is lost", TRANSACTIONS_PY,
+        "        self._in_background(self._look_again())\n", "", CONFIRM,
+    ),
+    Swap(
+        "what is rolled back is not set aside", TRANSACTIONS_PY,
+        '        self._keep(self._standing.put_aside, effect.revision, effect.base, why.why if why else "")\n', "", CONFIRM,
+    ),
+    Swap(
+        "the lifecycle is not told what is put back", TRANSACTIONS_PY,
+        "        self._in_background(self._restore(effect.base))\n", "", CONFIRM,
+    ),
+    Swap(
+        "an edit that cannot be used keeps what is rolled back running", CHANGES_PY,
+        "            if isinstance(event, ConfigRejected):\n                await self._restore_beside(base)\n",
+        "            if isinstance(event, ConfigRejected):\n", CONFIRM,
+    ),
+    Swap(
+        "an edit beside a rollback is proposed twice", CHANGES_PY,
+        "            elif not self.transactions.follows(event.revision):\n", "            else:\n", ENDS,
+    ),
+    Swap(
+        "an edit that cannot run keeps what is rolled back running", CHANGES_PY,
+        "                    await self._restore_beside(base)\n", "", FENCES,
+    ),
+    Swap(
+        "an edit that cannot run is a defect", CHANGES_PY,
+        "            except GatewayError as error:\n                self._refuse_edit(event.revision, error, requester)\n",
+        "            except UnavailableError as error:\n                self._refuse_edit(event.revision, error, requester)\n",
+        FENCES,
+    ),
+    Swap(
+        "what is put back is never known to be good", CHANGES_PY,
+        '                await self._watch(self._ledger.proposal(base).revision, "rollback")\n', "", FENCES,
+    ),
+    Swap(
+        "what is put back beside an edit is never known to be good", CHANGES_PY,
+        '        await self._watch(revision, "rollback")\n', "", FENCES,
+    ),
+    Swap(
+        "bytes that are not kept are a defect", CHANGES_PY,
+        "        except UnknownRevisionError as error:", "        except ZeroDivisionError as error:", ENDS,
+    ),
+    Swap(
+        "why it was rolled back is forgotten", TRANSACTIONS_PY,
+        '            why = "; ".join(filter(None, (earlier.why, effect.why)))\n', "            why = effect.why\n", ENDS,
+    ),
+    # Accounts
+    Swap(
+        "an account that fails in the probation is not noticed", TRANSACTIONS_PY,
+        '                self._dispatcher.post(name, events.AccountLost(entry.machine, entry.why), f"step:{entry.seq}")\n',
+        "                pass\n", CONFIRM,
+    ),
+    Swap(
+        "an account that did not run before ends a change", TRANSACTIONS_PY,
+        "            if is_watched(machine) and entry.machine in self._pending[name].ran:",
+        "            if is_watched(machine):", FENCES,
+    ),
+    Swap(
+        "an account that fails when the probation begins is not noticed", TRANSACTIONS_PY,
+        "            self._dispatcher.post(name, events.AccountLost(lost, why), name)\n", "            pass\n", ENDS,
+    ),
+    Swap(
+        "an account that does not come back is not noticed", TRANSACTIONS_PY,
+        "        return machine is not None and machine.has_failed", "        return False", CONFIRM,
+    ),
+    Swap(
+        "an account that did not run before counts as lost", TRANSACTIONS_PY,
+        "for name in self._ledger.applied.accounts() if self._runs(name))", "for name in self._ledger.applied.accounts())", FENCES,
+    ),
+    Swap(
+        "what does not run well is called good", TRANSACTIONS_PY,
+        "serves and all(map(self._runs, enabled))", "serves", CONFIRM,
+    ),
+    Swap(
+        "what runs in a gateway that restarts is called good", TRANSACTIONS_PY,
+        "serves and all(map(self._runs, enabled))", "all(map(self._runs, enabled))", FENCES,
+    ),
+    Swap(
+        "an account that is not to run keeps a config from being good", TRANSACTIONS_PY,
+        "self._ledger.applied.accounts().items() if account.enabled]", "self._ledger.applied.accounts().items()]", FENCES,
+    ),
+    # Newer ones, restarts, ends
+    Swap(
+        "a newer change does not end an older one", TRANSACTIONS_PY,
+        "        pending.submitted.set_result(None)\n        self.supersede(effect.revision, name)\n",
+        "        pending.submitted.set_result(None)\n", ROWS,
+    ),
+    Swap(
+        "what a restart has read does not end what ran before", TRANSACTIONS_PY,
+        "        self.supersede(revision, pending.name)\n", "", FENCES,
+    ),
+    Swap(
+        "the last good config comes back, and what ran before is watched on", CHANGES_PY,
+        "            self.transactions.supersede(revision.id, road)\n", "            pass\n", ENDS,
+    ),
+    Swap(
+        "what a restart has read is not followed", CHANGES_PY,
+        '        await self._follow(now, "restart")\n', "", FENCES,
+    ),
+    Swap(
+        "nobody is told that a restart has brought it", CHANGES_PY,
+        '        self.transactions.settle(Settled(now.id, "applied", "", {}))\n', "", CONFIRM,
+    ),
+    Swap(
+        "what is newer is ended by what a restart or a review has read", CHANGES_PY,
+        "        if not self.transactions.awaits_newer():\n            await", "        if True:\n            await", FENCES,
+    ),
+    Swap(
+        "a reload that the end of the gateway breaks off counts as rolled back", TRANSACTIONS_PY,
+        "            settlement = Settlement.ENDS\n", "            pass\n", FENCES,
+    ),
+    Swap(
+        "that the lifecycle refuses it is not told", TRANSACTIONS_PY,
+        '            self._say(name, revision, Settlement.ENDS, "refused", result.why)\n', "            pass\n", FENCES,
+    ),
+    # Boot
+    Swap(
+        "what was never written is waited for", FIRST_PY,
+        "            if window.revision != on_disk:", "            if False:", CONFIRM,
+    ),
+    Swap(
+        "a time that is over goes on", FIRST_PY, "        if left > 0:", "        if True:", CONFIRM,
+    ),
+    Swap(
+        "what nobody has confirmed runs at boot", FIRST_PY,
+        '        self._standing.put_aside(window.revision, window.base, "it was not confirmed in time")\n', "", CONFIRM,
+    ),
+    Swap(
+        "what cannot be had is rolled back to", FIRST_PY,
+        "            overdue = seconds_left = None\n", "", ENDS,
+    ),
+    Swap(
+        "what cannot be had holds the place of the file", FIRST_PY,
+        "            self._standing.change(window=None, set_aside=None)\n", "", ENDS,
+    ),
+    Swap(
+        "a file that cannot be used is the end, whatever ran well before", FIRST_PY,
+        "            if last_good is None:\n", "            if True:\n", CONFIRM,
+    ),
+    Swap(
+        "a deadline begins anew with each boot", TRANSACTIONS_PY,
+        "        if pending.until is not None:\n", "        if False:\n", CONFIRM,
+    ),
+    Swap(
+        "who ran before a boot is forgotten", CHANGES_PY,
+        "number=window.number, ran=window.accounts)", "number=window.number)", FENCES,
+    ),
+    # How often
+    Swap(
+        "a client writes as often as it likes", LIMITS_PY, "        if len(writes) >= limit:", "        if False:", LIMITS,
+    ),
+    Swap(
+        "what wrote nothing counts as a write", LIMITS_PY,
+        "                writes.remove(now)\n", "                pass\n", LIMITS,
+    ),
+)  # fmt: skip
