@@ -17,10 +17,11 @@ from gateway.cli.exits import EXIT_CONFIG, EXIT_FAILED, EXIT_HELD, complain
 from gateway.errors import ConfigError, LockedError
 from gateway.process.lock import StateLock
 
-SWITCH_INTERVAL = 0.001
-"""Seconds that a thread may keep the interpreter from the loop while it waits; Python's own is 5 ms."""
 LAST_MOMENTS = 1.0
 """Seconds that tasks and threads get to end when everything has been decided."""
+TURN = 0.001
+"""Seconds that a busy thread keeps the interpreter when the loop wants it. A thread that reads a long config is busy, and
+the loop asks for the interpreter after every call to the kernel: with the usual 5 ms a turn of it could take 30."""
 
 
 def run(config: Path, state_dir: Path, extra_adapters: Mapping[str, Adapter] | None = None) -> int:
@@ -49,7 +50,7 @@ def run(config: Path, state_dir: Path, extra_adapters: Mapping[str, Adapter] | N
 
 def _run_to_the_end(app: App) -> int:
     """Run it and be gone soon after: a task that will not be cancelled, or a thread, must not keep the process."""
-    sys.setswitchinterval(SWITCH_INTERVAL)
+    sys.setswitchinterval(TURN)
     with asyncio.Runner() as runner:
         code = runner.run(app.run())
         last_resort = threading.Timer(LAST_MOMENTS, _give_up, (code,))
