@@ -120,6 +120,8 @@ class Changes:
         if wanted != self._seen:
             raw = self._kept(wanted)
         revision = self._reader.load(file.read(self.path) if raw is None else raw)
+        if revision.id == self.on_disk:
+            self._standing.forget(self.on_disk)
         self._redactor.learn(secrets_of(revision.config))
         return revision
 
@@ -185,13 +187,14 @@ class Changes:
         await pending.submitted
 
     def _refuse_edit(self, revision: str, error: GatewayError, requester: str) -> None:
-        """What runs goes on. Where the network refused it, the file is what is wrong; else it is news again when it is saved again."""
+        """What runs goes on. Where the network refused it, the file is what is wrong; else it is tried again."""
         if isinstance(error, ConfigError):
             self.issues = [vars(issue) for issue in error.issues]
             rejected = ConfigRejected(revision, self._redactor.text(str(error)))
             self._dispatcher.post(LIFECYCLE, rejected, requester)
         else:
             log.error("edit_not_applied", why=self._redactor.text(str(error)))
+            self.transactions.look_again_later()
 
     async def restore(self, base: str) -> None:
         """A change is rolled back: the base is wanted, unless the file was edited beside it into something that can run."""
@@ -247,6 +250,7 @@ class Changes:
     async def begin(self) -> None:
         """The gateway boots: take up the change that brought what it boots with, and say what is wrong with the file."""
         first, window = self._first, self._standing.record.window
+        self.transactions.keep_soon()
         if first.overdue is not None:
             pending = Pending("boot", "boot", number=first.overdue.number)
             await self.transactions.resume(pending, first.overdue.revision, first.overdue.base, overdue=True)
