@@ -88,6 +88,8 @@ class Changes:
         """What is wrong with the file on disk, if anything is."""
         self.on_disk = first.on_disk
         """The hash of the file when it was read last, "missing" when there was none."""
+        self._seen = self.on_disk
+        """The same, before it counts: what is cut off is read again."""
 
     # Reading
 
@@ -98,9 +100,11 @@ class Changes:
                 revision = await asyncio.to_thread(self._load)
             except ConfigError:
                 if attempt == REREADS:
+                    self.on_disk = self._seen
                     raise
                 await asyncio.sleep(REREAD_PAUSE)
             else:
+                self.on_disk = self._seen
                 break
         return revision
 
@@ -108,12 +112,12 @@ class Changes:
         """The file is looked at in any case: what it holds decides what is wanted."""
         try:
             raw = file.read(self.path)
-            self.on_disk = file.revision_of(raw)
+            self._seen = file.revision_of(raw)
         except ConfigError as error:
-            self.on_disk = error.revision or MISSING
+            self._seen = error.revision or MISSING
             raw = None
-        wanted = self._standing.wanted(self.on_disk)
-        if wanted != self.on_disk:
+        wanted = self._standing.wanted(self._seen)
+        if wanted != self._seen:
             raw = self._kept(wanted)
         revision = self._reader.load(file.read(self.path) if raw is None else raw)
         if revision.id == self.on_disk:

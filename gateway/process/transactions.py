@@ -318,7 +318,7 @@ class Transactions:
     # Watching
 
     def _channel(self, account: str) -> AnyMachine | None:
-        return self._dispatcher.machines().get(account)
+        return self._dispatcher.find(account)
 
     def _runs(self, account: str) -> bool:
         machine = self._channel(account)

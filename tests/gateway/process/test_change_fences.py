@@ -260,7 +260,7 @@ def test_what_is_held_in_the_place_of_the_file_is_no_edit(tmp_path: Path) -> Non
         async with House(tmp_path, ONE) as house:
             await both_run(house)
             await house.write(TWO, confirm=1)
-            await asyncio.sleep(2)
+            await asyncio.sleep(30)
             before = brought(house)
             await house.edit(UNUSABLE)
             await house.edit(TWO)
@@ -438,6 +438,19 @@ def test_what_the_end_of_the_gateway_breaks_off_goes_on_with_the_next_boot(tmp_p
             await asyncio.sleep(31)
             await both_run(house)
             assert token(house) == "one-token"
+
+    run(main())
+
+
+def test_nothing_is_written_while_the_gateway_stops(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            await both_run(house)
+            house.network.live(MAIN)[0].script.lingers = 3
+            await house.post(StopRequested("test"))
+            with pytest.raises(UnavailableError, match="nothing was written"):
+                await house.write(TWO)
+            assert house.on_disk() == ONE.encode()
 
     run(main())
 
