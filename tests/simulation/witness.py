@@ -210,6 +210,7 @@ class Witness:
             self._expect(revision == revision_of(call.raw), "an answer is true", f"it names {revision[:8]}")
         self._hold_one_trial(call, "taken")
         if call.confirm is None:
+            self._ask_for(revision)
             return
         trial = self._of(call)
         if trial is None:
@@ -275,10 +276,13 @@ class Witness:
             trial.cancelled = True
             if outcome == "rolled_back":
                 self._end(trial)
-        elif outcome == "probation" and confirm_by is not None:
+        elif outcome == "probation":
             trial.seconds = seconds
             trial.wall = self._play.time.wall_jump
-            self._told_deadline(trial, confirm_by, trial.asked_at)
+            if confirm_by is None:  # it is over already
+                trial.earliest = trial.deadline = trial.asked_at + seconds
+            else:
+                self._told_deadline(trial, confirm_by, trial.asked_at)
 
     def _told_deadline(self, trial: Trial, confirm_by: int, asked_at: float) -> None:
         """It is by the wall clock; what was asked for began at some time between the asking and the answer."""
@@ -398,7 +402,7 @@ class Witness:
             return
         trial.ended = self._now
         asked_at, _ = self.asked.get(trial.revision, (-1.0, None))
-        if asked_at < self._now - AT_ONCE and trial.revision not in trial.bases:
+        if asked_at < self._now - AT_ONCE and trial.revision not in trial.bases and not trial.deciding:
             self.away[trial.revision] = trial
             self.asked.pop(trial.revision, None)
 
@@ -431,7 +435,7 @@ class Witness:
             self._look_at(trial.deadline + GRACE, lambda: self._hold_deadline(trial))
             return
         asked_at, _ = self.asked.get(trial.revision, (-1.0, None))
-        if asked_at > trial.deadline:
+        if trial.earliest is not None and asked_at > trial.earliest:
             trial.ended = self._now
             return
         if self.runs == trial.revision and self._is_idle() and not trial.deciding:
