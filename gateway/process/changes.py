@@ -120,8 +120,8 @@ class Changes:
         if wanted != self._seen:
             raw = self._kept(wanted)
         revision = self._reader.load(file.read(self.path) if raw is None else raw)
-        if revision.id == self.on_disk:
-            self._standing.forget(self.on_disk)
+        if revision.id == self._seen:
+            self._standing.forget(self._seen)
         self._redactor.learn(secrets_of(revision.config))
         return revision
 
@@ -369,7 +369,7 @@ class Changes:
         pending.base_hash = write.base
         pending.new = await asyncio.to_thread(write.edit, pending.old or b"")
         revision = await asyncio.to_thread(self._reader.load, pending.new)
-        check_consent(write, pending.old, revision, self._ledger.applied_id)
+        await asyncio.to_thread(check_consent, write, pending.old, revision, self._reader, self._ledger.applied_id)
         self._redactor.learn(secrets_of(revision.config))
         pending.base = await self._wanted_before(pending.old, here, self._ledger.accepted)
         pending.proposal = self._ledger.propose(revision)
