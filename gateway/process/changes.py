@@ -379,7 +379,7 @@ class Changes:
         pending.base_hash = write.base
         pending.new = await asyncio.to_thread(write.edit, pending.old or b"")
         revision = await asyncio.to_thread(self._reader.load, pending.new)
-        check_consent(write, pending.old, revision, self._ledger.applied_id)
+        await asyncio.to_thread(check_consent, write, pending.old, revision, self._reader, self._ledger.applied_id)
         self._redactor.learn(secrets_of(revision.config))
         pending.accepted = self._ledger.accepted
         pending.base, pending.base_raw = await self._wanted_before(pending.old, here, pending.accepted)

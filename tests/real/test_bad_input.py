@@ -548,7 +548,7 @@ class Ear:
             await self.ask("GET", f"/api/v1/{path}")
         headers = {"Authorization": f"Bearer {self.gateway.token}"}
         async with (
-            aiohttp.ClientSession() as session,
+            frames.session() as session,
             session.get(self.gateway.url + "/metrics", headers=headers) as got,
         ):
             assert got.status == 200
