@@ -38,7 +38,7 @@ class Call:
     confirm: float | None
     at: float
     healthy: frozenset[str]
-    """Accounts that ran when it was sent."""
+    """Accounts that ran when it was sent, and still when it was written."""
     wrote: bool = False
     answer: str = ""
 
@@ -105,12 +105,14 @@ class Witness:
     # What is done
 
     def called(self, process: Process, raw: bytes | None, confirm: float | None) -> Call:
-        healthy = frozenset(name for name, machine in process.channels().items() if machine.state.value == "running")
-        call = Call(process, f"call {len(self.calls) + 1}", raw, confirm, self._now, healthy)
+        call = Call(process, f"call {len(self.calls) + 1}", raw, confirm, self._now, self._healthy(process))
         self.calls.append(call)
         if raw is not None:
             self._ask_for(self._know(raw))
         return call
+
+    def _healthy(self, process: Process) -> frozenset[str]:
+        return frozenset(name for name, machine in process.channels().items() if machine.state.value == "running")
 
     def placed(self, raw: bytes) -> None:
         """The gateway has put this into the file's place."""
@@ -120,6 +122,7 @@ class Witness:
         exact = [call for call in callers if call.raw == raw] or callers
         if len(exact) == 1:
             exact[0].wrote = True
+            exact[0].healthy &= self._healthy(exact[0].process)
             if exact[0].confirm is not None:
                 self._begin_trial(exact[0], revision)
 
