@@ -115,6 +115,7 @@ class Changes:
         except ConfigError as error:
             self.issues = [vars(issue) for issue in error.issues]
             return ConfigRejected(error.revision or MISSING, self._redactor.text(str(error)))
+        self.issues = []
         known = self._events.get(revision.id)
         if known is not None:
             origin, requester = known.origin, known.ticket.requester
@@ -188,7 +189,6 @@ class Changes:
 
     async def _restore_beside(self, base: str) -> None:
         """The file cannot be used. What is wrong with it is said; what ran before runs all the same."""
-        issues = self.issues
         try:
             revision = await self._wanted.load_kept(base)
         except GatewayError as error:
@@ -197,11 +197,9 @@ class Changes:
         event = self._event(self._ledger.propose(revision), Origin.CALL, "rollback", None)
         await self._watch(revision, "rollback")
         self._dispatcher.post(LIFECYCLE, event, "rollback")
-        self.issues = issues
 
     def _event(self, proposal: Proposal, origin: Origin, requester: str, delay: float | None) -> ConfigChanged:
         config, revision = proposal.revision.config, proposal.revision.id
-        self.issues = []
         known = self._events.get(revision)
         seconds = config.gateway.restart.delay_ms / 1000 if delay is None else min(max(delay, 0.0), 60.0)
         ticket = Ticket(new_id("restart"), requester, "config change", revision, self._clock.monotonic() + seconds)
@@ -323,6 +321,7 @@ class Changes:
                 async with self._writers.held():
                     self.transactions.open(pending)
                     await pending.submitted
+                self.issues = []
             finally:
                 if not pending.submitted.done() or pending.submitted.exception() is not None:
                     self._forget(pending)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.config import file, history, standing
-from gateway.errors import ConfigWriteError
+from gateway.errors import ConfigError, ConfigWriteError
 from gateway.process.pending import Decision
 from statemachine.lifecycle import LifecycleState
 from statemachine.lifecycle_events import Origin
@@ -309,5 +309,24 @@ def test_what_the_network_has_refused_runs_when_the_same_is_written(tmp_path: Pa
             house.network.refuses.clear()
             assert (await house.write(TWO))["outcome"] == "applied"
             assert token(house) == "two-token"
+
+    run(main())
+
+
+def test_what_is_wrong_with_the_file_is_shown_for_as_long_as_it_is_there(tmp_path: Path) -> None:
+    """A call that is refused has mended nothing."""
+
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            await both_run(house)
+            await house.edit(BROKEN)
+            issues = house._changes.issues
+            assert issues
+            house.network.refuses["two-token"] = "getMe: Unauthorized"
+            with pytest.raises(ConfigError):
+                await house.write(TWO)
+            assert house._changes.issues == issues
+            await house.write(THREE)
+            assert house._changes.issues == []
 
     run(main())
