@@ -126,7 +126,10 @@ class Witness:
     def placed(self, raw: bytes) -> None:
         """The gateway has put this into the file's place."""
         revision = self._know(raw)
-        callers = [call for call in self.calls if not (call.answer or call.wrote) and call.raw in (raw, None)]
+        waiting = (
+            call for call in self.calls if call.process is self._play.process and not (call.answer or call.wrote)
+        )
+        callers = [call for call in waiting if call.raw in (raw, None)]
         self._expect(bool(callers), "the file is written for a call alone", f"nobody who waits wants {revision[:8]}")
         # Those who want the same come one after the other, in the order of their calls.
         call = next((call for call in callers if call.raw == raw), callers[0] if len(callers) == 1 else None)
@@ -193,10 +196,11 @@ class Witness:
         )
         trial.granted.append(trial.seconds)
         trial.good = self.standing().get("last_good") == revision
-        self.asked.pop(revision, None)
         for earlier in self.trials:
             if earlier.revision == revision and earlier.is_open:
                 self._end(earlier)
+        self.asked.pop(revision, None)
+        self.away.pop(revision, None)
         self.trials.append(trial)
         self._play.counts["trials"] += 1
         if self.runs == revision:
@@ -301,6 +305,9 @@ class Witness:
             else:
                 self._told_deadline(trial, confirm_by)
 
+        else:
+            trial.excuses.add("it was over when it was extended")
+
     def _told_deadline(self, trial: Trial, confirm_by: int) -> None:
         """By the wall clock."""
         deadline = self._play.time.at_wall(confirm_by)
@@ -388,9 +395,12 @@ class Witness:
             "what was rolled back stays away",
             f"{runs[:8]} was rolled back, nobody asked for it again, and it runs",
         )
+        asked_at, _ = self.asked.get(runs, (-1.0, None))
         for trial in self.trials:
             if trial.revision == before != runs:
                 self._ends_running(trial)
+            elif trial.revision == runs and trial.earliest is not None and asked_at > trial.earliest:
+                trial.adopted = True
 
     def _ends_running(self, trial: Trial) -> None:
         if trial.confirmed:
