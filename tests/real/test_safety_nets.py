@@ -29,6 +29,11 @@ def all_run(status: dict[str, Any]) -> bool:
     return status["state"] == "running" and {account["state"] for account in status["accounts"]} == {"running"}
 
 
+def runs_with(status: dict[str, Any], text: str) -> bool:
+    """It is at rest, and this is what it runs with."""
+    return all_run(status) and status["config"]["applied"] == revision_of(text) and not status["config"]["drift"]
+
+
 @dataclass
 class Pair:
     """Two accounts, and what the gateway began with."""
@@ -118,7 +123,7 @@ async def test_case_57_an_invalid_file_at_a_boot_does_not_keep_the_accounts_from
         )
         assert (code, refused["error"]["code"]) == (422, "invalid_config"), refused
         it.save(it.text + "# mended\n")
-        status = await it.gateway.until(lambda s: s["config"]["applied"] == revision_of(it.text + "# mended\n"))
+        status = await it.gateway.until(lambda s: runs_with(s, it.text + "# mended\n"))
         assert (status["degraded"], status["config"]["issues"]) == ([], [])
         it.one_receiver()
 
@@ -217,7 +222,7 @@ async def test_case_22_what_was_refused_is_tried_again_with_the_next_edit(tmp_pa
         tomorrow = it.telegram.add_bot(token, "one_tomorrow")
         both = with_polls(refused, "two", 7)
         it.save(both)
-        status = await it.gateway.until(lambda s: s["config"]["applied"] == revision_of(both))
+        status = await it.gateway.until(lambda s: runs_with(s, both))
         assert (status["degraded"], status["config"]["drift"]) == ([], False)
         assert (it.gateway.starts(ONE), it.gateway.starts(TWO)) == (2, 2)
         await tomorrow.wait_polling()
@@ -250,4 +255,4 @@ async def test_case_22_what_was_ignored_counts_until_it_runs(tmp_path: Path, *, 
         if not take_back:
             it.gateway.signal(signal.SIGUSR1)
             await it.gateway.ready(2)
-            await it.gateway.until(lambda s: s["config"]["applied"] == revision_of(then) and not s["config"]["drift"])
+            await it.gateway.until(lambda s: runs_with(s, then))
