@@ -19,7 +19,7 @@ import pytest
 
 from gateway.dispatcher import Dispatcher
 from gateway.process.changes import LIFECYCLE
-from statemachine import MACHINES, Lifecycle, Machine, Refusal, Step, replay
+from statemachine import MACHINES, Change, Channel, Lifecycle, Machine, Refusal, Step, replay
 from statemachine._machine import Row, cells
 from statemachine.describe import MachineClass, group_name
 from statemachine.diagram import Look, RowLook, svg
@@ -51,11 +51,18 @@ class Tally:
         for line in lines:
             if "machine" not in line or "trigger" not in line:
                 continue
-            kind = "lifecycle" if line["machine"] == LIFECYCLE else "channel"
+            kind = _kind(line["machine"])
             if "row" in line:
                 self.rows[kind, line["row"]] += 1
             elif line["event"] == "refused":
                 self.refusals[kind, line["state"], line["trigger"]] += 1
+
+
+def _kind(machine: str) -> str:
+    """What a machine of this name is."""
+    if machine == LIFECYCLE:
+        return Lifecycle.kind
+    return Change.kind if machine.startswith(f"{Change.kind}/") else Channel.kind
 
 
 class Collector:

@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 from gateway.dispatcher import Dispatcher
 from gateway.journal import Journal, log_entry
 from gateway.process.changes import LIFECYCLE
-from statemachine import MACHINES, Channel, Event, Lifecycle, Step
+from statemachine import MACHINES, Change, Channel, Event, Lifecycle, Step
+from statemachine.change_events import ChangeData, ChangeProposed, ChangeWritten
 from statemachine.channel import By, ChannelData, ReceiverReady, Run, Start
 from statemachine.lifecycle_data import LifecycleData
 from statemachine.lifecycle_events import Boot, LifecyclePolicy, StopRequested
@@ -23,13 +24,15 @@ from tests.real.process import ROOT
 from tests.replay.again import replay_again
 from tests.virtual import VirtualClock, run_virtual
 
-MAIN = "telegram/main"
+MAIN, CHANGE = "telegram/main", "change/1"
 START = Start(Run("a revision", "settings"), By.GATEWAY)
 EVENTS: tuple[tuple[str, Event], ...] = (
     (MAIN, START),
     (MAIN, START),
     (MAIN, ReceiverReady(1)),
     (MAIN, ReceiverReady(7)),
+    (CHANGE, ChangeProposed(writes=True, confirm=None, window=False)),
+    (CHANGE, ChangeWritten(1)),
     (LIFECYCLE, Boot("a revision", LifecyclePolicy())),
     (LIFECYCLE, StopRequested("SIGTERM")),
 )
@@ -43,9 +46,10 @@ def fire_all(*, lifecycle: bool) -> list[dict[str, object]]:
         journal.listen(log_entry)
         dispatcher = Dispatcher(journal)
         dispatcher.add(Channel(MAIN, ChannelData()))
+        dispatcher.add(Change(CHANGE, ChangeData()))
         if lifecycle:
             dispatcher.add(Lifecycle(LIFECYCLE, LifecycleData()))
-        for name, event in EVENTS if lifecycle else EVENTS[:4]:
+        for name, event in EVENTS if lifecycle else EVENTS[:6]:
             dispatcher.post(name, event, "test")
         while not dispatcher._inbox.empty():
             dispatcher._turn(dispatcher._inbox.get_nowait())
@@ -74,10 +78,15 @@ def collect(collector: Collector) -> None:
 def test_who_fired_what(collector: Collector) -> None:
     collect(collector)
     service, tables = collector.service, collector.tables
-    assert service.rows == {("channel", 0): 1, ("channel", 2): 1, ("lifecycle", 0): 1, ("lifecycle", 42): 1}
-    refusals = {("channel", "starting", "start"): 1, ("channel", "running", "receiver_ready"): 1}
+    both = {("channel", 2): 1, ("change", 1): 1}
+    assert service.rows == both | {("channel", 0): 1, ("lifecycle", 0): 1, ("lifecycle", 42): 1}
+    refusals = {
+        ("channel", "starting", "start"): 1,
+        ("channel", "running", "receiver_ready"): 1,
+        ("change", "validating", "change_written"): 1,
+    }
     assert service.refusals == refusals
-    assert tables.rows == {("channel", 0): 2, ("channel", 2): 1}, "a dispatcher without a lifecycle is no service"
+    assert tables.rows == both | {("channel", 0): 2}, "a dispatcher without a lifecycle is no service"
     assert tables.refusals == refusals
 
 

@@ -27,7 +27,7 @@ CHANGES = (
     ),
     Swap(
         "something is written while the gateway stops", CHANGES_PY,
-        "            if is_ending(self._dispatcher.machine(LIFECYCLE)):", "            if False:", WRITES,
+        "            if is_ending(self._dispatcher.machine(LIFECYCLE)):", "            if False:", FENCES,
     ),
     Swap(
         "the file is written before the promise to roll it back", TRANSACTIONS_PY,
@@ -52,7 +52,7 @@ CHANGES = (
     ),
     Swap(
         "what was rolled back is not wanted when a person writes it again", TRANSACTIONS_PY,
-        "            self._standing.adopt()\n            self._standing.flush()\n", "            pass\n", CONFIRM,
+        "            self._standing.adopt()\n            self._standing.flush()\n", "            pass\n", FENCES,
     ),
     Swap(
         "that a person wants what was rolled back is not on the disk", TRANSACTIONS_PY,

@@ -18,6 +18,7 @@ KEY_FENCES = (
     "what an older generation is told ends the present one",
     "the end is said before the connection is closed",
     "a stale base is written over",
+    "the file is written before the promise to roll it back",
 )
 EVERY = {mutant.name: mutant for mutant in mutants()}
 

@@ -15,6 +15,7 @@ from typing import Annotated, ClassVar, Literal
 from gateway.channels.base import Intake
 from gateway.cli.run import run
 from gateway.config.model import CHANNEL, Account
+from gateway.errors import AccountRefusedError
 from statemachine.channel import ChannelPolicy
 
 RELEASE = Path("release")
@@ -22,7 +23,7 @@ RECEIVERS = Path("receivers")
 SLOW = 2.0
 """Seconds to the first receive of a slow one."""
 
-Mode = Literal["good", "slow", "deaf", "fenceable", "clinging", "broken", "unopenable"]
+Mode = Literal["good", "slow", "deaf", "fenceable", "clinging", "broken", "refused", "unopenable"]
 
 
 class StubbornAccount(Account, frozen=True, kw_only=True):
@@ -55,6 +56,7 @@ class StubbornReceiver:
     """good: ends when told. slow: like it, but takes its time to begin. deaf: ends when released, and cannot be cut off.
 
     fenceable: as deaf, but can be cut off. clinging: its `close` never returns. broken: raises what nobody foresaw.
+    refused: its network does not take it.
     """
 
     def __init__(self, mode: Mode, intake: Intake) -> None:
@@ -65,6 +67,8 @@ class StubbornReceiver:
     async def run(self) -> None:
         if self._mode == "broken":
             raise RuntimeError("an adapter that breaks when it starts")
+        if self._mode == "refused":
+            raise AccountRefusedError("this account is not accepted")
         if self._mode == "slow":
             await asyncio.sleep(SLOW)
         self._say(live=True)

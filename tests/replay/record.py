@@ -131,9 +131,24 @@ async def stop(gateway: Gateway, client: Client, bot: Bot) -> None:
         assert isinstance(answer, (dict, RpcError, ConnectionError)), answer
 
 
+async def confirm(gateway: Gateway, client: Client, _: Bot) -> None:
+    """Changes that must be confirmed: one is, one is cancelled, one is too late, and one would cost an account."""
+    revision = ""
+    for seconds, decision in enumerate(("confirm", "cancel", "extend"), start=2):
+        written = await client.patch(telegram_patch(poll_timeout_s=seconds), confirmWithinMs=30_000)
+        revision = written["receipt"]["revision"]
+        within = {"withinMs": 1_000} if decision == "extend" else {}
+        await client.request("config.confirm", {"revision": revision, "decision": decision, **within})
+    await gateway.until(lambda s: (s["config"]["set_aside"] or {}).get("revision") == revision)
+    await rest(gateway)
+    await attempt(client.request("config.confirm", {"revision": revision}))
+    await client.patch(stubborn_patch(mode="refused"), confirmWithinMs=30_000)
+    await rest(gateway)
+
+
 SCENARIOS: dict[str, Scenario] = {
     scenario.__name__: scenario
-    for scenario in (founding_case, conflict, fence, failed_reload, cancel, come_and_go, stop)
+    for scenario in (founding_case, conflict, fence, failed_reload, cancel, come_and_go, confirm, stop)
 }
 
 

@@ -188,10 +188,10 @@ def test_its_story_can_be_followed_and_kept_as_a_test() -> None:
 
 
 def test_the_command_says_what_it_found(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert run(1, 1, reload=True, limit=None, test=tmp_path / "test_found.py", as_json=False) == 0
+    assert run(1, 1, reload=True, confirm=False, limit=None, test=tmp_path / "test_found.py", as_json=False) == 0
     assert "every promise kept" in capsys.readouterr().out
     assert not (tmp_path / "test_found.py").exists()
-    assert run(1, 1, reload=True, limit=10, test=None, as_json=True) == 2
+    assert run(1, 1, reload=True, confirm=False, limit=10, test=None, as_json=True) == 2
     assert json.loads(capsys.readouterr().out)["complete"] is False
 
 
