@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import signal
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -30,7 +31,7 @@ from gateway.config.standing import Standing
 from gateway.dispatcher import Dispatcher
 from gateway.handlers.echo import echo
 from gateway.journal import Journal, log_entry
-from gateway.log import LevelFilter, configure
+from gateway.log import LevelFilter, Lines, configure
 from gateway.logtail import LogTail
 from gateway.messages.pipeline import Pipeline
 from gateway.metrics import Tally
@@ -200,7 +201,7 @@ class App:
         services = server.Services(
             dispatcher=self._dispatcher, journal=self._journal, changes=self._changes, ledger=self._ledger,
             model=self._model, accounts=self._accounts, receivers=self._receivers, pipeline=self._pipeline,
-            standing=self._standing, history=self._history, hub=self._hub, requests=self._requests,
+            standing=self._standing, reader=self._reader(), history=self._history, hub=self._hub, requests=self._requests,
             redactor=self._redactor, tail=self._tail, clock=self._clock,
             state_dir=self._options.state_dir, boot=lambda: self._boot, watching=lambda: self._watcher.kind,
             tally=self._tally,
@@ -222,7 +223,7 @@ class App:
         else:
             self._boot = new_boot(self._clock)
         # The one line of standard output: for supervisors, tests, and whoever waits for it in a script.
-        print(f"gateway ready {address} pid={os.getpid()} boot={self._boot.id}", flush=True)  # noqa: T201
+        Lines(sys.stdout).msg(f"gateway ready {address} pid={os.getpid()} boot={self._boot.id}")
         log.info("page_ready", page=address, sign_in=f"with the token in {self._options.state_dir / 'admin-token'}")
 
     def _on_signal(self, number: signal.Signals) -> None:

@@ -36,11 +36,25 @@ class ConfigError(GatewayError):
 
 
 class StaleHashError(GatewayError):
-    """The writer's base is not what is on disk: nothing was written."""
+    """The writer's base is not what is on disk: nothing was written.
 
-    def __init__(self, current: str, given: str | None) -> None:
+    `moved` has the paths that changed since that base; None where it is not known what the base was.
+    """
+
+    def __init__(self, current: str, given: str | None, moved: list[str] | None = None) -> None:
         asked = "no base hash was given" if given is None else "the base hash is not the current one"
         super().__init__(f"{asked}: nothing was written; read the config again and repeat the change")
+        self.current = current
+        self.moved = moved
+
+
+class StalePlanError(GatewayError):
+    """The plan that the writer saw is not the one that would be carried out now: nothing was written."""
+
+    def __init__(self, current: str) -> None:
+        super().__init__(
+            "the plan is not the present one: nothing was written; look at the plan again, and send its id"
+        )
         self.current = current
 
 

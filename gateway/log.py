@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from contextlib import suppress
+from typing import TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -35,13 +38,33 @@ class _Forward(logging.Handler):
         report("library", logger=record.name, message=record.getMessage(), exc_info=record.exc_info)
 
 
+class Lines:
+    """Writes lines. One that cannot be written, on a full disk or when its reader has gone, is lost, and stops nothing."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+        self._descriptor: int | None = None
+        with suppress(OSError, AttributeError):  # a stream in memory, or none: the process was started without one
+            self._descriptor = None if stream is None else stream.fileno()
+
+    def msg(self, line: str) -> None:
+        with suppress(OSError):
+            if self._descriptor is not None:
+                # Past the stream's buffer, which would keep what could not be written, and fail with it at the very end.
+                os.write(self._descriptor, f"{line}\n".encode(errors="backslashreplace"))
+            elif self._stream is not None:
+                print(line, file=self._stream, flush=True)
+
+    debug = info = warning = error = critical = msg
+
+
 def configure(level: str, style: str, redactor: Redactor, tail: LogTail) -> LevelFilter:
     """Set up logging for the process. `style` is auto, console or json. Returns the filter, to change the level.
 
     Every line goes to `tail` as well, as JSON whatever the style.
     """
     wanted = LevelFilter(level)
-    console = style == "console" or (style == "auto" and sys.stderr.isatty())
+    console = style == "console" or (style == "auto" and sys.stderr is not None and sys.stderr.isatty())
 
     def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
         return {key: redactor.tree(value) for key, value in event.items()}
@@ -56,11 +79,12 @@ def configure(level: str, style: str, redactor: Redactor, tail: LogTail) -> Leve
         return line if as_text is None else redactor.text(as_text(logger, method, event))
 
     first: list[Processor] = [wanted, structlog.processors.add_log_level, structlog.processors.format_exc_info]
+    lines = Lines(sys.stderr)
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=not console)
     structlog.configure(
         processors=[*first, stamp, redact, render],
         wrapper_class=structlog.BoundLogger,
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda: lines,
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)

@@ -248,6 +248,13 @@ def is_on_its_way(machine: Machine[Any, Any]) -> bool:
     return machine.state in (S.APPLYING, S.ROLLING_BACK) and not machine.data.waiting
 
 
+def awaited_of(machine: Machine[Any, Any]) -> str | None:
+    """The revision for which it waits for a restart: its own, or its base; None when it waits for none."""
+    if not machine.data.waiting:
+        return None
+    return {S.APPLYING: machine.data.revision, S.ROLLING_BACK: machine.data.base}.get(machine.state)
+
+
 def may_yet_run(machine: Machine[Any, Any]) -> bool:
     """It is on its way to run, or runs and is watched."""
     return machine.state in (*PREPARING, S.APPLYING, S.PROBATION)

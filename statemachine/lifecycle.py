@@ -129,7 +129,7 @@ TABLE: tuple[Row[LifecycleState], ...] = (
     Row(RestartRequested, S.RESTART_PENDING, None, effects=("open_ticket",), outcome=Outcome.COALESCED),
     Row(RestartRequested, BUSY, None, effects=("open_ticket",), outcome=Outcome.DEFERRED),
     Row(RestartCancelled, S.RESTART_PENDING, S.RUNNING, ("ticket_is_known", "ticket_is_last"),
-        effects=("cancel_ticket", "disarm")),
+        effects=("cancel_ticket", "disarm", "give_up_waiting")),
     Row(RestartCancelled, S.RESTART_PENDING, None, ("ticket_is_known",), effects=("cancel_ticket", "arm_due")),
     Row(RestartCancelled, BUSY, None, ("ticket_is_known",), effects=("cancel_ticket",)),
 
@@ -143,7 +143,7 @@ TABLE: tuple[Row[LifecycleState], ...] = (
         effects=("begin_restart", "arm_restart_deadline")),
     Row(WorkInFlight, S.RESTART_PENDING, None, ("timer_is_current",),
         effects=("wait_for_idle",), outcome=Outcome.DEFERRED),
-    Row(ConfigUnfit, S.RESTART_PENDING, S.RUNNING, ("timer_is_current",), effects=("refuse_tickets", "disarm")),
+    Row(ConfigUnfit, S.RESTART_PENDING, S.RUNNING, ("timer_is_current",), effects=("refuse_tickets", "disarm", "give_up_waiting")),
 
     # Restart. Tickets that came meanwhile are for the next one, after the cooldown.
     Row(Restarted, S.RESTARTING, S.RESTART_PENDING, ("work_is_current", "ticket_is_open"),
@@ -152,7 +152,7 @@ TABLE: tuple[Row[LifecycleState], ...] = (
     Row(RestartFailed, S.RESTARTING, S.RESTART_PENDING, ("work_is_current", "old_run_is_back", "ticket_is_open"),
         effects=("fail_restart", "arm_due", "review_kept")),
     Row(RestartFailed, S.RESTARTING, S.RUNNING, ("work_is_current", "old_run_is_back"),
-        effects=("fail_restart", "disarm", "review_kept")),
+        effects=("fail_restart", "disarm", "give_up_waiting", "review_kept")),
     Row(RestartFailed, S.RESTARTING, S.FAILED, ("work_is_current",),
         effects=("fail_restart", "refuse_all", "exit_failed")),
     Row(RestartOverdue, S.RESTARTING, S.FAILED, ("timer_is_current",),

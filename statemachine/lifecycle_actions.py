@@ -131,7 +131,7 @@ class LifecycleActions:
     def note_unchanged(draft: Draft[LifecycleData], event: ConfigChanged) -> None:
         """What runs is this revision, too: a comment was changed, or an earlier edit taken back."""
         _know(draft, event.revision)
-        draft.set(applied=event.revision)
+        draft.set(applied=event.revision, awaiting=None)
         draft.emit(SettleRevision(event.revision, "noop", "nothing differs from what runs"))
 
     @action
@@ -152,6 +152,7 @@ class LifecycleActions:
     @action
     def promise_restart(draft: Draft[LifecycleData], event: ConfigChanged) -> None:
         first = min(draft.data.tickets, key=lambda ticket: ticket.due_at)
+        draft.set(awaiting=event.revision)
         draft.emit(SettleRevision(event.revision, "restart_pending", first.id))
 
     @action
@@ -171,6 +172,7 @@ class LifecycleActions:
             # The restart that its revision still needs is asked for already: the ticket that stood by would double it.
             _close(draft, [ticket for ticket in asking if ticket not in earlier], "superseded", earlier[0].id)
         outcome = "applied" if event.complete else _standing(draft.data)
+        draft.set(awaiting=carried if outcome == "restart_pending" else None)
         draft.emit(SettleRevision(carried, outcome, ""))
 
     @action
@@ -180,7 +182,7 @@ class LifecycleActions:
         carried = draft.data.carried or ""
         draft.emit(AbandonPlan(carried))
         draft.emit(SettleRevision(carried, outcome, why))
-        draft.set(carried=None)
+        draft.set(carried=None, awaiting=carried if draft.data.tickets else None)
 
     # Actions: tickets and restarts
 
@@ -197,6 +199,14 @@ class LifecycleActions:
     @action
     def cancel_ticket(draft: Draft[LifecycleData], event: RestartCancelled) -> None:
         _close(draft, [t for t in draft.data.tickets if t.id == event.ticket_id], "cancelled", "as asked")
+
+    @action
+    def give_up_waiting(draft: Draft[LifecycleData], event: Event) -> None:
+        """No restart will come any more: what waited for one is told so."""
+        if draft.data.awaiting is not None:
+            why = getattr(event, "why", "") or "its restart was cancelled"
+            draft.emit(SettleRevision(draft.data.awaiting, "noted", why))
+        draft.set(awaiting=None)
 
     @action
     def refuse_all(draft: Draft[LifecycleData], event: Event) -> None:
@@ -236,7 +246,7 @@ class LifecycleActions:
         for ticket in draft.data.served:
             draft.emit(CloseTicket(ticket.id, "done", ""))
         draft.set(
-            policy=event.policy, applied=event.applied, known=draft.data.known or event.applied, drift=False,
+            policy=event.policy, applied=event.applied, known=draft.data.known or event.applied, drift=False, awaiting=None,
             served=(), restarts=draft.data.restarts + 1, cooled_at=event.at + event.policy.cooldown,
         )  # fmt: skip
 

@@ -32,6 +32,8 @@ class LifecycleData:
     """The revision that is being read again, to be planned against what runs now."""
     carried: str | None = None
     """The revision whose plan is being carried out."""
+    awaiting: str | None = None
+    """The newest revision that was told to wait for a restart."""
     rejected: str | None = None
     """The revision on disk, when it cannot be used."""
     drift: bool = False

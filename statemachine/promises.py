@@ -12,18 +12,27 @@ STALE = "what is stale moves nothing"
 STAYS_STOPPED = "what a person stopped stays stopped"
 ONE_WORK = "one piece of work at a time"
 ENDS = "what is under way ends"
+CONFIRMED = "only what was confirmed stays"
+BESIDE = "nothing is begun beside a change to be confirmed"
+STAYS_AWAY = "what was rolled back stays away"
 
 PROMISES = frozenset(
     {
         APPLIED_ONCE,
+        BESIDE,
         CHANGE_KEPT,
+        CONFIRMED,
         ENDS,
         ONE_OUTCOME,
         ONE_RECEIVER,
         ONE_WORK,
         OPEN_TICKETS,
         STALE,
+        STAYS_AWAY,
         STAYS_STOPPED,
         STOP_ARRIVES,
     }
 )
+
+OF_CHANGES = frozenset({BESIDE, CONFIRMED, STAYS_AWAY})
+"""Those about changes that must be confirmed, which Spin is not given."""

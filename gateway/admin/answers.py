@@ -44,9 +44,16 @@ class Refusal(Body, frozen=True, kw_only=True):
 
 
 class CurrentHash(Body, frozen=True, kw_only=True):
-    """The hash of the config as it is now."""
+    """The hash of the config as it is now, and what changed since the one that was given; null where that is not known."""
 
     current_hash: str = field(name="currentHash")
+    changed_paths: list[str] | None = field(name="changedPaths")
+
+
+class CurrentPlan(Body, frozen=True, kw_only=True):
+    """The id of the plan that would be carried out now."""
+
+    current_plan: str = field(name="currentPlan")
 
 
 # Probes
@@ -294,6 +301,79 @@ class Decided(Body, frozen=True, kw_only=True):
     outcome: Literal["committed", "probation", "rolled_back", "rolling_back"]
     why: str
     confirm_by: int | None
+
+
+class Change(Body, frozen=True, kw_only=True):
+    """One path that differs. Null where there is nothing, `__REDACTED__` where there is a secret."""
+
+    path: str
+    kind: Literal["live", "channel", "gateway"] = field(name="class")
+    old: Any
+    new: Any
+
+
+class Firing(Body, frozen=True, kw_only=True):
+    """One trigger that would be fired at a machine, and why."""
+
+    machine: str
+    trigger: str
+    why: str
+
+
+class PlanWarning(Body, frozen=True, kw_only=True):
+    """What to look at twice."""
+
+    code: str
+    path: str
+    message: str
+
+
+class Preview(Body, frozen=True, kw_only=True):
+    """What a write would do. `base` is the hash of the file as it is, `applied` the revision that the plan was made against."""
+
+    plan_id: str
+    base: str | None
+    applied: str
+    revision: str
+    kind: Literal["none", "live", "channel", "gateway"] = field(name="class")
+    changed_paths: list[str]
+    changes: list[Change]
+    accounts: dict[str, Literal["start", "stop", "restart", "live"]]
+    triggers: list[Firing]
+    warnings: list[PlanWarning]
+    needs: Literal["nothing", "reload", "restart"]
+
+
+class HistoryEntry(Body, frozen=True, kw_only=True):
+    """A revision that came, and what became of it. `base` was in its place before, null where nothing is known of that."""
+
+    number: int
+    revision: str
+    base: str | None
+    at: int
+    requester: str
+    road: str
+    note: str
+    changed_paths: list[str]
+    outcome: str
+    stage: str
+    why: str
+    ended_at: int | None
+
+
+class History(Body, frozen=True, kw_only=True):
+    """Entries, newest first."""
+
+    entries: list[HistoryEntry]
+
+
+class KeptRevision(HistoryEntry, frozen=True, kw_only=True):
+    """An entry with its text and what it changed of `against`. Both are null where a text is not valid now; `issues` says why."""
+
+    raw: str | None
+    against: str | None
+    changes: list[Change] | None
+    issues: list[Issue]
 
 
 # Restarts and requests

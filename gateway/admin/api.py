@@ -10,6 +10,7 @@ from typing import Any
 from gateway.admin import schemas
 from gateway.admin.config_calls import ConfigCalls
 from gateway.admin.errors import BadRequestError, NotFoundError, RefusedError
+from gateway.admin.history import HistoryViews
 from gateway.admin.preflight import preflight, scheduled
 from gateway.admin.services import Services
 from gateway.admin.views import Views
@@ -33,6 +34,7 @@ class Api:
         self._services = services
         self.config = ConfigCalls(services)
         self.views = views
+        self.history = HistoryViews(services)
 
     def now(self) -> int:
         return self._services.clock.wall_ms()

@@ -10,10 +10,11 @@ from gateway import __version__
 from gateway.admin import schemas
 from gateway.admin.errors import issues_of
 from gateway.admin.limits import WriteLimit
-from gateway.admin.schema import as_data, config_schema
+from gateway.admin.schema import config_schema
 from gateway.admin.services import Services
 from gateway.config import file
 from gateway.config.edit import Edit, merge_patch, parse_patch, redacted_text, replacement
+from gateway.config.secrets import as_data
 from gateway.errors import ConfigError
 from gateway.process.changes import Write
 from gateway.process.pending import Decision
@@ -52,7 +53,7 @@ class ConfigCalls:
             answer["hash"] = file.revision_of(raw)
             revision = await services.changes.load_file()
             text = await asyncio.to_thread(redacted_text, revision.raw, revision.config, services.redactor)
-            parsed = file.parse(text.encode())
+            parsed = await asyncio.to_thread(file.parse, text.encode())
             answer |= {"raw": text, "parsed": parsed, "config": as_data(revision.config), "valid": True}
             answer["hash"] = revision.id
         except ConfigError as error:
@@ -68,6 +69,10 @@ class ConfigCalls:
         from gateway.admin.lookup import look_up  # noqa: PLC0415
 
         return look_up(self._services.model, path)
+
+    async def plan(self, edit: Edit, base: str | None) -> dict[str, Any]:
+        """What a write would do; nothing is written."""
+        return await self._services.changes.plan(edit, base)
 
     # Writing
 
@@ -85,7 +90,9 @@ class ConfigCalls:
 
     async def frame(self, params: schemas.ConfigWrite, caller: Caller, *, patch: bool) -> dict[str, Any]:
         """config.set, config.apply and config.patch in the published shape."""
-        edit = merge_patch(parse_patch(params.raw), params.replace_paths) if patch else replacement(params.raw)
+        edit = replacement(params.raw)
+        if patch:  # in a thread: to read a megabyte takes a while
+            edit = merge_patch(await asyncio.to_thread(parse_patch, params.raw), params.replace_paths)
         method = "config.patch" if patch else "config.apply"
         return await self._answer(await self.write(method, edit, params.base_hash, params.query(), caller))
 

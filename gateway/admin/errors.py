@@ -14,6 +14,7 @@ from gateway.errors import (
     GatewayError,
     NoWindowError,
     StaleHashError,
+    StalePlanError,
     UnavailableError,
     UnknownRevisionError,
     WindowOpenError,
@@ -80,6 +81,7 @@ def answer_for(error: GatewayError) -> Answer:
 WORDS: Mapping[type[GatewayError], tuple[int, str, str]] = {
     RefusedError: (409, "refused", "INVALID_REQUEST"),
     StaleHashError: (412, "stale_hash", "INVALID_REQUEST"),
+    StalePlanError: (409, "stale_plan", "INVALID_REQUEST"),
     ConfigOwnedError: (409, "read_only", "INVALID_REQUEST"),
     ConfigError: (422, "invalid_config", "INVALID_REQUEST"),
     WindowOpenError: (409, "window_open", "INVALID_REQUEST"),
@@ -100,7 +102,9 @@ def _details(error: GatewayError) -> Any:
         names = ("machine", "state", "trigger", "allowed", "guards")
         return {name: getattr(error.refusal, name) for name in names}
     if isinstance(error, StaleHashError):
-        return {"currentHash": error.current}
+        return {"currentHash": error.current, "changedPaths": error.moved}
+    if isinstance(error, StalePlanError):
+        return {"currentPlan": error.current}
     if isinstance(error, MissingScopeError):
         return {"code": "MISSING_SCOPE", "missingScope": error.scope, "requiredScopes": [error.scope]}
     if isinstance(error, ConfigError):

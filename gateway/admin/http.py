@@ -20,7 +20,7 @@ from gateway.admin.api import Api
 from gateway.admin.auth import ForbiddenError, Gatekeeper, TooManyAttemptsError, UnauthorizedError, bearer, check_place
 from gateway.admin.config_calls import Caller
 from gateway.admin.errors import Answer, BadRequestError, NotFoundError, RateLimitedError, RefusedError, answer_for
-from gateway.admin.routes import ANY, JSON, METRICS, PAGE_FILES, YAML_TYPES, Handler, Route, is_open
+from gateway.admin.routes import ANY, JSON, MERGE_PATCH, METRICS, PAGE_FILES, YAML_TYPES, Handler, Route, is_open
 from gateway.admin.services import Services
 from gateway.admin.views import machine_kind
 from gateway.config.edit import merge_patch, parse_patch, replacement
@@ -31,6 +31,7 @@ from gateway.errors import (
     GatewayError,
     NoWindowError,
     StaleHashError,
+    StalePlanError,
     UnavailableError,
     UnknownRevisionError,
     WindowOpenError,
@@ -61,7 +62,7 @@ JOURNAL_PIECE = 20
 
 WRITE_ERRORS = (
     BadRequestError, ConfigError, ConfigOwnedError, StaleHashError, RateLimitedError, UnavailableError, ConfigWriteError,
-    WindowOpenError,
+    WindowOpenError, StalePlanError,
 )  # fmt: skip
 
 
@@ -104,6 +105,18 @@ class Http:
             Route(
                 "POST", f"{path}/confirm", self.confirm, {200: "Decided"},
                 takes=schemas.Confirm, errors=(BadRequestError, NoWindowError, ConfigWriteError),
+            ),
+            Route(
+                "POST", f"{path}/plan", self.plan_config, {200: "Preview"}, query=schemas.PlanQuery,
+                takes="plan", errors=(BadRequestError, ConfigError, StaleHashError),
+            ),
+            Route(
+                "GET", f"{path}/history", self.history, {200: "History"},
+                query=schemas.HistoryQuery, errors=(BadRequestError, UnavailableError),
+            ),
+            Route(
+                "GET", f"{path}/history/{{revision}}", self.kept_revision, {200: "KeptRevision"},
+                query=schemas.AgainstQuery, errors=(BadRequestError, UnknownRevisionError, UnavailableError),
             ),
             Route(
                 "GET", f"{path}/schema", self.schema, {200: "ConfigSchema | ConfigSchemaPlace"},
@@ -178,8 +191,8 @@ class Http:
             response.headers["ETag"] = f'"{answer.details["currentHash"]}"'
         return response
 
-    async def _body(self, request: web.Request) -> str:
-        if request.content_type not in BODY_TYPES:
+    async def _body(self, request: web.Request, types: frozenset[str] = BODY_TYPES) -> str:
+        if request.content_type not in types:
             raise BadRequestError(f"send application/json or application/yaml, not {request.content_type}")
         try:
             return await request.text()
@@ -261,12 +274,13 @@ class Http:
     async def patch_config(self, request: web.Request) -> web.Response:
         """Change the config by a merge patch (RFC 7396), and see it through. Comments and order stay."""
         text = await self._body(request)
-        return await self._write(request, merge_patch(parse_patch(text)))
+        return await self._write(request, merge_patch(await asyncio.to_thread(parse_patch, text)))
 
     async def _write(self, request: web.Request, edit: Callable[[bytes], bytes]) -> web.Response:
-        base = request.headers.get("If-Match", "").removeprefix("W/").strip('"') or None
         query = schemas.parse_params(schemas.WriteQuery, dict(request.query), strict=False)
-        return self._receipt(await self._api.config.write(request.method, edit, base, query, _caller(request)))
+        return self._receipt(
+            await self._api.config.write(request.method, edit, _base(request), query, _caller(request))
+        )
 
     async def rollback(self, request: web.Request) -> web.Response:
         """Write an earlier revision of the history into the file again, and see it through."""
@@ -282,6 +296,27 @@ class Http:
         response = self._json(receipt)
         response.headers["ETag"] = f'"{receipt["hash"]}"'
         return response
+
+    async def plan_config(self, request: web.Request) -> web.Response:
+        """What a replacement or a merge patch would do: what changes, what would be fired, what to look at twice. Nothing is written.
+
+        A body of the type `application/merge-patch+json` is a patch; with `patch=true` any is.
+        """
+        query = schemas.parse_params(schemas.PlanQuery, dict(request.query), strict=False)
+        is_patch = query.patch or request.content_type == MERGE_PATCH
+        text = await self._body(request, BODY_TYPES | {MERGE_PATCH})
+        edit = merge_patch(parse_patch(text)) if is_patch else replacement(text)
+        return self._json(await self._api.config.plan(edit, _base(request)))
+
+    async def history(self, request: web.Request) -> web.Response:
+        """Every revision that came, newest first: who brought it, when, why and by which road, and what became of it."""
+        query = schemas.parse_params(schemas.HistoryQuery, dict(request.query), strict=False)
+        return self._json(await self._api.history.page(query.limit, query.before))
+
+    async def kept_revision(self, request: web.Request) -> web.Response:
+        """One of them by its number or the beginning of its hash: its text without secrets, and what it changed."""
+        query = schemas.parse_params(schemas.AgainstQuery, dict(request.query), strict=False)
+        return self._json(await self._api.history.one(request.match_info["revision"], query.against))
 
     async def schema(self, request: web.Request) -> web.Response:
         """The config's JSON Schema, with hints; with a path, what is said of that place and what is below it."""
@@ -368,3 +403,8 @@ class Http:
 
 def _caller(request: web.Request) -> Caller:
     return Caller(f"http {request.remote}", "http")
+
+
+def _base(request: web.Request) -> str | None:
+    """The hash that its sender has seen."""
+    return request.headers.get("If-Match", "").removeprefix("W/").strip('"') or None

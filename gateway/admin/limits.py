@@ -12,11 +12,18 @@ from contextlib import contextmanager, suppress
 
 from gateway.admin.errors import RateLimitedError
 from gateway.clock import Clock
-from gateway.errors import ConfigError, ConfigOwnedError, ConfigWriteError, StaleHashError, WindowOpenError
+from gateway.errors import (
+    ConfigError,
+    ConfigOwnedError,
+    ConfigWriteError,
+    StaleHashError,
+    StalePlanError,
+    WindowOpenError,
+)
 
 PERIOD = 60.0
 CLIENTS_KEPT = 1_000
-NOTHING_WRITTEN = (StaleHashError, ConfigError, ConfigOwnedError, ConfigWriteError, WindowOpenError)
+NOTHING_WRITTEN = (StaleHashError, ConfigError, ConfigOwnedError, ConfigWriteError, WindowOpenError, StalePlanError)
 
 
 class WriteLimit:

@@ -12,6 +12,7 @@ from aiohttp import web
 from gateway.admin import schemas
 from gateway.admin.api import Api
 from gateway.admin.config_calls import Caller
+from gateway.config.edit import merge_patch, parse_patch, replacement
 
 READ, WRITE, ADMIN = "operator.read", "operator.write", "operator.admin"
 ALLOWS: Mapping[str, frozenset[str]] = {
@@ -76,6 +77,18 @@ async def _config_rollback(context: Context, params: schemas.RollbackFrame) -> A
 async def _config_confirm(context: Context, params: schemas.ConfirmFrame) -> Any:
     told = await context.api.config.decide(params.request(), context.caller)
     return {"ok": told["outcome"] != "rolling_back", **told}
+
+
+async def _config_plan(context: Context, params: schemas.ConfigPlan) -> Any:
+    edit = merge_patch(parse_patch(params.raw), params.replace_paths) if params.patch else replacement(params.raw)
+    return await context.api.config.plan(edit, params.base_hash)
+
+
+async def _config_history(context: Context, params: schemas.ConfigHistory) -> Any:
+    if params.revision is None:
+        return await context.api.history.page(params.limit, params.before)
+    against = None if params.against is None else str(params.against)
+    return await context.api.history.one(str(params.revision), against)
 
 
 async def _config_schema(context: Context, _: schemas.NoParams) -> Any:
@@ -146,6 +159,8 @@ METHODS: dict[str, Method] = {
     "config.patch": Method(schemas.ConfigWrite, ADMIN, _config_patch),
     "config.rollback": Method(schemas.RollbackFrame, ADMIN, _config_rollback),
     "config.confirm": Method(schemas.ConfirmFrame, ADMIN, _config_confirm),
+    "config.plan": Method(schemas.ConfigPlan, ADMIN, _config_plan),
+    "config.history": Method(schemas.ConfigHistory, READ, _config_history),
     "config.schema": Method(schemas.NoParams, READ, _config_schema),
     "config.schema.lookup": Method(schemas.SchemaLookup, READ, _config_schema_lookup),
     "channels.status": Method(schemas.ChannelsStatus, READ, _channels_status),

@@ -13,7 +13,7 @@ from gateway import __version__
 from gateway.admin import answers
 from gateway.admin.auth import ForbiddenError, TooManyAttemptsError, UnauthorizedError
 from gateway.admin.errors import WORDS, BadRequestError, RefusedError
-from gateway.admin.routes import JSON, YAML_TYPES, Route, is_open
+from gateway.admin.routes import JSON, MERGE_PATCH, YAML_TYPES, Route, is_open
 from gateway.admin.schema import secret_schema
 from gateway.config.model import Config
 from gateway.errors import ConfigError, GatewayError, StaleHashError
@@ -111,7 +111,10 @@ def _query_parameters(route: Route) -> list[Json]:
 def _header_parameters(route: Route) -> list[Json]:
     if not isinstance(route.takes, str) or not route.takes:
         return []
-    text = "The hash of the config that the change is made for, as its ETag has it. Needed once there is a file."
+    text = "The hash of the config that the change is made for, as its ETag has it."
+    text += (
+        " Where it is given it must be the current one." if route.takes == "plan" else " Needed once there is a file."
+    )
     return [{"name": "If-Match", "in": "header", "required": False, "description": text, "schema": {"type": "string"}}]
 
 
@@ -120,7 +123,8 @@ def _body(route: Route, model: type[Config]) -> Json:
         schema = {"anyOf": [{"$ref": REF + route.takes.__name__}, {"type": "null"}]}
         return {"required": False, "content": {JSON: {"schema": schema}}}
     whole = {"schema": {"$ref": REF + model.__name__} if route.takes == "config" else {"type": "object"}}
-    return {"required": True, "content": {JSON: whole} | dict.fromkeys(YAML_TYPES, TEXT)}
+    content = {JSON: whole} | dict.fromkeys(YAML_TYPES, TEXT) | ({MERGE_PATCH: whole} if route.takes == "plan" else {})
+    return {"required": True, "content": content}
 
 
 # What it gives

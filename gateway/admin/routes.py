@@ -13,6 +13,7 @@ from gateway.errors import GatewayError
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml")
 ANY = "*/*"
 OPEN_PATHS = frozenset({"/", "/ws", "/healthz", "/readyz", "/favicon.ico"})
@@ -38,7 +39,7 @@ class Route:
     """Types in which the good answer can be had beside JSON, where the query asks for one."""
     query: type[Params] | None = None
     takes: type[Params] | str = ""
-    """The body: a model, or `config` or `patch` for the config's own."""
+    """The body: a model, or `config`, `patch` or `plan` (either of both) for the config's own."""
     errors: tuple[type[GatewayError], ...] = ()
     """What it may raise beside the refusals at the door, which every call shares."""
 

@@ -1,4 +1,4 @@
-"""The config's JSON Schema with hints, and a config as data, from the one declaration in `config/model.py`."""
+"""The config's JSON Schema with hints, from the one declaration in `config/model.py`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from msgspec.structs import FieldInfo
 from gateway.config.model import Config, Model
 from gateway.config.plan import reload_class
 from gateway.config.validate import fields_of
-from gateway.redact import MARK, Secret
+from gateway.redact import Secret
 
 Json = dict[str, Any]
 
@@ -44,11 +44,6 @@ def json_schema(model: type[Config]) -> Json:
     """
     whole = msgspec.json.schema(model, schema_hook=secret_schema)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | _written_out(whole, model, whole.pop("$defs"))
-
-
-def as_data(config: Config) -> Any:
-    """A validated config as JSON data, without its secrets."""
-    return msgspec.to_builtins(config, enc_hook=lambda _: MARK, str_keys=True)
 
 
 def secret_schema(kind: type) -> Json:

@@ -151,6 +151,43 @@ class SchemaQuery(Params, frozen=True, kw_only=True):
     path: ConfigPath | None = None
 
 
+class ConfigPlan(Params, frozen=True, kw_only=True):
+    """config.plan: a replacement, or with `patch` a merge patch. A base that is given must be the current one."""
+
+    raw: Annotated[str, Meta(min_length=1)]
+    base_hash: str | None = None
+    patch: bool = False
+    replace_paths: Annotated[tuple[str, ...], Meta(max_length=256)] = ()
+
+
+class PlanQuery(Params, frozen=True, kw_only=True, rename=None):
+    """The query of POST /api/v1/config/plan. `patch` says that the body is a merge patch, whatever its type."""
+
+    patch: bool = False
+
+
+class HistoryQuery(Params, frozen=True, kw_only=True, rename=None):
+    """The query of GET /api/v1/config/history: entries with numbers below `before`."""
+
+    limit: Annotated[int, Meta(ge=1, le=200)] = 50
+    before: Annotated[int, Meta(ge=1)] | None = None
+
+
+class AgainstQuery(Params, frozen=True, kw_only=True, rename=None):
+    """The query of GET /api/v1/config/history/{revision}: another entry or revision to compare with, instead of its base."""
+
+    against: Annotated[str, Meta(min_length=1)] | None = None
+
+
+class ConfigHistory(Params, frozen=True, kw_only=True):
+    """config.history: a page of entries, or with `revision` (a revision's beginning, or an entry's number) one of them."""
+
+    limit: Annotated[int, Meta(ge=1, le=200)] = 50
+    before: Annotated[int, Meta(ge=1)] | None = None
+    revision: str | int | None = None
+    against: str | int | None = None
+
+
 class ReadyQuery(Params, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """The query of GET /readyz. `all` asks for the accounts too."""
 

@@ -10,6 +10,7 @@ from gateway.boot import BootRecord
 from gateway.channels.receivers import Receivers
 from gateway.channels.webchat import WebchatHub
 from gateway.clock import Clock
+from gateway.config.file import Reader
 from gateway.config.history import History
 from gateway.config.ledger import Ledger
 from gateway.config.model import Config
@@ -34,6 +35,7 @@ class Services:
     changes: Changes
     ledger: Ledger
     standing: Standing
+    reader: Reader
     history: History
     model: type[Config]
     accounts: Accounts

@@ -15,7 +15,7 @@ import structlog
 
 from gateway.channels.base import Intake, Message
 from gateway.channels.telegram_answers import bot_id, text_message, updates_of
-from gateway.channels.telegram_calls import CONNECT_TIMEOUT, BotApi
+from gateway.channels.telegram_calls import CONNECT_TIMEOUT, BotApi, off_the_wire
 from gateway.config.model import Account, TelegramAccount
 from gateway.errors import AccountRefusedError, ChannelError, ConnectionLostError, SendError
 from statemachine.channel import ChannelPolicy
@@ -122,6 +122,8 @@ class TelegramReceiver:
         """One last short poll with the offset: without it the network would send the last batch again."""
         offset = self._intake.offset(self._identity)
         if offset:
+            # It may go at once, by a connection that a reply has left open: not beside the poll that was cancelled.
+            await off_the_wire()
             await self._api.call("getUpdates", {"offset": offset, "limit": 1, "timeout": 0}, CONNECT_TIMEOUT)
 
     # Sending

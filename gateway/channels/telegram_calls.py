@@ -25,9 +25,7 @@ class BotApi:
 
     async def close(self) -> None:
         await self._session.close()
-        # Two turns of the loop: transports close in the first, sockets in the second.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await off_the_wire()
 
     async def abort(self) -> None:
         """When this returns nothing can be received any more."""
@@ -65,6 +63,15 @@ class BotApi:
         for secret in (token, token.partition(":")[2]):
             text = text.replace(secret, MARK) if secret else text
         return text
+
+
+async def off_the_wire() -> None:
+    """Return when what was cancelled or closed before is closed in the kernel, too.
+
+    Two turns of the loop: transports close in the first, sockets in the second.
+    """
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
 
 
 async def _whole(method: str, response: aiohttp.ClientResponse) -> bytes:

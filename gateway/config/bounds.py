@@ -18,6 +18,8 @@ from gateway.errors import ConfigError, Issue
 DEEPEST = 100
 MAX_VALUES = 50_000
 """Some five thousand accounts. The reader takes microseconds a value, and the writer ten times as many."""
+LONG = 1_000
+"""A text counts once more for each so many characters: whoever looks at it looks at all of them."""
 SURELY_SHALLOW = 2_000
 
 
@@ -25,7 +27,6 @@ SURELY_SHALLOW = 2_000
 class _Open:
     """A collection whose end has not come yet: how much is in it, and how deep it goes."""
 
-    anchor: str | None
     values: int = 1
     levels: int = 0
 
@@ -40,24 +41,23 @@ def may_exceed(text: str) -> bool:
 
 def check_events(events: Iterable[Any]) -> None:
     """Raises ConfigError where what they stand for is nested too deeply, or in itself, or is too much."""
-    whole = _Open(None, values=0)
+    whole = _Open(values=0)
     stack = [whole]
-    anchors: dict[str, _Open] = {}
+    anchors: dict[str | None, _Open] = {}
     for event in events:
         if isinstance(event, CollectionStartEvent):
-            stack.append(_Open(event.anchor))
-            if event.anchor:
-                anchors[event.anchor] = stack[-1]
+            stack.append(_Open())
+            anchors[event.anchor] = stack[-1]  # no alias means None
         elif isinstance(event, CollectionEndEvent):
             _add(stack[-2], stack.pop())
         elif isinstance(event, AliasEvent):
-            meant = anchors.get(event.anchor) or _Open(None, levels=-1)  # a scalar
+            meant = anchors.get(event.anchor) or _Open(levels=-1)  # of nothing: the reader will say so
             if meant in stack:
                 raise _fault(event, "it is nested in itself")
             _add(stack[-1], meant)
         elif isinstance(event, ScalarEvent):
-            anchors.pop(event.anchor, None)
-            stack[-1].values += 1
+            anchors[event.anchor] = scalar = _Open(values=1 + len(event.value) // LONG, levels=-1)
+            stack[-1].values += scalar.values
         if len(stack) + stack[-1].levels - 1 > DEEPEST:
             raise _fault(event, f"it is nested too deeply: more than {DEEPEST} levels")
         if sum(part.values for part in stack) > MAX_VALUES:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Collection, Mapping
-from io import StringIO
 from typing import Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from gateway.config.file import UNTRUE_VALUES, parse, scalars
-from gateway.config.merge import Merge, identity, merged
+from gateway.config.file import NOT_YAML, UNTRUE_VALUES, parse
+from gateway.config.merge import identity, losses, merged, with_kept_secrets
 from gateway.config.model import Config, Model
+from gateway.config.places import scalars
+from gateway.config.splice import spliced
+from gateway.config.wording import UnwritableError, double_quoted
 from gateway.errors import ConfigError, Issue
 from gateway.redact import MARK, Redactor, Secret
 
@@ -21,32 +23,12 @@ Edit = Callable[[bytes], bytes]
 """The file's new bytes out of its present ones. Raises ConfigError."""
 
 
-_BLANK = r"(?:[ \t]*(?:#.*)?\n)*"
-_KEY = r"^(?P<key> *)[^\s#-][^\n]*:[ \t]*(?:#.*)?\n"
-_NESTED_MAPPING = re.compile(_KEY + _BLANK + r"(?P<entry> +)[^\s#-]", re.MULTILINE)
-_NESTED_LIST = re.compile(_KEY + _BLANK + r"(?P<entry> *)- ", re.MULTILINE)
 _REFERENCES = re.compile(r"(?:\$\{[A-Za-z_][A-Za-z0-9_]*\})+")
 """A value that is nothing but references to the environment."""
 BEYOND = (
-    "the patch would change more than it names, or less: the file has merge keys (<<), or a value that is another one "
-    "when it is written again; write that out in the file, or replace the whole file"
+    "the patch cannot be written into this file without changing more than it names, or less: there are merge keys (<<), "
+    "or a text in an unusual form; write that out plainly in the file, or replace the whole file"
 )
-
-
-def _round_trip(text: str) -> YAML:
-    """A reader and writer that keeps the text's own ways: quotes, long lines, and how far it indents."""
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 4096  # a line that its author left long stays long
-    mapping = _indent(_NESTED_MAPPING, text, 2)
-    offset = _indent(_NESTED_LIST, text, 0)
-    yaml.indent(mapping=mapping, sequence=offset + 2, offset=offset)
-    return yaml
-
-
-def _indent(pattern: re.Pattern[str], text: str, default: int) -> int:
-    found = pattern.search(text)
-    return max(0, len(found["entry"]) - len(found["key"])) if found else default
 
 
 def replacement(text: str) -> Edit:
@@ -73,40 +55,33 @@ def merge_patch(patch: Any, replace_paths: Collection[str] | None = None) -> Edi
 
     def edit(current: bytes) -> bytes:
         try:
-            wanted = merged(
-                parse(current), patch
-            )  # an empty file is no empty config: a patch would be all that is left
+            plain = parse(current)  # an empty file is no empty config: a patch would be all that is left
         except ConfigError as error:
             raise ConfigError([Issue("", "the file on disk is not valid; mend or replace it first")]) from error
-        # Unquoted where it can be; the writer does not quote all that the reader wants quoted.
-        for quoted in (False, True):
-            raw = _patched(current.decode("utf-8-sig"), patch, replace_paths, quoted=quoted)
-            if _says(raw, wanted):
-                return _with_kept_secrets(raw, current)
-        raise ConfigError([Issue("", BEYOND)])
+        if replace_paths is not None and (issues := losses(plain, patch, replace_paths)):
+            raise ConfigError(issues)
+        return _spliced(current, plain, with_kept_secrets(merged(plain, patch), plain))
 
     return edit
 
 
-def _patched(source: str, patch: dict[str, Any], replace_paths: Collection[str] | None, *, quoted: bool) -> bytes:
-    yaml, text = _round_trip(source), StringIO()
-    try:
-        tree = yaml.load(source)
-        merge = Merge(tree, replace_paths, quoted=quoted)
-        merge.apply(patch)
-        yaml.dump(tree, text)
-    except (YAMLError, RecursionError, *UNTRUE_VALUES) as error:
-        raise ConfigError([Issue("", BEYOND)]) from error
-    if merge.issues:
-        raise ConfigError(merge.issues)
-    return _encoded(text.getvalue())
-
-
-def _says(raw: bytes, wanted: Any) -> bool:
-    try:
-        return identity(parse(raw)) == identity(wanted)
-    except ConfigError:
-        return False
+def _spliced(current: bytes, plain: dict[Any, Any], wanted: dict[Any, Any]) -> bytes:
+    """The bytes with the values that differ in the place of those that were. Raises ConfigError where that cannot be done."""
+    mark = BOM_UTF8 if current.startswith(BOM_UTF8) else b""
+    text = current.decode("utf-8-sig")
+    issues = [Issue("", BEYOND)]
+    for ended in (False, True):  # a block of text may need the line end, and the reader has the last word
+        try:
+            raw = mark + _encoded(spliced(text, plain, wanted, ended=ended))
+        except (UnwritableError, YAMLError, RecursionError, *UNTRUE_VALUES):
+            continue
+        try:
+            if identity(parse(raw)) == identity(wanted):
+                return raw
+        except ConfigError as error:
+            if not error.issues[0].message.startswith(NOT_YAML):
+                issues = error.issues
+    raise ConfigError(issues)
 
 
 def parse_patch(text: str) -> Any:
@@ -169,17 +144,33 @@ def secret_paths(value: Any, path: str = "") -> list[str]:
 
 
 def _with_kept_secrets(raw: bytes, current: bytes) -> bytes:
-    """A mark that came back stands for what is there: put that in its place, in its source form."""
-    text = raw.decode()
+    """A mark that came back stands for what is there: put that in its place, in its source form where that says the same there."""
+    text, old_text = raw.decode("utf-8-sig"), current.decode("utf-8-sig", "replace")
     if MARK not in text:
         return raw
     try:
         old, new = scalars(current), scalars(raw)
     except (ConfigError, YAMLError, RecursionError, *UNTRUE_VALUES):
         return raw
-    old_text = current.decode("utf-8-sig")
     # By place: an anchor and its aliases are one.
     marks = {(begin, end): path for path, (begin, end, value) in new.items() if value == MARK and path in old}
-    for (begin, end), path in sorted(marks.items(), reverse=True):
-        text = text[:begin] + old_text[old[path][0] : old[path][1]] + text[end:]
-    return text.encode()
+    kept = {path: old_text[slice(*old[path][:2])] for path in marks.values()}
+    result = _put_in(text, marks, kept)
+    if not _holds(result, new, {path: old[path][2] for path in kept}):
+        result = _put_in(text, marks, {path: double_quoted(old[path][2]) for path in kept})
+    return (BOM_UTF8 if raw.startswith(BOM_UTF8) else b"") + result.encode()
+
+
+def _put_in(text: str, places: Mapping[tuple[int, int], str], sources: Mapping[str, str]) -> str:
+    for (begin, end), path in sorted(places.items(), reverse=True):
+        text = text[:begin] + sources[path] + text[end:]
+    return text
+
+
+def _holds(text: str, before: Collection[str], values: Mapping[str, str]) -> bool:
+    """Whether the text has the places that it had before, and these values at theirs."""
+    try:
+        found = scalars(text.encode())
+    except (ConfigError, YAMLError, RecursionError, *UNTRUE_VALUES):
+        return False
+    return found.keys() == set(before) and all(found[path][2] == value for path, value in values.items())

@@ -4,35 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import os
-import re
-import stat
 import tempfile
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
+from types import EllipsisType
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
+from gateway.config import swap
 from gateway.config.bounds import check_events, may_exceed
 from gateway.config.model import Config
+from gateway.config.reading import TooLongError, read_whole
 from gateway.config.secrets import interpolate
 from gateway.config.validate import Validator
 from gateway.errors import ConfigError, ConfigWriteError, Issue
 from gateway.redact import MARK
 
 MAX_BYTES = 1024 * 1024
+MOST_FAULTS = 100
+"""Faults that are told one by one."""
+LONGEST_WORDS = 400
+"""Characters of a fault's path, and of its message."""
 MOST_READ = 16 * MAX_BYTES
 """Bytes of a file that are taken into memory at all. What is longer than a config may be, but not that long, can be replaced by a call."""
-READS = 10
-READ_PAUSE = 0.02
-"""A file that was written to while it was read is read again that often, that many seconds apart."""
 MAX_SLOWLY = 100_000
 """The longest text for the slow reader, which takes microseconds a character."""
 UNTRUE_VALUES = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
@@ -44,6 +46,17 @@ STRICTER = {
     "did not find expected ',' or ']'",
 }
 """What the quick reader, which is of YAML 1.1, may find where there is nothing wrong."""
+REMEDIES = {
+    "found character that cannot start any token": "; indent with spaces, not with tabs, and quote what begins with @ or `",
+    "found duplicate key": "; keep one of them",
+    "could not determine a constructor for the tag": "; only plain values are read: leave the tag out",
+    "but found another document": "; a config is one document",
+}
+"""What helps against what the YAML library finds wrong, by the beginning of its words."""
+NOT_YAML = "not YAML"
+"""How a fault of the text itself begins, and none of what it stands for."""
+NOT_OURS_TO_GIVE = (errno.EPERM, errno.EINVAL)
+"""What the system says to an owner that we may not name; EINVAL in a container that does not know him."""
 MISSING = "missing"
 """Stands where a revision would, when there is no file."""
 
@@ -65,37 +78,13 @@ def revision_of(raw: bytes) -> str:
 def read(path: Path) -> bytes:
     """The file's bytes, as they were at one moment. Raises ConfigError when there is none, or it cannot be read."""
     try:
-        for _ in range(READS):
-            raw = _read_once(path)
-            if raw is not None:
-                return raw
-            time.sleep(READ_PAUSE)
+        return read_whole(path, MOST_READ)
     except FileNotFoundError as error:
         raise ConfigError([Issue("", f"there is no file {path}")], MISSING) from error
     except OSError as error:
         raise ConfigError([Issue("", f"{path} cannot be read: {error.strerror}")], MISSING) from error
-    text = f"{path} changes all the while; save it again when its writer has ended"
-    raise ConfigError([Issue("", text)], MISSING)
-
-
-def _read_once(path: Path) -> bytes | None:
-    """None when it was written to meanwhile: half of it may be the old one."""
-    # Without waiting: a pipe would be waited for until somebody writes to it.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        before = os.fstat(descriptor)
-        if stat.S_ISDIR(before.st_mode):
-            raise OSError(errno.EISDIR, "it is a folder; name the file in it")
-        if not stat.S_ISREG(before.st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file")
-        with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
-            if before.st_size > MOST_READ:
-                raise ConfigError([_too_long(before.st_size)], hashlib.file_digest(file, "sha256").hexdigest())
-            raw = file.read(before.st_size + 1)  # no more, however fast it grows
-        after = os.fstat(descriptor)
-    finally:
-        os.close(descriptor)
-    return raw if (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, len(raw)) else None
+    except TooLongError as error:
+        raise ConfigError([_too_long(error.size)], error.digest) from error
 
 
 def _too_long(size: int) -> Issue:
@@ -117,8 +106,7 @@ class Reader:
             tree = parse(raw)
             return Revision(revision, raw, self._validate(tree))
         except ConfigError as error:
-            issues = [_placed(issue, raw) for issue in error.issues]
-            raise ConfigError(issues, revision) from error
+            raise ConfigError(_told(error.issues, raw), revision) from error
         except RecursionError as error:
             raise ConfigError([Issue("", "it is nested too deeply, or in itself")], revision) from error
 
@@ -138,20 +126,21 @@ def parse(raw: bytes) -> dict[str, Any]:
     if len(raw) > MAX_BYTES:
         raise ConfigError([_too_long(len(raw))])
     try:
-        text = _text(raw)
-        _check_bounds(text)
-        tree = _by_yaml(lambda yaml: yaml.load(text), text)
+        text = text_of(raw)
+        check_bounds(text)
+        tree = by_yaml(lambda yaml: yaml.load(text), text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = (mark.line + 1, mark.column + 1) if mark else (None, None)
         # A duplicate key is reported with both values, and a value may be a secret.
         problem = str(error.problem or error.context).split(" with value")[0]
-        raise ConfigError([Issue("", f"not YAML: {problem}", *place)]) from None
+        remedy = next((words for begin, words in REMEDIES.items() if problem.startswith(begin)), "")
+        raise ConfigError([Issue("", f"{NOT_YAML}: {problem}{remedy}", *place)]) from None
     except UNTRUE_VALUES:
         # Not the error's text: it has the value, and a value may be a secret.
-        raise ConfigError([Issue("", "not YAML: a value is not the number or date that it claims to be")]) from None
+        raise ConfigError([Issue("", f"{NOT_YAML}: a value is not the number or date that it claims to be")]) from None
     except (YAMLError, RecursionError) as error:
-        raise ConfigError([Issue("", f"not YAML: {error}")]) from error
+        raise ConfigError([Issue("", f"{NOT_YAML}: {error}")]) from error
     if tree is None:
         raise ConfigError([Issue("", "it is empty; a config that wants nothing says so with {}")])
     if not isinstance(tree, dict):
@@ -159,14 +148,14 @@ def parse(raw: bytes) -> dict[str, Any]:
     return tree
 
 
-def _check_bounds(text: str) -> None:
+def check_bounds(text: str) -> None:
     """Raises ConfigError for what would keep the readers too long, or end the process: the quick one recurses in C."""
     if may_exceed(text):
         with contextlib.suppress(YAMLError):  # where it ends, the reading ends too
-            _by_yaml(lambda yaml: check_events(yaml.parse(text)), text)
+            by_yaml(lambda yaml: check_events(yaml.parse(text)), text)
 
 
-def _by_yaml(read_by: Callable[[YAML], Any], text: str) -> Any:
+def by_yaml(read_by: Callable[[YAML], Any], text: str) -> Any:
     """Read with the quick reader, and with the slow one what only that takes: in YAML 1.2 [http://host:80, ::1, why?] needs no quotes."""
     try:
         return read_by(YAML(typ="safe"))
@@ -179,7 +168,7 @@ def _by_yaml(read_by: Callable[[YAML], Any], text: str) -> Any:
             raise error from None
 
 
-def _text(raw: bytes) -> str:
+def text_of(raw: bytes) -> str:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -202,21 +191,37 @@ def _marks(tree: Any, path: str = "") -> list[str]:
 
 # Places in the text
 
-_PROPERTIES = re.compile(r"\A(?:[&!]\S*\s+)*")
-"""The anchor and the tag of a value."""
+
+def _told(issues: list[Issue], raw: bytes) -> list[Issue]:
+    """The first of them, each with its place, and how many more there are."""
+    node = _composed(raw) if any(issue.line is None and issue.path for issue in issues) else None
+    told = [_short(_placed(issue, node)) for issue in issues[:MOST_FAULTS]]
+    rest = len(issues) - len(told)
+    return [*told, Issue("", f"and {rest:,} more faults; mend these first")] if rest else told
 
 
-def _placed(issue: Issue, raw: bytes) -> Issue:
-    """The issue with the line and column of its path, or of the nearest part of it that is in the text."""
-    if issue.line is not None or not issue.path:
-        return issue
+def _composed(raw: bytes) -> Node | None:
     try:
-        text = _text(raw)
-        node = _by_yaml(lambda yaml: yaml.compose(StringIO(text)), text)
+        text = text_of(raw)
+        return by_yaml(lambda yaml: yaml.compose(StringIO(text)), text)  # type: ignore[no-any-return]
     except (YAMLError, RecursionError, ConfigError, *UNTRUE_VALUES):
+        return None
+
+
+def _placed(issue: Issue, node: Node | None) -> Issue:
+    """The issue with the line and column of its path, or of the nearest part of it that is in the text."""
+    if issue.line is not None or not issue.path or node is None:
         return issue
     mark = _find(node, issue.path.split(".")).start_mark
-    return Issue(issue.path, issue.message, mark.line + 1, mark.column + 1)
+    return replace(issue, line=mark.line + 1, column=mark.column + 1)
+
+
+def _short(issue: Issue) -> Issue:
+    """A key may be as long as the file."""
+    path, message = (
+        text if len(text) <= LONGEST_WORDS else text[:LONGEST_WORDS] + "…" for text in (issue.path, issue.message)
+    )
+    return replace(issue, path=path, message=message)
 
 
 def _find(node: Node, path: list[str]) -> Node:
@@ -238,51 +243,69 @@ def _entry(node: Node, step: str) -> tuple[Node, Node] | None:
     return None
 
 
-def scalars(raw: bytes) -> dict[str, tuple[int, int, str]]:
-    """Every scalar of the text by path: where it begins and ends (character offsets), and its value. Raises ConfigError."""
-    found: dict[str, tuple[int, int, str]] = {}
-    text = _text(raw)
-    _check_bounds(text)
-    pending: list[tuple[str, Node]] = [("", YAML(typ="safe", pure=True).compose(StringIO(text)))]
-    while pending:
-        path, node = pending.pop()
-        if isinstance(node, ScalarNode):
-            source = text[node.start_mark.index : node.end_mark.index].rstrip()  # a block's mark is on the next line
-            value = _PROPERTIES.sub("", source, count=1)
-            end = node.start_mark.index + len(source)
-            found[path] = (end - len(value), end, node.value)
-        elif isinstance(node, MappingNode):
-            pending += [(f"{path}.{key.value}".lstrip("."), value) for key, value in node.value]
-        elif isinstance(node, SequenceNode):
-            pending += [(f"{path}.{number}".lstrip("."), value) for number, value in enumerate(node.value)]
-    return found
-
-
 # Writing
 
 
-def write(path: Path, raw: bytes) -> None:
+def write(path: Path, raw: bytes, expected: bytes | EllipsisType | None = ...) -> bool:
     """Put `raw` in the place of the file at once: temporary file beside it, fsync, rename, fsync of the folder.
 
-    A symlink is followed, the mode is kept (0600 for a new file). Raises ConfigWriteError; the old file is then whole.
+    With `expected` (None: that there is no file) it is put only where the file holds that to the last moment; False says
+    that it does not. Symlinks are followed. Mode, owner, group and attributes are those of the old file, as far as we may
+    give them; a new file has 0600. Raises ConfigWriteError. Whatever is not put leaves the old file whole.
     """
     target = path.resolve()
     try:
-        mode = target.stat().st_mode & 0o7777 if target.exists() else 0o600
+        old = target.stat() if target.exists() else None
+        _sweep(target)
         descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
     except OSError as error:
         raise ConfigWriteError(f"{path} cannot be written: {error.strerror}") from error
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), mode)
+            os.fchmod(file.fileno(), _taken_over(file.fileno(), target, old) if old else 0o600)
             file.write(raw)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).replace(target)
+        if isinstance(expected, EllipsisType):
+            Path(name).replace(target)
+        elif not swap.put(Path(name), target, expected):
+            Path(name).unlink(missing_ok=True)
+            return False
     except OSError as error:
         Path(name).unlink(missing_ok=True)
         raise ConfigWriteError(f"{path} cannot be written: {error.strerror}") from error
     sync_folder(target.parent)
+    return True
+
+
+def _sweep(target: Path) -> None:
+    """Take away what a crash has left of an earlier write: there is one writer at a time, and it is here."""
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
+        left.unlink(missing_ok=True)
+
+
+def _taken_over(descriptor: int, target: Path, old: os.stat_result) -> int:
+    """Give a file the owner, the group and the attributes (ACLs, too) of the old one. The mode that is then right for it."""
+    mode = old.st_mode & 0o7777
+    if not _given(descriptor, -1, old.st_gid):
+        # What another group may do here is what everybody may.
+        return mode & ~0o070 | (mode & 0o007) << 3
+    _given(descriptor, old.st_uid, -1)
+    with contextlib.suppress(OSError):  # many file systems have none
+        for name in os.listxattr(target):
+            with contextlib.suppress(OSError):
+                os.setxattr(descriptor, name, os.getxattr(target, name))
+    return mode
+
+
+def _given(descriptor: int, owner: int, group: int) -> bool:
+    try:
+        os.fchown(descriptor, owner, group)
+    except OSError as error:
+        if error.errno not in NOT_OURS_TO_GIVE:
+            raise
+        return False
+    return True
 
 
 def sync_folder(folder: Path) -> None:

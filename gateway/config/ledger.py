@@ -46,8 +46,13 @@ class Ledger:
         """What ran before the revision that is, or was last, carried out."""
 
     def propose(self, revision: Revision) -> Proposal:
-        """Plan a revision against what runs now."""
+        """Accept a revision: plan it against what runs now, and remember the plan until its outcome is noted."""
         self.accepted = revision
+        proposal = self._proposals[revision.id] = self.plan(revision)
+        return proposal
+
+    def plan(self, revision: Revision) -> Proposal:
+        """The same, and nothing is remembered: for who only wants to know."""
         whole = make_plan(self.applied, revision.config)
         # Even what differs in nothing has accounts to bring back then: it is no change of nothing.
         impact = max(whole.impact, Impact.CHANNEL) if self.astray else whole.impact
@@ -55,8 +60,7 @@ class Ledger:
             revision, self.applied_id, whole, impact, whole, revision.config, revision.id, complete=True
         )
         if whole.impact is Impact.GATEWAY and self.waiting is not None:
-            proposal = self._overlay(revision, whole, self.waiting) or proposal
-        self._proposals[revision.id] = proposal
+            return self._overlay(revision, whole, self.waiting) or proposal
         return proposal
 
     def _overlay(self, revision: Revision, whole: Plan, waiting: Config) -> Proposal | None:

@@ -298,6 +298,11 @@ class Config(Model, frozen=True, kw_only=True):
         identity = account.identity if account is not None else None
         return None if identity is None else f"{name.split('/', 1)[0]}:{identity}"
 
+    def owners(self) -> dict[str, str]:
+        """Which enabled account is which bot, by identity."""
+        found = {self.identity_of(name, account): name for name, account in self.accounts().items() if account.enabled}
+        return {identity: name for identity, name in found.items() if identity is not None}
+
     def accounts(self) -> dict[str, Account]:
         """Every account by the name of its machine: `telegram/main`."""
         return {

@@ -5,6 +5,7 @@ The planner that shows is the planner that commits. It is pure: two configs in, 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -13,6 +14,7 @@ from typing import Any
 from msgspec import structs
 
 from gateway.config.model import Config, Model
+from gateway.config.secrets import as_data
 from gateway.config.validate import fields_of
 from statemachine.lifecycle_events import Impact
 
@@ -32,14 +34,20 @@ class AccountAction(Enum):
 
 @dataclass(frozen=True)
 class Change:
-    """One path that differs, with the class that it declares."""
+    """One path that differs, with the class that it declares, and what is there before and after."""
 
     path: Path
     impact: Impact
+    old: Any
+    new: Any
 
     @property
     def dotted(self) -> str:
         return ".".join(self.path)
+
+    def describe(self) -> dict[str, Any]:
+        """As people see it: JSON data, null where there is nothing, a mark where there is a secret."""
+        return {"path": self.dotted, "class": self.impact.word, "old": _shown(self.old), "new": _shown(self.new)}
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,11 @@ class Plan:
         return {"class": self.impact.word, "accounts": touched}
 
 
+def plan_id(applied: str, disk: str, revision: str) -> str:
+    """Names a plan by what it was made of: what ran, what was in the file, and what was to come. Another moment has another."""
+    return hashlib.sha256(f"{applied}\n{disk}\n{revision}".encode()).hexdigest()[:16]
+
+
 def make_plan(old: Config, new: Config) -> Plan:
     changes = tuple(_compare(old, new))
     before, after = old.accounts(), new.accounts()
@@ -84,7 +97,11 @@ def _differences(old: Any, new: Any, path: Path, impact: Impact) -> Iterator[Cha
         for key in dict.fromkeys((*old, *new)):
             yield from _differences(old.get(key, _ABSENT), new.get(key, _ABSENT), (*path, str(key)), impact)
     else:
-        yield Change(path, impact)
+        yield Change(path, impact, old, new)
+
+
+def _shown(value: Any) -> Any:
+    return None if value is _ABSENT else as_data(value)
 
 
 def reload_class(field: structs.FieldInfo) -> Impact:
@@ -101,12 +118,16 @@ def _action(name: str, old: Any, new: Any, changes: tuple[Change, ...]) -> Accou
         return AccountAction.STOP
     if runs and not ran:
         return AccountAction.START
-    channel, account = name.split("/", 1)
-    place = ("channels", channel, "accounts", account)
-    impact = max((change.impact for change in changes if change.path[:4] == place), default=Impact.NONE)
+    impact = max((change.impact for change in changes if change.path[:4] == place_of(name)), default=Impact.NONE)
     if impact is Impact.NONE or not runs:
         return AccountAction.NOTHING
     return AccountAction.RESTART if impact >= Impact.CHANNEL else AccountAction.LIVE
+
+
+def place_of(name: str) -> Path:
+    """Where the settings of an account are."""
+    channel, account = name.split("/", 1)
+    return "channels", channel, "accounts", account
 
 
 def graft(base: Any, source: Any, paths: Collection[Path]) -> Any:

@@ -6,9 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from gateway.config.model import Model
 from gateway.errors import Issue
-from gateway.redact import Secret
+from gateway.redact import MARK, Secret
 
 _REFERENCE = re.compile(r"\$?\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -50,3 +52,8 @@ def secrets_of(model: Model) -> set[str]:
         elif isinstance(value, (list, tuple)):
             pending.extend(value)
     return found
+
+
+def as_data(value: Any) -> Any:
+    """A validated config, or a part of it, as JSON data; a mark stands for each secret."""
+    return msgspec.to_builtins(value, enc_hook=lambda _: MARK, str_keys=True)

@@ -15,10 +15,15 @@ import msgspec
 from msgspec import structs
 
 from gateway.config.model import Config, Model
+from gateway.config.reading import TooLongError, read_whole
 from gateway.errors import Issue
 from gateway.redact import Secret
 
 _FAILED: Any = object()
+LOOKED_FOR = 100
+LONGEST_NAME = 100
+LONGEST_SECRET = 64 * 1024
+"""Bytes of a secret's file."""
 
 
 class Validator:
@@ -43,7 +48,9 @@ class Validator:
         fields = fields_of(model)
         for key in tree:
             if key not in fields:
-                self._fail(_join(path, key), _unknown(key, list(fields)))
+                # To look for the nearest name takes a while: not for every fault of thousands.
+                names = list(fields) if len(self.issues) < LOOKED_FOR else []
+                self._fail(_join(path, key), _unknown(key, names))
         values = {
             name: self._value(field.type, tree[name], _join(path, name))
             for name, field in fields.items()
@@ -105,8 +112,8 @@ class Validator:
             return self._fail(path, "a secret is a text, ${NAME}, or {file: path}")
         try:
             file = self._folder / Path(str(value["file"])).expanduser()
-            return Secret(file.read_text(encoding="utf-8").strip())
-        except (OSError, RuntimeError, UnicodeDecodeError) as error:
+            return Secret(read_whole(file, LONGEST_SECRET).decode().strip())
+        except (OSError, RuntimeError, UnicodeDecodeError, TooLongError) as error:
             return self._fail(path, f"the secret's file cannot be read: {error}")
 
 
@@ -131,5 +138,5 @@ def _word(value: Any) -> str:
 
 
 def _unknown(key: Any, names: list[str]) -> str:
-    near = get_close_matches(str(key), names, 1)
+    near = get_close_matches(str(key)[:LONGEST_NAME], names, 1)
     return f"unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")

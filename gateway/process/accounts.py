@@ -120,14 +120,12 @@ class Accounts:
 
         By name the accounts whose way could not be cleared, and why: they must not begin.
         """
-        owners = {
-            config.identity_of(name, account): name for name, account in config.accounts().items() if account.enabled
-        }
-        owners.pop(None, None)
+        owners = config.owners()
         in_the_way = {}
         for name in self._channels():
             machine = self._dispatcher.machine(name)
-            owner = owners.get(config.identity_of(name, machine.data.run.settings))
+            identity = config.identity_of(name, machine.data.run.settings)
+            owner = owners.get(identity) if identity is not None else None
             if owner not in (None, name) and not is_stopped(machine):
                 in_the_way[name] = owner
         stops = [self._bring(name, AccountAction.STOP, config, revision, cause) for name in in_the_way]

@@ -17,6 +17,7 @@ import structlog
 from gateway.clock import Clock
 from gateway.config import file
 from gateway.config.custody import refuse_if_owned
+from gateway.config.edit import Edit
 from gateway.config.file import MISSING, Reader, Revision
 from gateway.config.history import History
 from gateway.config.ledger import Ledger, Proposal
@@ -24,7 +25,15 @@ from gateway.config.secrets import secrets_of
 from gateway.config.standing import Standing
 from gateway.config.writerlock import WriterLock
 from gateway.dispatcher import LIFECYCLE, Dispatcher
-from gateway.errors import ConfigError, GatewayError, Issue, StaleHashError, UnavailableError, UnknownRevisionError
+from gateway.errors import (
+    ConfigError,
+    GatewayError,
+    Issue,
+    StaleHashError,
+    UnavailableError,
+    UnknownRevisionError,
+)
+from gateway.process.consent import check_consent, moved_since
 from gateway.process.first import First
 from gateway.process.pending import Decision, Pending, Report, Settled, Write
 from gateway.process.transactions import Transactions
@@ -100,8 +109,8 @@ class Changes:
         try:
             raw = file.read(self.path)
             self.on_disk = file.revision_of(raw)
-        except ConfigError:
-            self.on_disk = MISSING
+        except ConfigError as error:
+            self.on_disk = error.revision or MISSING
             raw = None
         wanted = self._standing.wanted(self.on_disk)
         if wanted != self.on_disk:
@@ -149,12 +158,13 @@ class Changes:
         async with self._lock:
             if origin is Origin.CALL:
                 self.transactions.adopt()
+            before = self._ledger.accepted
             event = await self.review(origin, requester)
             if isinstance(event, ConfigRejected) or not self._is_news(event.revision):
                 self._dispatcher.post(LIFECYCLE, event, requester)
                 return
             try:
-                await self._propose_what_was_read(event, requester)
+                await self._propose_what_was_read(event, before, requester)
             except GatewayError as error:
                 self._refuse_edit(event.revision, error, requester)
 
@@ -163,10 +173,10 @@ class Changes:
         known = knows(self._dispatcher.machine(LIFECYCLE), revision) or self.transactions.follows(revision)
         return not known and revision == self.on_disk
 
-    async def _propose_what_was_read(self, event: ConfigChanged, requester: str) -> None:
+    async def _propose_what_was_read(self, event: ConfigChanged, before: Revision, requester: str) -> None:
         """An edit is a change like any other; only that nothing has to be written for it. Raises GatewayError: it never will run."""
         pending = Pending(requester, "file", event=event, proposal=self._ledger.proposal(event.revision))
-        pending.prepare, pending.base = _is_prepared, self._ledger.applied_id
+        pending.prepare, pending.base, pending.old = _is_prepared, self._ledger.applied_id, before.raw
         self.transactions.open(pending)
         await pending.submitted
 
@@ -182,6 +192,7 @@ class Changes:
     async def restore(self, base: str) -> None:
         """A change is rolled back: the base is wanted, unless the file was edited beside it into something that can run."""
         async with self._lock:
+            before = self._ledger.accepted
             event = await self.review(Origin.CALL, "rollback")
             if isinstance(event, ConfigRejected):
                 await self._restore_beside(base)
@@ -191,7 +202,7 @@ class Changes:
                 self._dispatcher.post(LIFECYCLE, event, "rollback")
             elif not self.transactions.follows(event.revision):
                 try:
-                    await self._propose_what_was_read(event, "watcher")
+                    await self._propose_what_was_read(event, before, "watcher")
                 except GatewayError as error:
                     await self._restore_beside(base)
                     self._refuse_edit(event.revision, error, "watcher")
@@ -263,8 +274,29 @@ class Changes:
     async def runs(self, revision: Revision | None = None) -> None:
         """A boot or a restart is complete, and this is what it runs with: None is what it booted with."""
         now = self._first.revision if revision is None else revision
+        self.transactions.pass_over(now.id)
         await self._follow(now, "restart")
         self.transactions.settle(Settled(now.id, "applied", "", {}))
+
+    # Planning
+
+    async def plan(self, edit: Edit, base: str | None = None) -> dict[str, Any]:
+        """What writing this would do; nothing is written or remembered. Raises StaleHashError for a base that is given, ConfigError."""
+        # Imported when asked for: a boot plans nothing.
+        from gateway.config.preview import preview  # noqa: PLC0415
+
+        current = await asyncio.to_thread(self._current)
+        here = MISSING if current is None else file.revision_of(current)
+        if base not in (None, here):
+            raise StaleHashError(here, base)
+        new = await asyncio.to_thread(edit, current or b"")
+        revision = await asyncio.to_thread(self._reader.load, new)
+        proposal, applied = self._ledger.plan(revision), self._ledger.applied
+        shown = await asyncio.to_thread(preview, proposal, applied, current, LIFECYCLE)
+        # Its secrets are nobody's yet: they are kept out of this answer, and not learnt.
+        hiding = Redactor()
+        hiding.learn(secrets_of(revision.config))
+        return hiding.tree(shown)  # type: ignore[no-any-return]
 
     # Writing
 
@@ -324,10 +356,12 @@ class Changes:
         pending.old = await asyncio.to_thread(self._current_of_ours)
         here = file.revision_of(pending.old) if pending.old is not None else None
         if here is not None and write.base != here and not write.insists:
-            raise StaleHashError(here, write.base)
+            moved = await asyncio.to_thread(moved_since, write.base, pending.old, self._reader, self._history)
+            raise StaleHashError(here, write.base, moved)
         pending.base_hash = write.base
         pending.new = await asyncio.to_thread(write.edit, pending.old or b"")
         revision = await asyncio.to_thread(self._reader.load, pending.new)
+        check_consent(write, pending.old, revision, self._ledger.applied_id)
         self._redactor.learn(secrets_of(revision.config))
         pending.base = await self._wanted_before(pending.old, here, self._ledger.accepted)
         pending.proposal = self._ledger.propose(revision)
@@ -360,20 +394,19 @@ class Changes:
     def _current(self) -> bytes | None:
         try:
             return file.read(self.path)
-        except ConfigError:
-            if self.path.exists():
-                raise
-            return None
+        except ConfigError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
+            raise
 
     def _replace(self, pending: Pending) -> None:
         """In a thread: put the new text in the place of the old."""
         assert pending.proposal is not None, "what is written has a plan"
         if pending.new != pending.old:
-            # Once more, at the last moment: an editor asks for no lock, and may have saved meanwhile.
-            here = self._current()
-            if here != pending.old:
+            # Once more, at the last moment, and at the very last: an editor asks for no lock, and may have saved meanwhile.
+            if self._current() != pending.old or not file.write(self.path, pending.new, pending.old):
+                here = self._current()
                 raise StaleHashError(MISSING if here is None else file.revision_of(here), pending.base_hash)
-            file.write(self.path, pending.new)
             revision = pending.proposal.revision.id[:12]
             log.info("config_written", revision=revision, requester=pending.requester, note=pending.note)
         self.on_disk = pending.proposal.revision.id

@@ -31,6 +31,7 @@ from statemachine import Event, Refusal, Step
 from statemachine import change_events as events
 from statemachine.change import (
     Change,
+    awaited_of,
     awaits_word_on,
     gives_way_to,
     has_ended,
@@ -51,7 +52,8 @@ SETTLEMENTS = {
     "failed": Settlement.BROKE,
 }
 """What the lifecycle's words mean to a change; any other one means that it does not run."""
-
+UNDECIDED = frozenset({"pending", "restart_pending", "rolling_back"})
+"""Outcomes in the history after which another one is to come."""
 ROLLBACK_PATIENCE = 60.0
 """Seconds that the answer to a cancelling waits for what ran before to be back."""
 
@@ -235,13 +237,17 @@ class Transactions:
         paths = pending.proposal.whole.paths if pending.proposal is not None else []
         pending.number = self._history.open(
             revision.id, revision.raw, base=base, base_raw=pending.old, requester=pending.requester,
-            road=pending.road, note=pending.note, paths=paths,
+            road=pending.road, note=self._redactor.text(pending.note), paths=paths,
         )  # fmt: skip
 
     def _enter_unless_there(self, pending: Pending, revision: Revision) -> None:
-        """A boot with what ran before is no news."""
+        """A boot with what ran before is no news. What an earlier process left undecided will not be decided any more."""
         try:
-            if all(entry.revision != revision.id for entry in self._history.entries(KEPT)):
+            entries = self._history.entries(KEPT)
+            for entry in entries:
+                if entry.outcome in UNDECIDED and pending.road == "boot":
+                    self._history.conclude(entry.number, "interrupted", "the gateway ended before it was decided")
+            if all(entry.revision != revision.id for entry in entries):
                 self._enter(pending, revision)
         except GatewayError as error:
             log.error("history_not_written", why=str(error))
@@ -273,6 +279,12 @@ class Transactions:
         for name, machine in self._machines():
             if name != by and gives_way_to(machine, revision):
                 self._dispatcher.post(name, events.ChangeSuperseded(by), f"change {revision[:12]}")
+
+    def pass_over(self, revision: str) -> None:
+        """A restart has come, and brought this revision: what waited for one to bring another waits in vain."""
+        for name, machine in self._machines():
+            if awaited_of(machine) not in (None, revision):
+                self._dispatcher.post(name, events.ChangeSuperseded("restart"), f"restart with {revision[:12]}")
 
     def settle(self, said: Settled) -> None:
         """The lifecycle's word on a revision, for those that wait for it."""

@@ -324,6 +324,7 @@ ACTIONS = {
     "note_drift": "know(ev_revision); drift = 1; settle(ev_revision, NOTED, 0)",
     "note_rejected": "note_rejected()",
     "promise_restart": "settle(ev_revision, RESTART_PENDING, 0)",
+    "give_up_waiting": "skip",  # what waits has been told so by the ticket that was closed; who is told is not in this model
     "apply_plan": "apply_plan()",
     "commit": "commit()",
     "give_up_plan": "give_up_plan()",

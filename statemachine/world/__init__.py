@@ -14,9 +14,10 @@ from statemachine.channel import Channel
 from statemachine.explore import Move
 from statemachine.lifecycle import Lifecycle, LifecycleState
 from statemachine.lifecycle_events import Impact
-from statemachine.promises import CHANGE_KEPT, ENDS, ONE_OUTCOME, STOP_ARRIVES
+from statemachine.promises import CHANGE_KEPT, CONFIRMED, ENDS, ONE_OUTCOME, STOP_ARRIVES
 from statemachine.world.account import OFF, Account, AccountModel, View
 from statemachine.world.account import Change as AccountChange
+from statemachine.world.change import NOTHING_STANDS, Standing
 from statemachine.world.config import BAD, FIRST, impact, settings_of
 from statemachine.world.process import ProcessModel
 from statemachine.world.state import Change as ProcessChange
@@ -40,9 +41,10 @@ class World:
         budget: int = 2,
         *,
         reload: bool = True,
+        change: type[Machine[Any, Any]] | None = None,
     ) -> None:
         self._channels = channels
-        self._process_model = ProcessModel(lifecycle, reload=reload)
+        self._process_model = ProcessModel(lifecycle, change, reload=reload)
         self._account_model = AccountModel(channel)
         self._processes: _Numbered[Process] = _Numbered()
         self._accounts: _Numbered[Account] = _Numbered()
@@ -68,7 +70,7 @@ class World:
         if process.ended:
             return
         if budget:
-            yield Move("the process is killed and started again", self._begin(process.disk, budget - 1), owed=False)
+            yield from self._kills(process, budget - 1)
         calls = self._process_model.takes_calls(process)
         for place, number in enumerate(accounts):
             settings = settings_of(process.ledger, place) if calls else None
@@ -87,6 +89,8 @@ class World:
             yield ENDS
         elif self._is_dropped(process, accounts):
             yield CHANGE_KEPT
+        if process.change is not None or process.standing.window is not None or process.restoring:
+            yield CONFIRMED
         if any(self._account_model.is_under_way(self._accounts[number]) for number in accounts):
             yield ENDS
 
@@ -98,6 +102,7 @@ class World:
             "ended" if process.ended else f"gateway {process.state.value}",
             f"runs {process.ledger}, file {process.disk}",
             *([f"open: {tickets}"] if tickets else []),
+            *([f"{process.change.data.revision} {process.change.state.value}"] if process.change else []),
             *(self._tell_account(place, number) for place, number in enumerate(accounts)),
         ]
         return "; ".join(parts)
@@ -109,9 +114,17 @@ class World:
 
     # Inside
 
-    def _begin(self, disk: str, budget: int) -> Worlds:
+    def _kills(self, process: Process, budget: int) -> Iterator[Move[Worlds]]:
+        again = self._begin(process.disk, budget, process.standing)
+        yield Move("the process is killed and started again", again, owed=False)
+        window = process.standing.window
+        if window is not None and window.runs:
+            late = self._begin(process.disk, budget, process.standing, overdue=True)
+            yield Move("the process is killed, and started again too late", late, owed=False)
+
+    def _begin(self, disk: str, budget: int, standing: Standing = NOTHING_STANDS, *, overdue: bool = False) -> Worlds:
         """A new process, and no receiver of an older one: the kernel has closed them."""
-        process = self._processes.number(self._process_model.begin(disk))
+        process = self._processes.number(self._process_model.begin(disk, standing, overdue=overdue))
         account = self._accounts.number(self._account_model.begin())
         return (process, budget, *[account] * self._channels)
 
@@ -172,11 +185,11 @@ class World:
 
     def _is_dropped(self, process: Process, accounts: list[int]) -> bool:
         """Everything rests, and what is in the file does not run although nobody said no."""
-        if process.excused or process.disk == BAD:
+        if process.excused or process.wanted == BAD:
             return False
         wanted = [settings_of(process.ledger, place) for place in range(len(accounts))]
         astray = any(_is_astray(view, some) for view, some in zip(map(self._view, accounts), wanted, strict=True))
-        return astray or impact(process.ledger, process.disk) is not Impact.NONE
+        return astray or impact(process.ledger, process.wanted) is not Impact.NONE
 
 
 def _is_astray(view: View, wanted: str) -> bool:

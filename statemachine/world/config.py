@@ -15,6 +15,8 @@ from statemachine.world.account import OFF
 FIRST = "0a"
 BAD = "bad"
 REVISIONS = (FIRST, "0b", "1a", "1b", "0-", "0a#", BAD)
+TO_CONFIRM = ("0b", "1a")
+"""What calls write that must be confirmed: one that can be reloaded, one that needs a restart."""
 UNEDITED = "a"
 """Settings of the accounts that nobody edits."""
 

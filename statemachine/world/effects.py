@@ -10,7 +10,7 @@ from statemachine._machine import Effect, Step
 from statemachine.effects import ArmTimer, DisarmTimer
 from statemachine.lifecycle_data import LifecycleData
 from statemachine.lifecycle_events import Impact
-from statemachine.promises import APPLIED_ONCE, ONE_OUTCOME, ONE_WORK, OPEN_TICKETS
+from statemachine.promises import APPLIED_ONCE, ONE_OUTCOME, ONE_WORK, OPEN_TICKETS, STAYS_AWAY
 from statemachine.world.config import BAD, Proposal, config_of, impact
 from statemachine.world.state import APPLY, OPEN, RESTART, STOP, Process, Work
 
@@ -95,6 +95,9 @@ def _start_work(process: Process, effect: Effect, proposal: Proposal | None) -> 
         assert proposal is not None, "a plan comes with its revision"
         runs_already = config_of(proposal.identity) == config_of(process.ledger) and not process.astray
         broken += (APPLIED_ONCE,) if runs_already or proposal.revision != effect.revision else ()
+        aside = process.standing.aside
+        back = aside is not None and aside.revision == process.disk == effect.revision and process.change is None
+        broken += (STAYS_AWAY,) if back and not process.restoring else ()
     if isinstance(effect, events.RestartGateway) and _is_needless(process, effect):
         broken += (APPLIED_ONCE,)
     kind = _WORKS[type(effect)]
@@ -103,9 +106,10 @@ def _start_work(process: Process, effect: Effect, proposal: Proposal | None) -> 
 
 def _is_needless(process: Process, effect: events.RestartGateway) -> bool:
     """A restart that only revisions ask for, and what is in the file runs already, and the machine has heard of it."""
-    on_its_way = process.unread or process.posted is not None or process.reviewing is not None
-    heard = process.data.known in ("", process.disk) and not on_its_way
-    runs_already = process.disk != BAD and impact(process.ledger, process.disk) is Impact.NONE and not process.astray
+    on_its_way = bool(process.unread or process.posted or process.reviewing or process.restoring)
+    wanted = process.wanted
+    heard = process.data.known in ("", wanted) and not on_its_way
+    runs_already = wanted != BAD and impact(process.ledger, wanted) is Impact.NONE and not process.astray
     return heard and runs_already and all(ticket.revision is not None for ticket in effect.tickets)
 
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from statemachine import change_events
 from statemachine import lifecycle_events as events
 from statemachine._machine import Event, Machine, Refusal, Step
+from statemachine.change_events import Stage
 from statemachine.lifecycle import is_ending
 from statemachine.lifecycle_data import LifecycleData
 from statemachine.lifecycle_events import ConfigChanged, ConfigRejected, Origin, Ticket
-from statemachine.promises import STALE, STOP_ARRIVES
+from statemachine.promises import BESIDE, STALE, STOP_ARRIVES
 from statemachine.world.account import CURRENT, OLD, View
-from statemachine.world.config import BAD, REVISIONS, Proposal, propose
+from statemachine.world.change import NOTHING_STANDS, ChangeModel, Standing, Told, Window
+from statemachine.world.config import BAD, REVISIONS, TO_CONFIRM, Proposal, propose
 from statemachine.world.effects import hold_known, hold_tickets, perform
 from statemachine.world.state import (
     LATER,
@@ -34,19 +37,39 @@ from statemachine.world.work import Turn, turns
 
 
 class ProcessModel:
-    """The moves of a process, over a lifecycle machine class. `reload` is False in reload mode `off`."""
+    """The moves of a process, over a lifecycle machine class and a change machine class (None: nothing is to be confirmed).
 
-    def __init__(self, lifecycle: type[Machine[Any, Any]], *, reload: bool = True) -> None:
+    `reload` is False in reload mode `off`.
+    """
+
+    def __init__(
+        self, lifecycle: type[Machine[Any, Any]], change: type[Machine[Any, Any]] | None, *, reload: bool = True
+    ) -> None:
+        self._confirms = change is not None
+        self._change_model = ChangeModel(change) if change is not None else ChangeModel()
         self._machine = lifecycle("gateway", LifecycleData())
         self._initial = lifecycle.initial
         self._reload = reload
         self._stale: dict[tuple[Any, LifecycleData], tuple[str, ...]] = {}
         self._fired: dict[tuple[Any, LifecycleData, Event], tuple[Step | Refusal, Any, LifecycleData]] = {}
 
-    def begin(self, disk: str) -> Process:
-        """A process that has just been started, and has read its file; one that cannot be used ends it at once."""
-        process = Process(self._initial, blank(LifecycleData()), disk, disk, ended=disk == BAD)
-        return process if process.ended else self._change("", process, events.Boot(disk, POLICY)).after
+    def begin(self, disk: str, standing: Standing = NOTHING_STANDS, *, overdue: bool = False) -> Process:
+        """A process that has just been started, and has read its file, or what is held in the place of it.
+
+        One that finds nothing to run ends at once. `overdue`: the time to confirm a change is over.
+        """
+        window = standing.window
+        if window is not None and not window.runs and window.revision != disk:
+            standing = standing._replace(window=None)  # its write never came, or was edited since
+        told = Told(None, standing)
+        if standing.window is not None:
+            told = self._change_model.resume(standing, overdue=overdue)
+        runs = told.standing.wanted(disk)
+        process = Process(
+            self._initial, blank(LifecycleData()), disk, runs, ended=runs == BAD,
+            change=told.change, standing=told.standing, restoring=told.restores,
+        )  # fmt: skip
+        return forget(process) if process.ended else self._fire_at("", process, events.Boot(runs, POLICY)).after
 
     def changes(self, process: Process) -> Iterator[Change]:
         """All that can happen to it next, whatever its accounts do; but for a crash."""
@@ -55,6 +78,7 @@ class ProcessModel:
         yield from self._file_changes(process)
         yield from self._request_changes(process)
         yield from self._check_changes(process)
+        yield from self._decisions(process)
         if process.timer is not None and process.timer is not events.StopOverdue:
             hangs = process.work is not None and process.work.hangs
             yield self._ring(process, rare=process.timer in OVERDUE and not hangs)
@@ -73,7 +97,7 @@ class ProcessModel:
         assert process.timer is not None
         event = process.timer(CURRENT)
         rung = process._replace(timer=None)
-        return self._change(f"the timer rings: {event.trigger}", rung, event, owed=not rare, cost=int(rare))
+        return self._fire_at(f"the timer rings: {event.trigger}", rung, event, owed=not rare, cost=int(rare))
 
     def takes_calls(self, process: Process) -> bool:
         """Whether people may still start and stop accounts."""
@@ -89,21 +113,51 @@ class ProcessModel:
         if process.posted is not None:
             yield self._deliver(process)
             return
+        if self._change_model.writes(process.change):
+            yield self._go_on_writing(process)
+            return
         # Told once more of what it knows, the watcher takes from the budget; of a change it tells for nothing.
         again = not process.unread
         yield Change("the file's event is read", self._read(process._replace(unread=False)), not again, int(again))
         if process.reviewing is not None:
             reading = process._replace(reviewing=None)
             yield Change("the file is read again", self._read(reading))
+        if process.restoring:
+            yield self._restore(process)
         if not is_ending(self._at(process)):
-            for revision in REVISIONS:
-                if revision != BAD:
-                    yield Change(f"a call writes {revision}", self._write(process, revision), owed=False, cost=1)
+            yield from self._calls(process)
+
+    def _calls(self, process: Process) -> Iterator[Change]:
+        allowed = self._change_model.propose(process.standing, confirm=False) is not None
+        for revision in REVISIONS:
+            if revision != BAD and allowed:
+                broken = (BESIDE,) if process.standing.window is not None else ()
+                newer = self._pass_over(process)
+                yield Change(f"a call writes {revision}", self._write(newer, revision), False, 1, broken)
+        aside = process.standing.aside
+        if aside is not None and aside.revision == process.disk:
+            adopted = self._pass_over(process._replace(standing=process.standing._replace(aside=None)))
+            yield Change(
+                "somebody wants what the file holds", self._propose(adopted, process.disk, Origin.CALL), False, 1
+            )
+        if self._confirms and process.change is None and process.wanted != BAD:
+            for revision in TO_CONFIRM:
+                change = self._change_model.begin(revision, process.wanted, process.disk, process.standing)
+                if revision != process.disk and change is not None:
+                    begun = process._replace(change=change)
+                    yield Change(f"a call writes {revision}, to be confirmed", begun, owed=False, cost=1)
 
     def _read(self, process: Process) -> Process:
-        if process.disk == BAD:
+        wanted, known = process.wanted, process.data.known
+        if wanted == BAD:
             return process._replace(posted=BAD)
-        return self._propose(process, process.disk, Origin.FILE)
+        return self._propose(process if wanted == known else self._pass_over(process), wanted, Origin.FILE)
+
+    def _pass_over(self, process: Process) -> Process:
+        """A newer revision goes to the lifecycle than the change's that is open, or than its base."""
+        if process.change is None or process.standing.window is not None or process.restoring:
+            return process
+        return self._tell_change("", process, change_events.ChangeSuperseded("")).after
 
     def _write(self, process: Process, revision: str) -> Process:
         changed = process.disk != revision
@@ -113,7 +167,72 @@ class ProcessModel:
             excused=process.excused and not changed,
             asked=process.asked | {revision},
         )
+        if written.change is None or not written.change.promised:
+            written = written._replace(standing=written.standing._replace(aside=None))
         return self._propose(written, revision, Origin.CALL)
+
+    # A change that must be confirmed
+
+    def _go_on_writing(self, process: Process) -> Change:
+        """The promise first, then the file; an edit that came between is seen at the last moment."""
+        change = process.change
+        assert change is not None, "what is written was begun"
+        revision, base = change.data.revision, change.data.base
+        if not change.promised:
+            promised = process._replace(
+                change=change._replace(promised=True), standing=Standing(Window(revision, base))
+            )
+            return Change(f"the promise to roll {revision} back is kept", promised)
+        if process.disk != change.old:
+            return self._tell_change(
+                "the file was edited meanwhile", process, change_events.ChangeUnfit(CURRENT, Stage.WRITE, "")
+            )
+        told = self._tell_change("the file is written", process, change_events.ChangeWritten(CURRENT))
+        return told._replace(after=self._write(told.after, revision))
+
+    def _restore(self, process: Process) -> Change:
+        base, wanted = process.restoring, process.wanted
+        told = process._replace(restoring="")
+        if wanted in (base, BAD):
+            return Change(f"{base} is wanted again", self._propose(told, base, Origin.CALL))
+        settled = self._settle_change(told, base, "superseded")
+        return settled._replace(
+            label="the file was edited beside it", after=self._propose(settled.after, wanted, Origin.FILE)
+        )
+
+    def _decisions(self, process: Process) -> Iterator[Change]:
+        """What persons, the timer and the accounts say to it."""
+        if process.change is None or self._change_model.writes(process.change):
+            return
+        for label, event, by_itself in self._change_model.decisions(process.change):
+            rare = isinstance(event, change_events.AccountLost)
+            told = self._tell_change(label, process, event)
+            if told.after != process:
+                yield told._replace(owed=by_itself, cost=int(rare))
+
+    def _runs(self, process: Process, revision: str) -> Change:
+        """A boot or a restart is complete: what waited for it to bring another revision waits in vain."""
+        if self._change_model.awaits_other(process.change, revision):
+            return self._tell_change("", process, change_events.ChangeSuperseded(""))
+        return self._settle_change(process, revision, "applied")
+
+    def _settle_change(self, process: Process, revision: str, word: str) -> Change:
+        told = self._change_model.settled(
+            process.change, process.standing, revision, word, ends=is_ending(self._at(process))
+        )
+        return self._take_told("", process, told)
+
+    def _tell_change(self, label: str, process: Process, event: Event) -> Change:
+        assert process.change is not None, "there is one to be told"
+        return self._take_told(label, process, self._change_model.tell(process.change, process.standing, event))
+
+    def _take_told(self, label: str, process: Process, told: Told) -> Change:
+        stale = told.change is not None and self._change_model.takes_stale(told.change)
+        after = process._replace(
+            change=told.change, standing=told.standing, unread=process.unread or told.looks_again,
+            restoring=told.restores or process.restoring,
+        )  # fmt: skip
+        return Change(label, after, broken=told.broken + ((STALE,) if stale else ()))
 
     def _propose(self, process: Process, revision: str, origin: Origin) -> Process:
         # By which road it came matters where reloads are off; elsewhere it would only make equal worlds look different.
@@ -127,14 +246,14 @@ class ProcessModel:
         """What was read reaches the machine; a writer whose revision is refused is told so."""
         arrived = process._replace(posted=None)
         if not isinstance(process.posted, Proposal):
-            return self._change("the gateway hears of a bad file", arrived, ConfigRejected(BAD, ""))
+            return self._fire_at("the gateway hears of a bad file", arrived, ConfigRejected(BAD, ""))
         proposal = process.posted
         event = ConfigChanged(
             proposal.revision, proposal.base, proposal.whole, not proposal.complete,
             dict(process.origins).get(proposal.revision, Origin.FILE), self._reload,
             Ticket(_free_id(process.data), "", "", proposal.revision, LATER),
         )  # fmt: skip
-        change = self._change(f"the gateway hears of {proposal.revision}", arrived, event, proposal=proposal)
+        change = self._fire_at(f"the gateway hears of {proposal.revision}", arrived, event, proposal=proposal)
         if change.after is arrived:
             return change._replace(after=arrived._replace(asked=arrived.asked - {proposal.revision}))
         return change
@@ -145,11 +264,11 @@ class ProcessModel:
         for due, force in ((SOON, False), (LATEST, True)):
             ticket = Ticket(_free_id(process.data), "", "", None, due, force)
             label = "somebody asks for a restart" + (" by force, later" if force else "")
-            yield self._change(label, process, events.RestartRequested(ticket), owed=False, cost=1)
+            yield self._fire_at(label, process, events.RestartRequested(ticket), owed=False, cost=1)
         for ticket in process.data.tickets:
             label = f"somebody cancels {ticket.id}"
-            yield self._change(label, process, events.RestartCancelled(ticket.id), owed=False)
-        stop = self._change("somebody asks for a stop", process, events.StopRequested(""), owed=False)
+            yield self._fire_at(label, process, events.RestartCancelled(ticket.id), owed=False)
+        stop = self._fire_at("somebody asks for a stop", process, events.StopRequested(""), owed=False)
         yield stop if stop.after is not process else stop._replace(broken=(*stop.broken, STOP_ARRIVES))
 
     def _check_changes(self, process: Process) -> Iterator[Change]:
@@ -158,15 +277,15 @@ class ProcessModel:
         if not process.checking:
             return
         checked = process._replace(checking=False)
-        if process.disk == BAD:
-            yield self._change("the next config cannot be used", checked, events.ConfigUnfit(CURRENT, ""))
+        if process.wanted == BAD:
+            yield self._fire_at("the next config cannot be used", checked, events.ConfigUnfit(CURRENT, ""))
             return
         for at in (NOW, MUCH_LATER):
             found = events.WorkInFlight(CURRENT, 1, at)
             label = "messages are in flight" + (" still" if at == MUCH_LATER else "")
-            yield self._change(label, checked, found, owed=process.busy)
+            yield self._fire_at(label, checked, found, owed=process.busy)
         if not process.busy:
-            yield self._change("a restart may begin", checked, events.RestartReady(CURRENT))
+            yield self._fire_at("a restart may begin", checked, events.RestartReady(CURRENT))
 
     # The machine
 
@@ -178,9 +297,9 @@ class ProcessModel:
         owed, cost = not turn.rare, int(turn.rare)
         if turn.completion is None:
             return Change(turn.label, turn.process, owed, cost, asks=turn.asks)
-        return self._change(turn.label, turn.process._replace(work=None), turn.completion, owed=owed, cost=cost)
+        return self._fire_at(turn.label, turn.process._replace(work=None), turn.completion, owed=owed, cost=cost)
 
-    def _change(
+    def _fire_at(
         self, label: str, process: Process, event: Event, *,
         owed: bool = True, cost: int = 0, proposal: Proposal | None = None,
     ) -> Change:  # fmt: skip
@@ -198,6 +317,12 @@ class ProcessModel:
         for effect in step.effects:
             after, wrong = perform(after, effect, before, proposal)
             broken += wrong
+            if isinstance(effect, events.SettleRevision):
+                told = self._settle_change(after, effect.revision, effect.outcome)
+                after, broken = told.after, broken + told.broken
+        if isinstance(event, (events.Started, events.Restarted)):
+            told = self._runs(after, event.applied)
+            after, broken = told.after, broken + told.broken
         after = forget(after._replace(data=blank(after.data)))
         return Change(label, after, owed, cost, broken + self._hold_stale(after))
 

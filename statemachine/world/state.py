@@ -10,6 +10,7 @@ from statemachine._machine import Event
 from statemachine.lifecycle_data import LifecycleData, Waiting
 from statemachine.lifecycle_events import LifecyclePolicy, Origin
 from statemachine.world.account import CURRENT
+from statemachine.world.change import NOTHING_STANDS, Open, Standing
 from statemachine.world.config import FIRST, Proposal
 
 OPEN, APPLY, RESTART, STOP = "open", "apply", "restart", "stop"
@@ -66,7 +67,17 @@ class Process(NamedTuple):
     """Somebody has cancelled or refused what the file asks for."""
     busy: bool = False
     """A message in flight does not end."""
+    change: Open | None = None
+    """The change that must be confirmed."""
+    standing: Standing = NOTHING_STANDS
+    restoring: str = ""
+    """A base of which the lifecycle has not been told yet."""
     ended: bool = False
+
+    @property
+    def wanted(self) -> str:
+        """What a reading finds: the file, or what is held in its place."""
+        return self.standing.wanted(self.disk)
 
 
 class Change(NamedTuple):
@@ -101,6 +112,6 @@ def forget(process: Process) -> Process:
         data = replace(process.data, known="", applied="", rejected=None, drift=False)
         process = process._replace(
             data=data, ledger=FIRST, unread=False, posted=None, origins=(), waiting=None, astray=False,
-            asked=process.asked - {on_its_way}, excused=False, busy=False,
+            asked=process.asked - {on_its_way}, excused=False, busy=False, change=None, restoring="",
         )  # fmt: skip
-    return process
+    return process._replace(standing=NOTHING_STANDS) if process.ended else process

@@ -68,14 +68,15 @@ def _applying(process: Process, work: Work, accounts: Accounts) -> Iterator[Turn
 
 
 def _restarting(process: Process, work: Work, accounts: Accounts) -> Iterator[Turn]:
-    if not work.begun and process.disk == BAD:
+    wanted = process.wanted
+    if not work.begun and wanted == BAD:
         yield Turn("the file cannot be used", process, events.RestartFailed(CURRENT, "", NOW, recovered=True))
         return
     if not work.begun:
-        settings = [settings_of(process.disk, number) for number in range(len(accounts))]
+        settings = [settings_of(wanted, number) for number in range(len(accounts))]
         asks = tuple(Restart(run_with(some), By.GATEWAY) if some != OFF else Stop(By.GATEWAY) for some in settings)
-        swapped = note(_begun(process, work)._replace(ledger=process.disk), process.disk, "applied")
-        yield Turn(f"the restart reads {process.disk}", swapped, asks=asks)
+        swapped = note(_begun(process, work)._replace(ledger=wanted), wanted, "applied")
+        yield Turn(f"the restart reads {wanted}", swapped, asks=asks)
     elif all(view.settled for view in accounts) or any(view.hangs for view in accounts):
         yield Turn("the restart is complete", process, events.Restarted(CURRENT, process.ledger, NOW, POLICY))
     for recovered in (False,) if work.begun else (False, True):

@@ -10,7 +10,7 @@ from gateway.config.file import parse
 from tests.chaos.doings import SESSION, Doings, look_at_request
 from tests.chaos.process import Life, footprint, now, what_is_open
 from tests.chaos.record import Footprint, Rest
-from tests.chaos.settings import BOTS, with_all_accounts
+from tests.chaos.settings import BOTS, numbered, with_all_accounts
 from tests.chaos.world import World
 
 RUNS_WITHIN = 90.0
@@ -54,6 +54,7 @@ class Calm:
         await self._judge_requests()
         await self._judge_accounts()
         await self._judge_secrets()
+        await self._judge_confirmed()
         await self._judge_footprint(seconds)
 
     async def _mend(self) -> None:
@@ -64,8 +65,10 @@ class Calm:
             bot.clear_faults()
             bot.revoked = False
         await world.life_ready()
-        # The same accounts in every calm: what a process holds can then be compared.
-        await Doings(world).save(with_all_accounts(world.text(), world.telegram.url), by_rename=True)
+        # The same accounts in every calm: what a process holds can then be compared. And new bytes: what was rolled back
+        # would not run for being saved again.
+        text = numbered(with_all_accounts(world.text(), world.telegram.url), world.number())
+        await Doings(world).save(text, by_rename=True)
 
     # Rest
 
@@ -90,7 +93,8 @@ class Calm:
         return True
 
     def _is_calm(self, status: dict[str, Any]) -> bool:
-        done = not status["tickets"] and not status["pending"]["messages"]
+        on_trial = status["config"]["window"] is not None
+        done = not status["tickets"] and not status["pending"]["messages"] and not on_trial
         return status["state"] == "running" and done and status["config"]["applied"] == self._on_disk()
 
     async def _start(self, account: dict[str, Any]) -> None:
@@ -151,6 +155,15 @@ class Calm:
         """Whatever it shows is looked at as it comes; here for the whole of it to be asked for at least once."""
         for path in ("status", "config", "config/schema", "journal?limit=1000", "machines", "channels"):
             await self.world.http("GET", f"/api/v1/{path}")
+
+    async def _judge_confirmed(self) -> None:
+        """What was confirmed was not rolled back, by whichever process."""
+        status = await self.world.http("GET", "/api/v1/status")
+        aside = status.body["config"]["set_aside"] if status.kind == "ok" else None
+        if aside is not None:
+            self.world.record.expect(
+                aside["revision"] not in self.world.confirmed, f"confirmed, and set aside: {aside}"
+            )
 
     # What it holds
 

@@ -14,6 +14,8 @@ from tests.chaos.settings import BOTS, OPTIONAL, changed, patch_of
 from tests.chaos.world import SETTLING, Answer, Touch, World
 
 SESSION = "webchat:default:chaos"
+REFUSED = ("not_written", "read_only", "stale_hash", "invalid_config", "window_open")
+"""Answers that say that nothing was changed."""
 BROKEN = "gateway: [this is no config\n"
 
 
@@ -53,16 +55,16 @@ class Doings:
     async def edit_by_rename(self) -> None:
         """As an editor saves: a new file over the old one."""
         async with self.world.editing:
-            await self.save(self._changed_text(), by_rename=True)
+            await self.save(self.changed_text(), by_rename=True)
 
     async def edit_in_place(self) -> None:
         async with self.world.editing:
-            await self.save(self._changed_text(), by_rename=False)
+            await self.save(self.changed_text(), by_rename=False)
 
     async def edit_half_first(self) -> None:
         """As a slow writer does: half the file, a while, and the rest."""
         async with self.world.editing:
-            text = self._changed_text()
+            text = self.changed_text()
             with self.world.touching(), self.world.spoiling():
                 self._put(text[: len(text) // 2])
                 await self.world.pause(self.world.random.uniform(0.02, 0.5))
@@ -70,7 +72,7 @@ class Doings:
 
     async def break_and_mend(self) -> None:
         async with self.world.editing:
-            text = self._changed_text()
+            text = self.changed_text()
             with self.world.touching(), self.world.spoiling():
                 self._put(BROKEN)
                 await self.world.pause(self.world.random.uniform(0.1, 2.0))
@@ -78,13 +80,13 @@ class Doings:
 
     async def delete_and_put_back(self) -> None:
         async with self.world.editing:
-            text = self._changed_text()
+            text = self.changed_text()
             with self.world.touching(), self.world.spoiling():
                 self.world.gateway.config.unlink(missing_ok=True)
                 await self.world.pause(self.world.random.uniform(0.02, 1.0))
                 await self.save(text, by_rename=self.world.random.random() < 0.5)
 
-    def _changed_text(self) -> str:
+    def changed_text(self) -> str:
         world = self.world
         return changed(world.text(), world.random, world.number(), world.telegram.url)
 
@@ -133,34 +135,40 @@ class Doings:
             return
         params = {"raw": make(config.body["raw"]), "baseHash": config.body["hash"]}
         params |= {"replacePaths": [f"channels.telegram.accounts.{name}.allow_from" for name in BOTS]}
-        await self._write(method, lambda note: self.world.ask(method, params | {"note": note}))
+        await self.write(method, lambda note: self.world.ask(method, params | {"note": note}))
 
     async def patch_by_http(self) -> None:
-        await self._write_http("PATCH", json.dumps(patch_of(self.world.random, self.world.number())))
+        await self.write_http("PATCH", json.dumps(patch_of(self.world.random, self.world.number())))
 
     async def put_by_http(self) -> None:
         config = await self.world.http("GET", "/api/v1/config")
         if config.kind == "ok" and config.body["raw"] is not None:
-            await self._write_http("PUT", self._changed(config.body["raw"]), config.body["hash"])
+            await self.write_http("PUT", self._changed(config.body["raw"]), config.body["hash"])
 
     async def write_with_stale_hash(self) -> None:
         """Refused, whatever is on disk."""
-        answer = await self._write_http("PATCH", '{"gateway": {"name": "stale"}}', "0" * 64)
+        answer = await self.write_http("PATCH", '{"gateway": {"name": "stale"}}', "0" * 64)
         self.world.record.expect(answer.kind != "ok", "a write with a stale hash was carried out")
 
     async def write_nonsense(self) -> None:
         """Refused, however right its hash."""
-        answer = await self._write_http("PATCH", '{"gateway": {"no_such_key": 1}}')
+        answer = await self.write_http("PATCH", '{"gateway": {"no_such_key": 1}}')
         self.world.record.expect(answer.kind != "ok", "a write of an unknown key was carried out")
 
-    async def _write_http(self, method: str, body: str, base: str | None = None) -> Answer:
+    async def write_http(
+        self, method: str, body: str, base: str | None = None, *, confirm: float | None = None, note: str = ""
+    ) -> Answer:
         if base is None:
             base = self._hash_on_disk()
         kind = "application/json" if body.startswith("{") else "application/yaml"
         headers = {"If-Match": f'"{base}"', "Content-Type": kind}
-        return await self._write(
+        window = "" if confirm is None else f"&confirm_within_s={confirm:g}"
+        return await self.write(
             method,
-            lambda note: self.world.http(method, f"/api/v1/config?note={note}", data=body.encode(), headers=headers),
+            lambda note: self.world.http(
+                method, f"/api/v1/config?note={note}{window}", data=body.encode(), headers=headers
+            ),
+            note,
         )
 
     def _hash_on_disk(self) -> str:
@@ -169,9 +177,9 @@ class Doings:
         except OSError:
             return "missing"
 
-    async def _write(self, what: str, send: Callable[[str], Awaitable[Answer]]) -> Answer:
+    async def write(self, what: str, send: Callable[[str], Awaitable[Answer]], note: str = "") -> Answer:
         """Send a write; judge its answer where nobody else had to do with the file meanwhile."""
-        world, note = self.world, f"w{self.world.number()}"
+        world, note = self.world, note or f"w{self.world.number()}"
         excuse, life, before = world.excuse(), world.life, self._hash_on_disk()
         with world.touching() as touch:
             answer = await send(note)
@@ -179,6 +187,8 @@ class Doings:
             if answer.kind == "ok":
                 receipt = answer.body.get("receipt", answer.body)
                 life.changes.add(receipt["request"])
+            if answer.kind != "refused":
+                world.taken += 1
             outcome = {"ok": receipt.get("outcome"), "refused": f"refused: {answer.code}"}.get(answer.kind, answer.kind)
             world.record.writes[str(outcome)] += 1
             world.record.note(f"{what} {note}: {outcome}")
@@ -192,7 +202,7 @@ class Doings:
     async def _judge_write(self, touch: Touch, before: str, receipt: dict[str, Any], answer: Answer) -> None:
         """Applied means: it is on disk and runs. Not written means: nothing was changed."""
         record = self.world.record
-        if answer.code in ("not_written", "read_only", "stale_hash", "invalid_config") and touch.still_alone():
+        if answer.code in REFUSED and touch.still_alone():
             record.counts["refused writes looked at"] += 1
             record.expect(self._hash_on_disk() == before, f"refused with {answer.code}, and the file has changed")
         if receipt.get("outcome") not in ("applied", "noop"):

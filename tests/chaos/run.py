@@ -18,6 +18,7 @@ from tests.chaos.faults import Faults
 from tests.chaos.process import now
 from tests.chaos.record import Record
 from tests.chaos.report import progress
+from tests.chaos.trials import Trials
 from tests.chaos.world import PATIENCE, World
 from tests.fakes.telegram import FakeTelegram
 from tests.protocol.frames import take_faults
@@ -117,14 +118,15 @@ class _Run:
     async def _chaos(self, end: float, *, deaths: bool) -> None:
         """Doings and faults at random moments, each on its own; then wait until all of them have ended."""
         doings, faults, record = Doings(self._world), Faults(self._world), self._world.record
-        hurry = self._order.hurry
+        trials, hurry = Trials(self._world, doings), self._order.hurry
         streams = [
-            self._stream(end, BETWEEN_DOINGS / hurry, doings.weights, record.doings),
+            self._stream(end, BETWEEN_DOINGS / hurry, doings.weights | trials.weights, record.doings),
             self._stream(end, BETWEEN_FAULTS / hurry, faults.weights, record.faults),
         ]
         if deaths:
             # So that there are some in the shortest phase too.
-            streams.append(self._stream(end, min(BETWEEN_DEATHS, (end - now()) / 5), faults.deaths, record.faults))
+            between = min(BETWEEN_DEATHS, (end - now()) / 5)
+            streams.append(self._stream(end, between, faults.deaths | trials.deaths, record.faults))
         await asyncio.gather(*streams)
         self._world.calm.set()
         while self._under_way:

@@ -60,14 +60,19 @@ def changed(text: str, random: Random, number: int, api_base: str) -> str:
     """A change of the text of some class: of nothing, live, of an account, of the gateway."""
     kind = random.choice(("comment", "live", "live", "channel", "channel", "channel", "comes or goes", "gateway"))
     if kind == "comment":
-        return re.sub(r"# edit \d+", f"# edit {number}", text)
+        return numbered(text, number)
     if kind == "live":
-        return re.sub(r"name: chaos-\d+", f"name: chaos-{number}", text)
+        return re.sub(r"name: (chaos|trial)-\d+|name: beside|name: stale", f"name: chaos-{number}", text)
     if kind == "gateway":
         return re.sub(r"defer_timeout_ms: \d+", f"defer_timeout_ms: {2000 + number % 500}", text)
     if kind == "comes or goes":
         return _without_or_with(text, api_base)
     return _with_timeout(text, random.choice(list(BOTS)), random.choice(POLL_TIMEOUTS))
+
+
+def numbered(text: str, number: int) -> str:
+    """The same config in other bytes."""
+    return re.sub(r"# edit \d+", f"# edit {number}", text)
 
 
 def _without_or_with(text: str, api_base: str) -> str:

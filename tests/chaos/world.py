@@ -71,6 +71,16 @@ class World:
         self._active = 0
         self._touches = 0
         self._lost_at = -LOST_FOR
+        self.taken = 0
+        """Writes that were not refused: they may have changed the file."""
+        self.confirmed: dict[str, float] = {}
+        """Revisions that somebody was told are confirmed, and when."""
+        self.asked_at: dict[str, float] = {}
+        """When somebody asked for an earlier revision."""
+        self.adopted_at = 0.0
+        """When somebody last asked for whatever the file holds."""
+        self.good: str | None = None
+        """What the next process must fall back to."""
         self._numbers = 0
         self._spoiling = 0
         self._spoilt_at = 0.0
@@ -149,6 +159,7 @@ class World:
         spoilt = self._spoiling > 0 or self._spoilt_at >= life.began
         if code == EXIT_CONFIG and spoilt and not life.ready.is_set():
             self.record.counts["boots refused, for the file was spoilt"] += 1
+            self.record.expect(self.good is None, f"process {life.pid} refused to boot, and {self.good} was good")
         elif life.told_to_end is None:
             self.record.violation(f"process {life.pid} ended by itself with {code}")
         elif life.how == "SIGTERM" and code != 0 and code not in LATE_SIGNALS:
@@ -157,6 +168,8 @@ class World:
     def signal(self, number: signal.Signals) -> None:
         """Send it, if there is a process that has set its handlers."""
         process = self.gateway.process
+        if number == signal.SIGHUP:
+            self.adopted_at = now()
         if self.life.ready.is_set() and process is not None and process.returncode is None:
             process.send_signal(number)
 
@@ -314,6 +327,11 @@ class World:
             self._callers[slot] = None
 
     # The file
+
+    @property
+    def is_whole(self) -> bool:
+        """Nobody of ours has it missing, cut off or unreadable."""
+        return self._spoiling == 0
 
     @contextlib.contextmanager
     def spoiling(self) -> Iterator[None]:

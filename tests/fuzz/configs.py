@@ -69,8 +69,8 @@ def _scalar(kind: Any, marks: list[msgspec.Meta]) -> st.SearchStrategy[Any]:
 def _completed(tree: dict[str, Any]) -> dict[str, Any]:
     """With the handler that routes name, and each account a bot of its own."""
     accounts = tree.get("channels", {}).get("telegram", {}).get("accounts", {})
-    for number, account in enumerate(accounts.values()):
-        account["token"] = f"{number}:{account['token']}"
+    for name, account in accounts.items():
+        account["token"] = f"{int.from_bytes(name.encode())}:{account['token']}"
     return tree | {"handlers": {**tree.get("handlers", {}), "echo": {"type": "echo"}}}
 
 

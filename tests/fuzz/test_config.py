@@ -10,12 +10,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.admin.schema import as_data
 from gateway.config.edit import merge_patch, parse_patch, redacted_text, replacement
 from gateway.config.file import parse, revision_of
 from gateway.config.merge import identity, merged
 from gateway.config.model import Config
-from gateway.config.secrets import secrets_of
+from gateway.config.secrets import as_data, secrets_of
 from gateway.errors import ConfigError
 from gateway.redact import MARK, Redactor
 from tests.fuzz.configs import ANY_BYTES, ANY_TEXT, CONFIGS, SCALAR_PATCHES, TREES, WRITERS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -165,3 +166,16 @@ def test_what_libraries_log_takes_the_same_road() -> None:
     assert lines[0]["message"] == f"asked for https://api.telegram.org/bot{MARK}/getUpdates"
     assert "in crash" in lines[1]["exception"]
     assert TOKEN not in log.text
+
+
+def test_a_log_that_cannot_be_written_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standard error is often a file, and the disk under it may be full."""
+    full = open("/dev/full", "w")  # noqa: SIM115, PTH123 - to close it is an error, too
+    try:
+        monkeypatch.setattr(sys, "stderr", full)
+        configure("info", "json", Redactor(), LogTail())
+        for _ in range(100):
+            structlog.get_logger().info("said", text="x" * 1000)
+    finally:
+        with contextlib.suppress(OSError):
+            full.close()

@@ -30,6 +30,11 @@ def at(folder: Path, path: Path) -> Gateway:
     return gateway
 
 
+def history_of(gateway: Gateway) -> list[tuple[str, bytes]]:
+    folder = gateway.folder / ".gateway" / "config-history"
+    return sorted((path.name, path.read_bytes()) for path in folder.rglob("*") if path.is_file())
+
+
 class Owned:
     """A config that is somebody else's: where it is seen, and how its owner brings a new version."""
 
@@ -84,7 +89,7 @@ def mounted_file(folder: Path) -> Owned:
 async def expect_refused(gateway: Gateway, why: str) -> None:
     """By every road, before anything is done: the file, its folder and the history are as before."""
     before = gateway.config.read_bytes()
-    names = sorted(gateway.config.parent.iterdir())
+    names, history = sorted(gateway.config.parent.iterdir()), history_of(gateway)
     now = revision_of(before)
     client = await gateway.client()
     text = before.decode().replace("gateway:\n", "gateway:\n  name: ours\n", 1)
@@ -107,7 +112,7 @@ async def expect_refused(gateway: Gateway, why: str) -> None:
         assert str(gateway.config) in body["error"]["message"]
     assert gateway.config.read_bytes() == before
     assert sorted(gateway.config.parent.iterdir()) == names
-    assert not (gateway.folder / ".gateway" / "config-history").exists()
+    assert history_of(gateway) == history
     config = (await gateway.status())["config"]
     assert config["writable"] is False
     assert why in config["owner"]

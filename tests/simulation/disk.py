@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -21,28 +22,37 @@ from gateway.config import file
 from gateway.process.watcher import OFF, Watcher
 from tests.simulation.clock import Crash, Time
 from tests.simulation.referee import Referee
+from tests.simulation.witness import Witness
 
 T = TypeVar("T")
 
 DELAYS = (0.0, 0.0, 0.0, 0.001, 0.01, 0.05)
 SLOW = (0.0, 0.05, 0.4, 1.5)
+SLOWEST = (0.0, 1.5, 9.0, 15.0)
+ANY: Any = object()
+"""What somebody has seen of the file who wants to replace it whatever is in it."""
 
 
 class Disk:
     """One folder with one config file in it."""
 
-    def __init__(self, time: Time, folder: Path, referee: Referee, random: Random) -> None:
+    def __init__(self, time: Time, folder: Path, referee: Referee, witness: Witness, random: Random) -> None:
         self._time = time
+        self._witness = witness
         self._random = random
         self._referee = referee
         self._real_write = file.write
         self._stamps = 0
         self.path = folder / "gateway.yaml"
         self.state_dir = folder / "state"
-        self.slow_until = 0.0
-        self.full_until = 0.0
+        self.slow_until = self.slowest_until = self.full_until = 0.0
         self.crash_in = 0
         """The process is gone at the n-th step of writing from now; 0 is never."""
+        self.version = 0
+        """How often the file has been changed, by whomever."""
+        self.rival: int | None = None
+        """What another gateway that is about to write holds the lock on the folder with."""
+        self._gone = False
         self.met: Counter[str] = Counter()
         self.bases: list[str | None] = []
         """What the writers who wait for an answer had seen of the file."""
@@ -59,17 +69,42 @@ class Disk:
         fresh = self.path.with_name("editor.tmp")
         fresh.write_text(text)
         self._stamp(fresh)
+        self._witness.before_placing()
         fresh.replace(self.path)
-        self.whole.add(self.hash)
+        self._changed_by_others()
 
     def overwrite(self, text: str) -> None:
         """A careless program: the same file, written over."""
+        self._witness.before_placing()
         self.path.write_text(text)
         self._stamp(self.path)
-        self.whole.add(self.hash)
+        self._changed_by_others()
 
     def remove(self) -> None:
+        self._witness.before_placing()
         self.path.unlink(missing_ok=True)
+        self._changed_by_others()
+
+    def _changed_by_others(self) -> None:
+        self.version += 1
+        self.whole.add(self.hash)
+        self._witness.edited(self.raw())
+
+    def take(self) -> bool:
+        """Another gateway wants to write, and takes the lock for that if nobody has it."""
+        descriptor = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        self.rival = descriptor
+        return True
+
+    def let_go(self) -> None:
+        if self.rival is not None:
+            os.close(self.rival)
+            self.rival = None
 
     def _stamp(self, path: Path) -> None:
         """Times on the disk are virtual, and no two are the same."""
@@ -97,20 +132,29 @@ class Disk:
 
     # The product's writing
 
-    def write(self, path: Path, raw: bytes) -> None:
+    def write(self, path: Path, raw: bytes, *expected: bytes | None) -> bool:
         """In the place of `file.write`: the same, seen by the referee."""
-        if path == self.path:
-            here = self.hash
-            seen = here is None or here in self.bases
-            self._referee.expect(
-                seen, "no lost update", f"a write replaced {str(here)[:8]}, which its caller never saw"
-            )
-            self.whole.add(file.revision_of(raw))
-        self._real_write(path, raw)
-        if path == self.path:
+        if path != self.path:
+            return self._real_write(path, raw, *expected)
+        here = self.hash
+        seen = here is None or here in self.bases or ANY in self.bases
+        self._referee.expect(seen, "no lost update", f"a write replaced {str(here)[:8]}, which its caller never saw")
+        self._referee.expect(
+            self.rival is None, "no lost update", "a write came between another gateway's reading and writing"
+        )
+        self.whole.add(file.revision_of(raw))
+        self._witness.before_placing()
+        try:
+            put = self._real_write(path, raw, *expected)
+        finally:
+            if self.raw() == raw:
+                self.version += 1
+                self._witness.placed(raw)
+        if put:
             self._stamp(path)
             self.tell(0.001, moved=True)
         self._step()
+        return put
 
     def sync(self, _: int) -> None:
         """In the place of `os.fsync`."""
@@ -122,16 +166,23 @@ class Disk:
     def _step(self) -> None:
         if self.crash_in > 0:
             self.crash_in -= 1
-            if self.crash_in == 0:
-                raise Crash("in the middle of a write")
+            self._gone = self.crash_in == 0
+        if self._gone:
+            # And whatever would mend what it has left behind is gone with it.
+            raise Crash("in the middle of a write")
+
+    @property
+    def is_slow(self) -> bool:
+        return self._time.now < max(self.slow_until, self.slowest_until, self.full_until)
 
     async def job(self, do: Callable[..., T], *args: Any) -> T:
         """In the place of `asyncio.to_thread`: it takes its time, and is done whether somebody still waits or not."""
         if self.owner is None:
             raise asyncio.CancelledError
-        slow = self._time.now < self.slow_until
-        self.met["slow job"] += slow
-        before, after = (self._random.choice(SLOW if slow else DELAYS) for _ in range(2))
+        delays = DELAYS if self._time.now >= self.slow_until else SLOW
+        delays = delays if self._time.now >= self.slowest_until else SLOWEST
+        self.met["slow job"] += delays is not DELAYS
+        before, after = (self._random.choice(delays) for _ in range(2))
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         if before or after:
             owner = self.owner
@@ -148,11 +199,13 @@ class Disk:
 
     def lose_owner(self) -> None:
         self.owner = self.watcher = None
+        self._gone = False
         self.bases.clear()
 
     def calm(self) -> None:
-        self.slow_until = self.full_until = 0.0
+        self.slow_until = self.slowest_until = self.full_until = 0.0
         self.crash_in = 0
+        self.let_go()
 
 
 def _try(do: Callable[..., T], *args: Any) -> tuple[Any, Exception | None]:

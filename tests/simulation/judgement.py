@@ -44,6 +44,8 @@ class Judge:
 
     def ended(self, process: Process, code: int) -> None:
         """Whoever was taken up has been answered, whatever ended the process; nothing of it can receive."""
+        if code == EXIT_CONFIG:
+            self._refused_to_boot()
         if code == EXIT_CONFIG or not process.built:
             return
         ended = code == 0 or process.lifecycle.state.value in ("failed", "stopped")
@@ -56,6 +58,18 @@ class Judge:
             self._expect(False, "no defect", complaint)
         if self._play.over:
             self._at_the_very_end(process, code)
+
+    def _refused_to_boot(self) -> None:
+        """Right only with a file that cannot be used, and nothing that could run in its place."""
+        raw, standing = self._play.disk.raw(), self._play.witness.standing()
+        self._play.counts["boots refused"] += 1
+        usable = raw is not None and self.is_usable(raw)
+        self._expect(not usable, "a boot falls back to what was good", "it refuses to boot, and the file can be used")
+        kept = [name for name in ("last_good", "window") if standing.get(name) is not None]
+        # What was to come, and was never written, is nothing to run.
+        if standing.get("window") is not None and standing["window"].get("until") is None:
+            kept.remove("window")
+        self._expect(not kept, "a boot falls back to what was good", f"it refuses to boot, and has {kept}")
 
     def _at_the_very_end(self, process: Process, code: int) -> None:
         self._expect(code == 0, "a stop ends within its budget", f"the last stop ended with exit code {code}")
@@ -93,25 +107,38 @@ class Judge:
         open_tickets = {*process.monitor.open, *process.monitor.served}
         self._expect(not open_tickets, "one outcome a request", f"tickets were never closed: {open_tickets}")
         self._config(process)
+        self._play.witness.judge_history(process)
         for name, machine in process.channels().items():
             self._account(process, name, machine)
         for fault in self._rubbish(process):
             self._expect(False, "nothing is left over", fault)
 
     def _config(self, process: Process) -> None:
-        """The last config on disk runs, unless somebody said no; and then that shows."""
+        """What the file holds runs, or what was put back in its place; unless somebody said no, and then that shows."""
         app, data = process.app, process.lifecycle.data
         raw = self._play.disk.raw()
         assert raw is not None, "the file was mended before the calm"
         on_disk = app._reader().load(raw)
-        if app._ledger.applied == on_disk.config:
+        self._expect(
+            self._play.witness.standing().get("window") is None or process.monitor.dropped,
+            "nothing is left over",
+            "no change waits to be confirmed any more, and a window is open on the disk",
+        )
+        must = self._play.witness.must(on_disk.id)
+        if must is None:
+            return
+        texts = self._play.witness.texts
+        known = [texts[revision] for revision in must if revision in texts]  # what ran may have been a part of one
+        if any(app._ledger.applied == app._reader().load(raw).config for raw in known) or data.applied in must:
             same = data.applied == app._ledger.applied_id
             self._expect(same, "the last config runs", f"{data.applied[:8]} is called applied, and another one runs")
             return
         shown = data.known != data.applied or data.drift
         asked = process.monitor.dropped or data.drift
-        self._expect(asked, "the last config runs", f"{on_disk.id[:8]} is on disk, does not run, and nobody said no")
-        self._expect(shown, "the last config runs", f"{on_disk.id[:8]} is on disk, does not run, and no drift is shown")
+        wanted = " or ".join(sorted(revision[:8] for revision in must))
+        told = f"{on_disk.id[:8]} is on disk, {wanted} must run, {app._ledger.applied_id[:8]} does"
+        self._expect(asked, "the last config runs", f"{told}, and nobody said no")
+        self._expect(shown, "the last config runs", f"{told}, and no drift is shown")
 
     def _account(self, process: Process, name: str, machine: Any) -> None:
         state, held = machine.state.value, process.monitor.intents.get(name, machine.data.held)
@@ -149,7 +176,8 @@ class Judge:
     def _rubbish(self, process: Process) -> Iterator[str]:
         app, channels = process.app, process.channels()
         idle = {name for name, machine in channels.items() if machine.state.value != "running"}
-        if timers := set(app._runner._timers) - idle:
+        watched = {name for name in app._dispatcher.machines() if name.startswith("change/")}
+        if timers := set(app._runner._timers) - idle - watched:
             yield f"timers: {sorted(timers)}"
         if app._changes._waiters:
             yield f"somebody waits for what becomes of {sorted(app._changes._waiters)}"
@@ -167,7 +195,7 @@ class Judge:
         clients = [name for task, name in process.clients.items() if not task.done()]
         data = process.lifecycle.data
         kept = {name: getattr(data, name) for name in ("tickets", "served", "kept", "reviewed", "carried")}
-        busy = f"{process.app._runner.busy} works, {process.app._pipeline.in_flight} messages, clients {clients}"
+        busy = f"{process.unsettled()}, {process.app._runner.busy} works, {process.app._pipeline.in_flight} messages, clients {clients}"
         return f"{process.lifecycle.state.value}, {states}, { {n: k for n, k in kept.items() if k} }, {busy}"
 
 

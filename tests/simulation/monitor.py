@@ -36,6 +36,9 @@ class Monitor:
         """A reload broke off: the revision that runs by the book is applied once more, for the accounts that it lost."""
         self.dropped = False
         """Somebody cancelled or refused the restart that a revision needed."""
+        self.reloading = False
+        self.wanted: Callable[[str], Any] = lambda _: None
+        """The settings of an account in the config that runs, or is being carried out."""
         self.stop_budget: float | None = None
         self.on_stop: Callable[[float], object] = lambda _: None
         self._effects: dict[type[Effect], Callable[[str, Any], None]] = {
@@ -58,6 +61,8 @@ class Monitor:
             if said is not None and said != getattr(before, current, said):
                 self._referee.blame("nothing stale has an effect", f"{name} took {event.trigger} of {carried} {said}")
         self._note(name, before, event, result)
+        if self.reloading and isinstance(event, (channels.Restart, channels.Stop)) and event.by is By.GATEWAY:
+            self._hold_touch(name, before, event, result)
         for effect in result.effects:
             handle = self._effects.get(type(effect))
             if handle is not None:
@@ -74,6 +79,7 @@ class Monitor:
             if event.by is By.PERSON:
                 self.intents[name] = isinstance(event, channels.Stop)
         elif isinstance(event, events.StopRequested):
+            self.reloading = False
             if self.stop_budget is None:
                 self.stop_budget = before.policy.stop_timeout
                 self.on_stop(self.stop_budget)
@@ -84,7 +90,19 @@ class Monitor:
         elif isinstance(event, events.ConfigChanged):
             self._change(before, event, step)
         else:
+            if isinstance(event, (events.PlanApplied, events.PlanFailed, events.ReloadOverdue)):
+                self.reloading = False
             self._note_applied(before, event)
+
+    def _hold_touch(self, name: str, before: Any, event: Any, step: Step) -> None:
+        """A hot reload ends no receiver that it would begin again with the same settings."""
+        settings = self.wanted(name)
+        stays = settings is not None and settings.enabled and settings == before.run.settings
+        self._referee.expect(
+            not (stays and step.before == "running") or self.astray,
+            "a reload touches what it names",
+            f"{name} runs as it is to run, and was told to {event.trigger}",
+        )
 
     def _note_applied(self, before: Any, event: Event) -> None:
         if isinstance(event, events.Boot):
@@ -149,6 +167,7 @@ class Monitor:
         self._referee.expect(
             not again, "one change is applied once", f"revision {effect.revision[:8]} is applied again"
         )
+        self.reloading = True
 
     def _abandons(self, _: str, __: events.AbandonPlan) -> None:
         self.astray = True

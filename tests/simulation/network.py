@@ -22,12 +22,14 @@ from tests.simulation.referee import Referee
 
 LATENCIES = (0.0, 0.0, 0.001, 0.01, 0.01, 0.05)
 """Few values, so that things often happen at one instant."""
+RECEIVER = ":receiver:"
+"""What the name of a task has in it that receives."""
 URL = "https://api.example/bot{token}/{method}: upstream failed"
 
 
 @dataclass
 class Fault:
-    """What the next `count` calls of a bot meet. `kind` is one of KINDS; `method` "" is any; `seconds` its length."""
+    """What the next `count` calls of a bot meet. `kind` is one of KINDS, or 401; `method` "" is any; `seconds` its length."""
 
     kind: str
     bot: str
@@ -58,6 +60,7 @@ ANSWERED = {
     "half": (200, '{"ok":true,"resu'),
     "list": (200, "[1, 2]"),
     "400": no(400, "Bad Request"),
+    "401": no(401, "Unauthorized"),
 }
 
 
@@ -144,6 +147,7 @@ class Session:
         self.held: list[Call] = []
         """Those whose answers have come and whose readers sit on them."""
         self.connected = False
+        self.receives = False
         self.over = False
         self.quirk = Quirk()
         self.calmed = asyncio.Event()
@@ -161,12 +165,14 @@ class Session:
         assert not allow_redirects, "the token would go wherever a redirect leads"
         return Call(self, url, json)
 
-    def begin(self, token: str) -> None:
-        """The first call makes it a receiver, whose task's name tells its generation."""
+    def begin(self, token: str, method: str) -> None:
+        """The first call makes it a receiver, whose task's name tells its generation; but for one that only asks who it is."""
         task = asyncio.current_task()
         self.bot, self.owner = token.split(":", maxsplit=1)[0], task.get_name() if task else "nobody"
-        self.quirk = self.network.quirks.pop(self.bot, self.quirk)
-        self.network.referee.begins(self)
+        self.receives = RECEIVER in self.owner or method != "getMe"
+        if self.receives:
+            self.quirk = self.network.quirks.pop(self.bot, self.quirk)
+            self.network.referee.begins(self)
 
     async def close(self) -> None:
         if self.line.dead:
@@ -252,7 +258,13 @@ class Call:
         if session.line.dead or session.over:
             raise aiohttp.ClientConnectionError("the session is closed")
         if not session.bot:
-            session.begin(self.token)
+            session.begin(self.token, self.method)
+        if not session.receives:
+            self.session.network.referee.expect(
+                self.method == "getMe",
+                "one receiver",
+                f"{session.owner} only asked who it is, and went on to {self.method}",
+            )
         session.calls.append(self)
         self.fault = network.pick(session.bot, self.method)
         self._send()

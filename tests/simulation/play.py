@@ -11,11 +11,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from gateway.config.edit import merge_patch, replacement
-from gateway.config.file import revision_of
-from gateway.errors import ConfigError, ConfigWriteError, StaleHashError, UnavailableError
 from gateway.journal import Entry
-from gateway.process.changes import LIFECYCLE, Write
+from gateway.process.changes import LIFECYCLE
 from statemachine import Refusal
 from statemachine.channel import By, Restart, Start, Stop
 from statemachine.lifecycle_events import RestartCancelled, RestartRequested, Ticket
@@ -24,10 +21,12 @@ from tests.simulation.clock import Crash, StandstillError, Time
 from tests.simulation.disk import Disk
 from tests.simulation.judgement import QUIET, Judge
 from tests.simulation.network import Fault, Network, Quirk
-from tests.simulation.process import CRASHED, Process
+from tests.simulation.process import CRASHED, EXIT_CONFIG, Process
 from tests.simulation.referee import Referee, Violation
 from tests.simulation.schedule import Action, Schedule
 from tests.simulation.stage import staged
+from tests.simulation.witness import Witness
+from tests.simulation.writers import Writers
 
 PATIENCE = 3_600.0
 """Virtual seconds of calm in which everything must come to rest."""
@@ -37,7 +36,6 @@ REBOOT = 0.2
 HALF = 0.05
 """Seconds between the halves of a careless write: over before the calm."""
 MOST_BOOTS = 60
-RECEIPTS = ("noop", "applied", "restart_pending")
 
 
 @dataclass
@@ -55,7 +53,7 @@ class Result:
         return {violation.promise for violation in self.violations}
 
 
-class Play:
+class Play(Writers):
     """One schedule, once."""
 
     def __init__(self, schedule: Schedule, folder: Path) -> None:
@@ -64,7 +62,8 @@ class Play:
         self.referee = Referee(self.time)
         self.api = BotApi(self.time, self.referee)
         self.network = Network(self.time, self.api, self.referee, Random(schedule.seed + 1))
-        self.disk = Disk(self.time, folder, self.referee, Random(schedule.seed + 2))
+        self.witness = Witness(self)
+        self.disk = Disk(self.time, folder, self.referee, self.witness, Random(schedule.seed + 2))
         self.judge = Judge(self)
         self.process: Process | None = None
         self.port_taken_until = 0.0
@@ -81,11 +80,6 @@ class Play:
         self.calm_since: float | None = None
         self.over = False
 
-    @property
-    def alive(self) -> Process:
-        assert self.process is not None
-        return self.process
-
     def run(self) -> Result:
         with staged(self):
             self.disk.save(self.schedule.first)
@@ -100,6 +94,8 @@ class Play:
                 self.referee.blame("comes to rest", str(error))
             except Exception as error:  # noqa: BLE001 - whatever breaks a schedule is a finding, and has a seed
                 self.referee.blame("no defect", f"it broke down: {error!r}")
+            finally:
+                self.disk.let_go()
         self.counts["violations"] += len(self.referee.violations)
         faults = self.faults + self.network.met + self.disk.met
         return Result(self.schedule.seed, self.referee.violations, self.counts, faults, self.entries)
@@ -115,6 +111,7 @@ class Play:
             code = process.run()
             if code != CRASHED:
                 self.judge.ended(process, code)
+            self.witness.judge_standing()
         finally:
             self.process = None
             self.entries += process.entries
@@ -128,7 +125,8 @@ class Play:
             self.referee.expect(self.over, "comes to rest", f"it was booted {MOST_BOOTS} times")
             self.over = True
             return
-        self._mend_what_boots_cannot()
+        if code == EXIT_CONFIG:
+            self._mend_what_boots_cannot()
         boot, self.next_boot = self.next_boot, REBOOT
         self.time.run_until(self.time.now + boot)
 
@@ -202,33 +200,6 @@ class Play:
         else:
             self.process.call(doing, name)
 
-    def do_write(self, text: str, delay: float | None) -> None:
-        self._call(self._write(text, self.disk.hash, delay), "write")
-
-    def do_stale_write(self, text: str, base: str | None) -> None:
-        base = revision_of(self.schedule.first.encode()) if base == "first" else base
-        self._call(self._write(text, base, None), "stale write")
-
-    def do_patch(self, patch: dict[str, Any]) -> None:
-        self._call(self._change(Write(merge_patch(patch), self.disk.hash, "client")), "patch")
-
-    def _write(self, text: str, base: str | None, delay: float | None) -> Any:
-        return self._change(Write(replacement(text), base, "client", delay=delay))
-
-    async def _change(self, write: Write) -> None:
-        process = self.alive
-        self.disk.bases.append(write.base)
-        try:
-            receipt = await process.app._changes.write(write)
-        except (StaleHashError, ConfigError, ConfigWriteError, UnavailableError) as error:
-            self.counts[f"write: {type(error).__name__}"] += 1
-        else:
-            self.counts[f"write: {receipt['outcome']}"] += 1
-            self.referee.expect(receipt["outcome"] in RECEIPTS, "one outcome a request", str(receipt))
-        finally:
-            if self.process is process:
-                self.disk.bases.remove(write.base)
-
     def do_edit(self, text: str, how: str, events: tuple[float, ...]) -> None:
         if how == "replace":
             self.disk.save(text)
@@ -258,6 +229,8 @@ class Play:
         self.disk.tell(0.0)
 
     def do_SIGHUP(self) -> None:  # noqa: N802 - the signal's name
+        if self.process is not None:
+            self.witness.wanted()
         self._signal(signal.SIGHUP)
 
     def do_SIGUSR1(self) -> None:  # noqa: N802
@@ -339,8 +312,12 @@ class Play:
         setattr(self.api.bot(bot), what, True)
         self.time.after(seconds, lambda: setattr(self.api.bot(bot), what, False))
 
-    def do_slow_disk(self, seconds: float) -> None:
-        self.disk.slow_until = self.time.now + seconds
+    def do_slow_disk(self, seconds: float, *, slowest: bool) -> None:
+        until = self.time.now + seconds
+        if slowest:
+            self.disk.slowest_until = until
+        else:
+            self.disk.slow_until = until
 
     def do_full_disk(self, seconds: float) -> None:
         self.disk.full_until = self.time.now + seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from gateway.log import LevelFilter
 from gateway.messages.pipeline import Pipeline
 from gateway.process.changes import LIFECYCLE
 from gateway.requests import PENDING
+from statemachine.change import Change, is_watched
 from statemachine.channel import Channel
 from tests.simulation.clock import Crash, ProcessLoop, Time
 from tests.simulation.monitor import Monitor
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 LAST_MOMENTS = 1.0
 """Seconds that what is left gets to end when `run` has returned, as the command line gives it."""
 BURIAL = 600.0
+BURIALS = 5
 EXIT_CONFIG = 78
 CRASHED = -9
 
@@ -138,6 +141,7 @@ class Process:
         """It is gone right after the n-th decision from now, before anything follows from that; 0 is never."""
         self.app = SimulatedApp(Options(play.disk.path, play.disk.state_dir))
         self.app.process = self
+        self.monitor.wanted = lambda name: self.app._ledger.applied.accounts().get(name)
 
     def run(self) -> int:
         """The exit code; CRASHED when it was gone at once."""
@@ -164,14 +168,18 @@ class Process:
     def bury(self) -> None:
         """Nothing of it is run any more, but for what Python needs to let go of it; in a time of its own."""
         self.loop.attach(Time(self._play.time.now))
-        tasks = asyncio.all_tasks(self.loop)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            self.loop.run_until_complete(asyncio.wait(tasks, timeout=BURIAL))
-        for task in tasks:
-            if task.done() and not task.cancelled():
-                task.exception()
+        for _ in range(BURIALS):
+            tasks = asyncio.all_tasks(self.loop)
+            for task in tasks:
+                task.cancel()
+            if not tasks:
+                break
+            # What is cancelled may still begin something, or hear of the crash: that is buried with the next.
+            with contextlib.suppress(Crash):
+                self.loop.run_until_complete(asyncio.wait(tasks, timeout=BURIAL))
+            for task in tasks:
+                if task.done() and not task.cancelled():
+                    task.exception()
         self.loop.close()
 
     # What it shows
@@ -179,6 +187,7 @@ class Process:
     def decided(self, entry: Entry) -> None:
         """A journal listener."""
         self.entries.append(entry)
+        self._play.witness.look(self)
         if self.crash_in > 0:
             self.crash_in -= 1
             if self.crash_in == 0:
@@ -200,6 +209,11 @@ class Process:
     def channels(self) -> dict[str, Any]:
         return {n: m for n, m in self.app._dispatcher.machines().items() if isinstance(m, Channel)}
 
+    def unsettled(self) -> list[str]:
+        """The changes of which it is not known what becomes of them; one that runs, and is only watched, is settled."""
+        changes = {n: m for n, m in self.app._dispatcher.machines().items() if isinstance(m, Change)}
+        return [n for n, m in changes.items() if not is_watched(m) or m.data.confirm is not None]
+
     def pending(self) -> list[str]:
         return [r.id for r in self.app._requests._requests.values() if r.outcome == PENDING] if self.built else []
 
@@ -211,6 +225,7 @@ class Process:
             self.lifecycle.state.value == "running"
             and not (data.tickets or data.served or data.kept or data.reviewed or data.carried)
             and all(machine.state.value in ("running", "stopped", "failed") for machine in self.channels().values())
+            and not self.unsettled()
             and self.app._pipeline.in_flight == 0
             and self.app._runner.busy == len(self.line_open())
             and all(task.done() for task in self.clients)

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from tests.simulation.network import KINDS
+from tests.simulation.trials import Trials
 
 NAMES = ("one", "two", "three")
 BOTS = {"one": "1001", "two": "1002", "three": "1003"}
@@ -50,10 +51,11 @@ def _short(value: Any) -> str:
 
 
 class Wish:
-    """A config that somebody wishes for, and the ways in which the next one differs."""
+    """A config that somebody wishes for, and the ways in which the next one differs. `texts` are all wishes so far."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
+        self.texts: list[str] = []
         self.accounts: dict[str, dict[str, Any]] = {name: self._account(name) for name in NAMES[:2]}
         self.gateway: dict[str, Any] = {"name": "home"}
         self.restart: dict[str, Any] = {
@@ -77,6 +79,7 @@ class Wish:
         self._random.choice(ways)()
         while self._random.random() < 0.2:
             self._random.choice(ways)()
+        self.texts.append(self.text)
         return self.text
 
     def _some(self) -> dict[str, Any]:
@@ -163,14 +166,12 @@ def make_schedule(seed: int) -> Schedule:
     kind = ""
     for _ in range(random.randint(6, 30)):
         burst = kind in ("write", "edit") and random.random() < 0.3
-        at = max([at, *(action.at for action in actions)]) + random.choice(BURST if burst else PAUSES)
+        at = makers.after(at, actions) + random.choice(BURST if burst else PAUSES)
         kind = "write" if burst else random.choices(makers.kinds, makers.weights)[0]
         action = Action(round(at, 3), kind, makers.make(kind))
         actions.append(action)
-        if action.args.get("kind") == "hold" and random.random() < 0.8:
-            # An answer that is sat on matters most when there is something in it, and the receiver is told to end.
-            actions += makers.make_held(action)
-    return Schedule(seed, first, wish.text, tuple(actions))
+        actions += makers.make_more(action)
+    return Schedule(seed, first, wish.text, tuple(sorted(actions, key=lambda action: action.at)))
 
 
 class _Makers:
@@ -203,7 +204,7 @@ class _Makers:
             "webhook": (0.3, lambda: {"bot": bot(), "seconds": some((1.0, 20.0))}),
             "quirk": (2, lambda: {"bot": bot(), "close_takes": some((0.0, 0.1, 1.0, 4.9, 5.0, 8.0, 40.0)),
                                   "fence_fails": some((0, 0, 1, 2, 4)), "fence_hangs": some((0, 0, 0, 1))}),
-            "slow disk": (0.7, lambda: {"seconds": some((0.5, 5.0, 20.0))}),
+            "slow disk": (0.7, lambda: {"seconds": some((0.5, 5.0, 20.0)), "slowest": chance() < 0.2}),
             "full disk": (0.5, lambda: {"seconds": some((0.5, 5.0, 20.0))}),
             "port taken": (0.4, lambda: {"seconds": some((1.0, 10.0))}),
             "stall": (0.8, lambda: {"seconds": some((0.3, 2.0, 5.0, 12.0, 90.0, 600.0))}),
@@ -211,11 +212,30 @@ class _Makers:
             "crash": (1, lambda: {"when": some(("now", "decision", "write")), "n": random.randint(1, 12),
                                   "cut": some((0.001, 0.005, 0.02)), "boot": some((0.05, 0.5, 3.0))}),
         }  # fmt: skip
+        wish.texts.append(wish.text)
+        self._trials = Trials(random, wish.change, wish.texts, list(BOTS.values()))
+        self._all |= self._trials.kinds()
         self.kinds = list(self._all)
         self.weights = [weight for weight, _ in self._all.values()]
 
     def make(self, kind: str) -> dict[str, Any]:
         return self._all[kind][1]()
+
+    def after(self, at: float, actions: list[Action]) -> float:
+        """What comes next may come when all before it has happened, or while a change is on trial."""
+        last = max((action.at for action in actions), default=0.0)
+        on_trial = any(action.kind == "trial" for action in actions)
+        return at if on_trial and self._random.random() < 0.5 else max(at, last)
+
+    def make_more(self, action: Action) -> list[Action]:
+        """What belongs to an action, so that it matters."""
+        if action.args.get("kind") == "hold" and self._random.random() < 0.8:
+            # An answer that is sat on matters most when there is something in it, and the receiver is told to end.
+            return self.make_held(action)
+        if action.kind == "trial":
+            parts = self._trials.beside(action.args["confirm"])
+            return [Action(round(action.at + after, 3), kind, args) for after, kind, args in parts]
+        return []
 
     def make_held(self, fault: Action) -> list[Action]:
         """A message that ends the poll under way, one for the answer that is held, and an end for the receiver that holds it."""

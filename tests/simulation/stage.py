@@ -17,9 +17,10 @@ import structlog
 
 import gateway.app
 import gateway.boot
-import gateway.channels.telegram
+import gateway.channels.telegram_calls
 import gateway.config.edit
 import gateway.config.file
+import gateway.config.history
 import gateway.process.operations
 import gateway.requests
 from gateway.config.model import Account, Config, build_config_model
@@ -64,14 +65,15 @@ def _places(play: Play) -> list[tuple[Any, str, Any]]:
         (gateway.app, "Pipeline", lambda *args: _pipeline(play, *args)),
         (gateway.app, "Watcher", lambda *args: _watcher(play, *args)),
         (gateway.app, "build_config_model", _model),
-        (gateway.app, "print", lambda *_, **__: play.alive.printed()),
+        (gateway.app, "Lines", lambda _: SimpleNamespace(msg=lambda _: play.alive.printed())),
         (gateway.app, "gc", SimpleNamespace(freeze=lambda: None, enable=lambda: None)),
         (gateway.boot, "secrets", identifiers),
         (gateway.requests, "secrets", identifiers),
-        (gateway.channels.telegram, "aiohttp", library),
+        (gateway.channels.telegram_calls, "aiohttp", library),
         (gateway.config.file, "parse", parse := _remembering(gateway.config.file.parse)),
         (gateway.config.edit, "parse", parse),
-        (gateway.config.file, "os", SimpleNamespace(**(vars(os) | {"fsync": play.disk.sync}))),
+        (gateway.config.file, "os", synced := SimpleNamespace(**(vars(os) | {"fsync": play.disk.sync}))),
+        (gateway.config.history, "os", synced),
         (gateway.config.file, "write", play.disk.write),
         (gateway.process.operations, "bind", lambda *_: _bind(play)),
     ]

@@ -291,7 +291,7 @@ ROWS: tuple[tuple[Case, ...], ...] = (
             changed("b", Impact.GATEWAY), S.RESTART_PENDING,
             (TicketOpened(FOR_B), armed(RestartDue(8), due=100.0), SettleRevision("b", "restart_pending", "for b")),
             {
-                "known": "b", "tickets": (FOR_B,), "timer": 8, "waiting": Waiting.DELAY,
+                "awaiting": "b", "known": "b", "tickets": (FOR_B,), "timer": 8, "waiting": Waiting.DELAY,
                 "rejected": None, "drift": False,
             },
         ),
@@ -299,13 +299,13 @@ ROWS: tuple[tuple[Case, ...], ...] = (
             "a call in reload mode off waits for a restart", (S.RUNNING,), d(), changed("b", reload=False),
             S.RESTART_PENDING,
             (TicketOpened(FOR_B), armed(RestartDue(8), due=100.0), SettleRevision("b", "restart_pending", "for b")),
-            {"known": "b", "tickets": (FOR_B,), "timer": 8, "waiting": Waiting.DELAY},
+            {"awaiting": "b", "known": "b", "tickets": (FOR_B,), "timer": 8, "waiting": Waiting.DELAY},
         ),
         Case(
             "not before the gateway has cooled", (S.RUNNING,), d(cooled_at=500.0), changed("b", Impact.GATEWAY),
             S.RESTART_PENDING,
             (TicketOpened(FOR_B), armed(RestartDue(8), due=500.0), SettleRevision("b", "restart_pending", "for b")),
-            {"known": "b", "tickets": (FOR_B,), "timer": 8, "waiting": Waiting.COOLDOWN},
+            {"awaiting": "b", "known": "b", "tickets": (FOR_B,), "timer": 8, "waiting": Waiting.COOLDOWN},
         ),
     ),
     (
@@ -317,14 +317,14 @@ ROWS: tuple[tuple[Case, ...], ...] = (
                 SettleRevision("b", "restart_pending", "for g"),
             ),
             {
-                "known": "b", "tickets": (FOR_G, ticket("for b", 300.0, "b")), "timer": 8, "waiting": Waiting.DELAY,
+                "awaiting": "b", "known": "b", "tickets": (FOR_G, ticket("for b", 300.0, "b")), "timer": 8, "waiting": Waiting.DELAY,
             }, Outcome.COALESCED,
         ),
         Case(
             "and pulls it in if it is due earlier", (S.RESTART_PENDING,), d(tickets=(FOR_G,)),
             changed("b", Impact.GATEWAY), None,
             (TicketOpened(FOR_B), armed(RestartDue(8), due=100.0), SettleRevision("b", "restart_pending", "for b")),
-            {"known": "b", "tickets": (FOR_G, FOR_B), "timer": 8, "waiting": Waiting.DELAY}, Outcome.COALESCED,
+            {"awaiting": "b", "known": "b", "tickets": (FOR_G, FOR_B), "timer": 8, "waiting": Waiting.DELAY}, Outcome.COALESCED,
         ),
     ),
     (
@@ -366,7 +366,7 @@ ROWS: tuple[tuple[Case, ...], ...] = (
                 CloseTicket("for b", "superseded", "for g"), SettleRevision("b", "restart_pending", ""),
                 armed(RestartDue(8), due=FOR_G.due_at),
             ),
-            {"applied": "a+b", "carried": None, "tickets": (FOR_G,), "timer": 8, "waiting": Waiting.DELAY},
+            {"applied": "a+b", "carried": None, "awaiting": "b", "tickets": (FOR_G,), "timer": 8, "waiting": Waiting.DELAY},
         ),
     ),
     (
@@ -404,7 +404,7 @@ ROWS: tuple[tuple[Case, ...], ...] = (
             d(carried="b", known="c", kept="c", tickets=(FOR_B,)), PlanFailed(3, "boom"), S.RESTART_PENDING,
             (AbandonPlan("b"), SettleRevision("b", "restart_pending", "boom"), armed(RestartDue(8), due=100.0), ReviewConfig("c")),
             {
-                "carried": None, "timer": 8, "waiting": Waiting.DELAY,
+                "carried": None, "awaiting": "b", "timer": 8, "waiting": Waiting.DELAY,
                 "kept": None, "reviewed": "c", "known": "",
             },
         ),
@@ -430,7 +430,7 @@ ROWS: tuple[tuple[Case, ...], ...] = (
                 ReviewConfig("c"),
             ),
             {
-                "work": 4, "carried": None, "timer": 8, "waiting": Waiting.DELAY,
+                "work": 4, "carried": None, "awaiting": "b", "timer": 8, "waiting": Waiting.DELAY,
                 "kept": None, "reviewed": "c", "known": "",
             },
         ),
@@ -1524,7 +1524,11 @@ class Watch:
         if event == self.armed:
             self.armed = None
         for effect in answer.effects:
-            self._follow(effect)
+            given_up = isinstance(event, RestartCancelled | ConfigUnfit | RestartFailed)
+            if given_up and isinstance(effect, SettleRevision) and effect.outcome == "noted":
+                assert effect.revision == before.awaiting, "a second word is for what was told to wait"
+            else:
+                self._follow(effect)
         self._look()
 
     def _begin(self, event: Event, before: LifecycleData, absorbed: bool) -> None:
@@ -1633,6 +1637,37 @@ def test_a_stop_answers_everybody_from_there(state):
         assert outcomes(story) == expected
         waited = [revision for revision in (data.carried, data.kept, data.reviewed) if revision is not None]
         assert [told.revision for told in story.said(SettleRevision)] == waited
+
+
+@pytest.mark.parametrize("given_up", ["cancelled", "unfit", "failed"])
+def test_what_waits_for_a_restart_that_will_not_come_is_told_so(given_up):
+    story = Story(lifecycle(S.RUNNING, d()))
+    story.fire(changed("b", Impact.GATEWAY), S.RESTART_PENDING)
+    assert story.data.awaiting == "b"
+    if given_up == "cancelled":
+        story.fire(RestartCancelled("for b"), S.RUNNING)
+    elif given_up == "unfit":
+        story.fire(ConfigUnfit(story.data.timer, "it is not valid"), S.RUNNING)
+    else:
+        story.fire(RestartReady(story.data.timer), S.RESTARTING)
+        story.fire(RestartFailed(story.work, "no port", 5.0, recovered=True), S.RUNNING)
+    assert settled(story, "b") == ["restart_pending", "noted"]
+    assert story.data.awaiting is None
+
+
+@pytest.mark.parametrize("gone", ["reverted", "applied", "restarted"])
+def test_what_runs_waits_for_no_restart_any_more(gone):
+    story = Story(lifecycle(S.RUNNING, d()))
+    story.fire(changed("b", Impact.GATEWAY), S.RESTART_PENDING)
+    if gone == "reverted":
+        story.fire(changed("c", Impact.NONE), S.RUNNING)
+    elif gone == "applied":
+        story.fire(changed("c"), S.HOT_RELOADING)
+        story.fire(PlanApplied(story.work, "c", complete=True), S.RUNNING)
+    else:
+        story.fire(RestartReady(story.data.timer), S.RESTARTING)
+        story.fire(Restarted(story.work, "b", 5.0, POLICY), S.RUNNING)
+    assert story.data.awaiting is None
 
 
 # Faults that the tables had, and what holds in their place

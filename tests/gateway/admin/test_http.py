@@ -128,7 +128,7 @@ def test_read_change_and_read_again(tmp_path: Path) -> None:
                 "PATCH", "/api/v1/config", data=patch, headers=JSON | {"If-Match": etag}
             )
             assert (status, body["error"]["code"]) == (412, "stale_hash")
-            assert body["error"]["details"] == {"currentHash": house.hash}
+            assert body["error"]["details"] == {"currentHash": house.hash, "changedPaths": ["store.keep_days"]}
             status, body, _ = await house.http(
                 "PUT", "/api/v1/config?restart_delay_ms=30000&note=why",
                 data=TEXT + "store: {durability: normal}\n", headers=YAML | {"If-Match": headers["ETag"]},
@@ -307,7 +307,7 @@ def _broken() -> Any:
     [
         (ConfigError([Issue("a", "b", 1, 2), Issue("c", "d")]), 422, "invalid_config", "INVALID_REQUEST",
          {"issues": [{"path": "a", "message": "b", "line": 1, "column": 2}, {"path": "c", "message": "d"}]}, None),
-        (StaleHashError("abc", None), 412, "stale_hash", "INVALID_REQUEST", {"currentHash": "abc"}, None),
+        (StaleHashError("abc", None), 412, "stale_hash", "INVALID_REQUEST", {"currentHash": "abc", "changedPaths": None}, None),
         (RefusedError(Refusal("m", "s", Stop(By.PERSON), ("start",), ("g",))), 409, "refused", "INVALID_REQUEST",
          {"machine": "m", "state": "s", "trigger": "stop", "allowed": ("start",), "guards": ("g",)}, None),
         (NotFoundError("x"), 404, "not_found", "INVALID_REQUEST", None, None),

@@ -15,6 +15,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from tests.gateway.admin.house import AdminHouse, run
 
 DOCUMENT = "/api/v1/openapi.json"
+CHANGE = {"channels": {"telegram": {"accounts": {"main": {"poll_timeout_s": 7}}}}}
 
 
 def document(folder: Path) -> dict[str, Any]:
@@ -89,6 +90,14 @@ def test_a_write_says_what_it_takes_and_what_may_come_of_it(tmp_path: Path) -> N
         ("GET", "/api/v1/config/schema", 200),
         ("GET", "/api/v1/config/schema", 404),
         ("GET", "/api/v1/config/schema", 400),
+        ("POST", "/api/v1/config/plan", 200),
+        ("POST", "/api/v1/config/plan", 400),
+        ("POST", "/api/v1/config/plan", 412),
+        ("POST", "/api/v1/config/plan", 422),
+        ("GET", "/api/v1/config/history", 200),
+        ("GET", "/api/v1/config/history", 400),
+        ("GET", "/api/v1/config/history/{revision}", 200),
+        ("GET", "/api/v1/config/history/{revision}", 404),
         ("GET", "/api/v1/channels", 200),
         ("POST", "/api/v1/channels/{channel}/{account}/{verb}", 200),
         ("POST", "/api/v1/channels/{channel}/{account}/{verb}", 409),
@@ -133,10 +142,15 @@ async def _call(house: AdminHouse, method: str, path: str, status: int) -> tuple
             await house.http("DELETE", path)
     if path == "/api/v1/config/schema" and status != 200:
         path += "?path=gateway.nmae" if status == 404 else "?path="
-    if path == "/api/v1/journal" and status == 400:
+    if path in ("/api/v1/journal", "/api/v1/config/history") and status == 400:
         path += "?limit=none"
+    if path.endswith("{revision}"):
+        await house.http("PATCH", "/api/v1/config", json=CHANGE, headers={"If-Match": house.hash or ""})
+        path = path.replace("{revision}", "2" if status == 200 else "99")
     more: dict[str, Any] = {}
-    if method == "PATCH":
+    if path.endswith("/plan"):
+        path += "?patch=perhaps" if status == 400 else "?patch=true"
+    if method == "PATCH" or "/plan?" in path:
         _, config, _ = await house.http("GET", "/api/v1/config")
         more = {
             "json": {"gateway": {"name": "" if status == 422 else "new"}},

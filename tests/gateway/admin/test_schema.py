@@ -12,10 +12,11 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from gateway.admin.schema import as_data, config_schema, json_schema
+from gateway.admin.schema import config_schema, json_schema
 from gateway.config.file import parse
 from gateway.config.model import Account, Model, build_config_model
 from gateway.config.plan import reload_class
+from gateway.config.secrets import as_data
 from gateway.config.validate import fields_of
 from gateway.redact import Secret
 from tests.gateway.config.test_file import FAULTS

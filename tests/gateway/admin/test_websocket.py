@@ -362,7 +362,7 @@ def test_a_write_is_answered_when_it_is_applied(tmp_path: Path) -> None:
             assert house.network.live(MAIN)[0].settings.poll_timeout_s == 7
             assert (await socket.ask("requests.get", id=answer["receipt"]["request"]))["outcome"] == "done"
             stale = await socket.request("config.patch", {"raw": patch, "baseHash": "0" * 64})
-            assert stale["error"]["details"] == {"currentHash": house.hash}
+            assert stale["error"]["details"] == {"currentHash": house.hash, "changedPaths": None}
             again = await socket.ask("config.patch", raw=patch, baseHash=house.hash)
             assert again["noop"]
 

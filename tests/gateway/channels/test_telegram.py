@@ -13,6 +13,7 @@ import pytest
 
 from gateway.channels import telegram as telegram_module
 from gateway.channels.telegram import CONFLICT_MARGIN, TEXT_LIMIT, TelegramAdapter, split
+from gateway.channels.telegram_calls import BotApi
 from gateway.errors import AccountRefusedError, ChannelError, ConflictError, ConnectionLostError, SendError
 from statemachine.channel import ChannelPolicy
 from tests.fakes.telegram import Bot, FakeTelegram
@@ -110,6 +111,35 @@ async def test_the_last_poll_of_a_clean_stop_confirms(network: TelegramNetwork, 
     await line.receiver.confirm()
     assert network.bot.stats.confirmed_offset == int(line.delivered[0].id) + 1
     assert (network.bot.stats.poll_log[-1].timeout_param, network.bot.updates) == (0, [])
+    await line.receiver.close()
+
+
+async def test_the_last_poll_goes_when_the_one_that_was_cancelled_is_off_the_wire(
+    network: TelegramNetwork, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may go at once by a connection that a reply has left open, and the cancelled one closes a turn of the loop later."""
+    line = await lines.running()
+    network.say("hello")
+    await line.until(lambda: bool(line.delivered))
+    await line.receiver.send("7", "hi")
+    receiver: Any = line.receiver
+    await line.until(lambda: bool(receiver._api._session.connector._acquired))
+    (polling,) = [
+        connection.transport.get_extra_info("socket") for connection in receiver._api._session.connector._acquired
+    ]
+    off_the_wire: list[bool] = []
+    honest = BotApi._request
+
+    def look(api: BotApi, method: str, params: dict[str, Any]) -> Any:
+        off_the_wire.append(polling.fileno() == -1)
+        return honest(api, method, params)
+
+    monkeypatch.setattr(BotApi, "_request", look)
+    assert line.task is not None
+    line.task.cancel()
+    await asyncio.wait({line.task})
+    await line.receiver.confirm()
+    assert off_the_wire == [True]
     await line.receiver.close()
 
 

@@ -6,10 +6,11 @@ import pytest
 
 from gateway.config.bounds import MAX_VALUES
 from gateway.config.edit import merge_patch, parse_patch, replacement
-from gateway.config.file import parse, scalars
+from gateway.config.file import MOST_FAULTS, parse
+from gateway.config.places import scalars
 from gateway.errors import ConfigError
 from gateway.redact import MARK
-from tests.gateway.configs import HEAD, config
+from tests.gateway.configs import HEAD, config, faults
 
 TOO_MUCH = f"stands for more than {MAX_VALUES:,} values"
 
@@ -89,3 +90,42 @@ def test_what_the_quick_reader_takes_for_a_fault_is_read_all_the_same(text: str)
 def test_a_value_that_is_not_what_it_claims_to_be_is_a_fault(value: str) -> None:
     with pytest.raises(ConfigError):
         config(f"gateway: {{name: {value}}}\n")
+
+
+def test_a_long_text_counts_wherever_an_alias_brings_it_in() -> None:
+    """Half a megabyte, forty thousand times: no memory, but every reader would go through all of it, again and again."""
+    long = "x" * 500_000
+    with pytest.raises(ConfigError, match=TOO_MUCH):
+        config(f"a: &a {long}\nb: [{'*a,' * 40_000}]\n")
+    with pytest.raises(ConfigError, match=TOO_MUCH):
+        config(f"a: {{? &a {long} : 1}}\nb: [{'*a,' * 40_000}]\n")
+    assert parse(f"a: &a {long}\nb: [*a, *a]\n".encode())["b"] == [long, long]
+    assert parse(b"a: &a x\nb: [" + b"*a, " * 40_000 + b"]\n")["b"][-1] == "x"
+
+
+MANY: dict[str, str] = {
+    "unknown keys": "".join(f"key{number}: 1\n" for number in range(20_000)),
+    "unknown keys of accounts": "channels:\n  telegram:\n    accounts:\n"
+    + "".join(f"      a{number}: {{tokn: 1}}\n" for number in range(5_000)),
+    "missing variables": "gateway:\n  admin:\n    allowed_origins:\n" + "      - ${NOWHERE}\n" * 20_000,
+    "missing variables in one text": "gateway: {name: '" + "${NOWHERE}" * 40_000 + "'}\n",
+    "marks": "gateway:\n  admin:\n    allowed_origins:\n" + f"      - {MARK}\n" * 20_000,
+    "wrong types": "gateway:\n  admin:\n    allowed_origins:\n" + "      - [x]\n" * 10_000,
+}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("text", MANY.values(), ids=list(MANY))
+def test_many_faults_take_no_longer_than_few(text: str) -> None:
+    """Each of those that are told has its place; the rest are counted."""
+    issues = faults(text)
+    assert len(issues) <= MOST_FAULTS + 1
+    assert all(issue.line is not None for issue in issues[:MOST_FAULTS])
+    if len(issues) > MOST_FAULTS:
+        assert "more faults" in issues[-1].message
+
+
+def test_a_fault_is_told_in_a_line_however_long_the_key_is() -> None:
+    (issue,) = faults(f"? {'k' * 500_000}\n: 1\n")
+    assert len(str(issue)) < 1_000
+    assert (issue.line, issue.column) == (1, 3)

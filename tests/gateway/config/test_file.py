@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from gateway.config.file import MAX_BYTES, MISSING, MOST_READ, read, revision_of, scalars, write
+from gateway.config.file import MAX_BYTES, MISSING, MOST_READ, read, revision_of, write
+from gateway.config.places import scalars
 from gateway.errors import ConfigError, ConfigWriteError, Issue
 from gateway.redact import MARK
 from tests.gateway.configs import HEAD, config, faults, reader, revision, telegram
@@ -312,7 +313,9 @@ def test_case_56_a_file_that_never_comes_to_rest_is_not_taken_for_a_config(
 ) -> None:
     path = tmp_path / "gateway.yaml"
     Torn(monkeypatch, path, *[b"# more\n"] * 1000)
-    with pytest.raises(ConfigError, match="changes all the while; save it again when its writer has ended") as caught:
+    with pytest.raises(
+        ConfigError, match="cannot be read: it changes all the while; save it again when its writer has ended"
+    ) as caught:
         read(path)
     assert caught.value.revision == MISSING
 
@@ -384,6 +387,74 @@ def test_a_symlink_is_followed(path: Path, tmp_path: Path) -> None:
     assert names(tmp_path) == ["etc", "gateway.yaml"]
 
 
+def test_links_to_links_are_followed_and_relative_ones(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "current").symlink_to("etc")
+    (tmp_path / "first.yaml").symlink_to(Path("current", "gateway.yaml"))
+    (tmp_path / "etc" / "second.yaml").symlink_to(Path("..", "first.yaml"))
+    link = tmp_path / "current" / "second.yaml"
+    write(link, b"new")
+    assert path.read_bytes() == b"new"
+    assert not path.is_symlink()
+    assert [file.readlink() for file in (tmp_path / "first.yaml", tmp_path / "etc" / "second.yaml")] == [
+        Path("current", "gateway.yaml"),
+        Path("..", "first.yaml"),
+    ]
+    assert names(tmp_path / "etc") == ["gateway.yaml", "second.yaml"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_write_keeps_owner_and_group(path: Path) -> None:
+    os.chown(path, 1234, 5678)
+    write(path, b"new")
+    assert (path.stat().st_uid, path.stat().st_gid) == (1234, 5678)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+class Owners:
+    """Says what the system says to a chown of the owner, or of the group."""
+
+    def __init__(self, *, owner: int = 0, group: int = 0) -> None:
+        self._errors = {"owner": owner, "group": group}
+
+    def __call__(self, descriptor: int, owner: int, group: int) -> None:
+        if error := self._errors["owner" if owner >= 0 else "group"]:
+            raise OSError(error, os.strerror(error))
+
+
+@pytest.mark.parametrize("error", [errno.EPERM, errno.EINVAL])
+def test_an_owner_that_we_may_not_give_it_is_no_fault(path: Path, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    monkeypatch.setattr(os, "fchown", Owners(owner=error))
+    write(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_another_group_is_not_let_in(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fchown", Owners(group=errno.EPERM))
+    for mode, wanted in ((0o660, 0o600), (0o644, 0o644), (0o604, 0o644)):
+        path.chmod(mode)
+        write(path, b"new")
+        assert stat.S_IMODE(path.stat().st_mode) == wanted
+
+
+def test_a_write_keeps_attributes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, bytes] = {}
+
+    def give(_: int, name: str, value: bytes) -> None:
+        if name == "security.theirs":
+            raise PermissionError
+        given[name] = value
+
+    monkeypatch.setattr(os, "listxattr", lambda _: ["security.theirs", "user.ours"])
+    monkeypatch.setattr(os, "getxattr", lambda _, name: name.upper().encode())
+    monkeypatch.setattr(os, "setxattr", give)
+    write(path, b"new")
+    assert given == {"user.ours": b"USER.OURS"}
+    monkeypatch.setattr(os, "listxattr", no_space)
+    write(path, b"newer")
+    assert path.read_bytes() == b"newer"
+
+
 class Syncs:
     """Counts fsync calls, and fails those that it is told to."""
 
@@ -424,10 +495,11 @@ def no_space(*_: Any, **__: Any) -> Any:
     [
         lambda patch: patch.setattr(os, "fsync", Syncs(1)),
         lambda patch: patch.setattr(os, "fchmod", no_space),
+        lambda patch: patch.setattr(os, "fchown", no_space),
         lambda patch: patch.setattr(tempfile, "mkstemp", no_space),
         lambda patch: patch.setattr(Path, "replace", no_space),
     ],
-    ids=["fsync", "fchmod", "mkstemp", "rename"],
+    ids=["fsync", "fchmod", "fchown", "mkstemp", "rename"],
 )
 def test_when_a_write_fails_the_old_file_is_whole(
     path: Path, monkeypatch: pytest.MonkeyPatch, break_it: Callable[[pytest.MonkeyPatch], None]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.config.secrets import interpolate, secrets_of
 from gateway.errors import Issue
-from tests.gateway.configs import config, telegram
+from tests.gateway.configs import config, faults, telegram
 
 ENVIRON = {"A": "a-value", "B_2": "b-value", "EMPTY": ""}
 
@@ -59,3 +62,24 @@ def test_every_secret_of_a_config() -> None:
     found = secrets_of(config(telegram(main="token: one-token", other="token: '${TELEGRAM_TOKEN}'")))
     assert found == {"the-admin-token", "one-token", "1001:from-the-environment"}
     assert secrets_of(config("{}")) == set()
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (os.mkfifo, "it is no regular file"),
+        (lambda path: path.symlink_to("/dev/zero"), "it is no regular file"),
+        (lambda path: path.write_bytes(bytes(100_000)), "it is 100,000 bytes long"),
+        (Path.mkdir, "it is a folder"),
+        (lambda path: path.write_bytes(b"\xff"), "can't decode"),
+    ],
+    ids=["a pipe", "a device", "much too long", "a folder", "no text"],
+)
+def test_a_secret_s_file_that_is_none(tmp_path: Path, make: Callable[[Path], Any], what: str) -> None:
+    """Nobody waits for it, and it is not taken into memory; the fault names the path of the key."""
+    make(tmp_path / "token")
+    (fault,) = faults("gateway: {admin: {token: {file: token}}}\n", tmp_path)
+    assert fault.path == "gateway.admin.token"
+    assert "the secret's file cannot be read: " in fault.message
+    assert what in fault.message

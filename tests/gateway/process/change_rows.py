@@ -151,6 +151,19 @@ async def rolled_back_by_a_restart(folder: Path) -> House:
     return house
 
 
+async def its_base_is_passed_over(folder: Path) -> House:
+    """What ran before needs a restart; a newer change comes first."""
+    async with House(folder, ONE) as house:
+        await runs(house)
+        await house.write(RESTARTS, delay=1, confirm=5)
+        await house.until(S.RESTARTING)
+        await house.until(S.RUNNING)
+        await house.until(S.RESTART_PENDING)
+        await house.write(RESTARTS.replace("one-", "two-"))
+        assert house.state is S.RUNNING
+    return house
+
+
 async def the_gateway_ends(folder: Path) -> House:
     """A reload is under way when it is told to stop."""
     async with House(folder, ONE) as house:
@@ -203,5 +216,6 @@ async def overdue_at_boot(folder: Path) -> House:
 
 SCENARIOS: tuple[Callable[[Path], Coroutine[Any, Any, House]], ...] = (
     confirmed_extended_cancelled, accounts_are_lost, not_ready, waits_and_is_passed_over, superseded_and_told_to_wait,
-    breaks_off, watched_for_long, rolled_back_by_a_restart, the_gateway_ends, overdue_at_boot, slow_disk, a_newer_change_beside_a_rollback,
+    breaks_off, watched_for_long, rolled_back_by_a_restart, its_base_is_passed_over,
+    the_gateway_ends, overdue_at_boot, slow_disk, a_newer_change_beside_a_rollback,
 )  # fmt: skip

@@ -397,10 +397,10 @@ def test_killed_between_the_promise_and_the_write_nothing_is_rolled_back(tmp_pat
             await both_run(house)
             real = file.write
 
-            def dies(path: Path, raw: bytes) -> None:
+            def dies(path: Path, raw: bytes, *expected: bytes | None) -> bool:
                 if path == house.path:
                     raise ConfigWriteError("the process dies here")
-                real(path, raw)
+                return real(path, raw, *expected)
 
             with pytest.MonkeyPatch.context() as patched:
                 patched.setattr(file, "write", dies)

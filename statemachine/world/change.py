@@ -1,0 +1,196 @@
+"""A change that must be confirmed, in the product: the real machine, its promise on disk, and what the shell does for it.
+
+A plain change only follows what the lifecycle says; one that must be confirmed decides what is *wanted* in the place of the
+file, so that is what is told here. At most one is open at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from statemachine import change_events as events
+from statemachine._machine import Effect, Event, Machine, Refusal
+from statemachine.change import Change, ChangeState, awaited_of, awaits_word_on, has_ended, is_watched
+from statemachine.change_events import ChangeData, Settlement
+from statemachine.effects import ArmTimer
+from statemachine.promises import CONFIRMED
+from statemachine.world.account import CURRENT, OLD
+
+SECONDS = 1.0
+"""A window's length; time is gone, so any will do."""
+
+SETTLEMENTS = {
+    "applied": Settlement.RUNS,
+    "noop": Settlement.RUNS,
+    "restart_pending": Settlement.WAITS,
+    "failed": Settlement.BROKE,
+}
+
+
+class Window(NamedTuple):
+    """The promise on disk. `runs`: its deadline is on disk, too, so that a boot may come too late."""
+
+    revision: str
+    base: str
+    runs: bool = False
+
+
+class Aside(NamedTuple):
+    """What was rolled back, and what is wanted as long as the file holds it."""
+
+    revision: str
+    base: str
+
+
+class Standing(NamedTuple):
+    """What outlives the process beside the file."""
+
+    window: Window | None = None
+    aside: Aside | None = None
+
+    def wanted(self, disk: str) -> str:
+        """As `gateway.config.standing` has it."""
+        if self.window is not None:
+            return self.window.revision
+        return self.aside.base if self.aside is not None and self.aside.revision == disk else disk
+
+
+NOTHING_STANDS = Standing()
+
+
+class Open(NamedTuple):
+    """The change that is open. `promised`: the promise to roll it back is on disk, and the file is not written yet."""
+
+    state: Any
+    data: ChangeData
+    old: str = ""
+    """What the file held when it was proposed."""
+    promised: bool = False
+    timer: bool = False
+
+
+class Told(NamedTuple):
+    """What came of an event: the change (None: it has ended), what stands, whether the lifecycle is to be told, and broken promises."""
+
+    change: Open | None
+    standing: Standing
+    submits: bool = False
+    looks_again: bool = False
+    restores: str = ""
+    """A base of which the lifecycle is to be told."""
+    broken: tuple[str, ...] = ()
+
+
+class ChangeModel:
+    """Fires events at a change machine class, and performs what it asks for."""
+
+    def __init__(self, change: type[Machine[Any, Any]] = Change) -> None:
+        self._machine = change("change", ChangeData())
+        self._initial = change.initial
+
+    def propose(self, standing: Standing, confirm: bool) -> Machine[Any, Any] | None:
+        """Whether a call may begin: the machine after the proposal, None when it is refused."""
+        machine = self._fresh()
+        seconds = SECONDS if confirm else None
+        step = machine.fire(events.ChangeProposed(True, seconds, standing.window is not None))
+        return None if isinstance(step, Refusal) or has_ended(machine) else machine
+
+    def begin(self, revision: str, base: str, disk: str, standing: Standing) -> Open | None:
+        """A call that must be confirmed, read and planned: about to be written."""
+        machine = self.propose(standing, confirm=True)
+        if machine is None:
+            return None
+        machine.fire(events.ChangeValidated(machine.data.work, revision, base))
+        machine.fire(events.ChangeProvisioned(machine.data.work))
+        return Open(machine.state, _blank(machine.data), disk)
+
+    def resume(self, standing: Standing, *, overdue: bool) -> Told:
+        """What a boot finds."""
+        window = standing.window
+        assert window is not None, "a boot resumes what is on disk"
+        event = events.ChangeResumed(window.revision, window.base, SECONDS, overdue)
+        return self.tell(Open(self._initial, ChangeData()), standing, event)
+
+    def may_take(self, change: Open | None, revision: str) -> bool:
+        return change is not None and awaits_word_on(self._at(change), revision)
+
+    def awaits_other(self, change: Open | None, revision: str) -> bool:
+        return change is not None and awaited_of(self._at(change)) not in (None, revision)
+
+    def settled(self, change: Open | None, standing: Standing, revision: str, word: str, *, ends: bool) -> Told:
+        """The lifecycle's word on a revision."""
+        if change is None or not self.may_take(change, revision):
+            return Told(change, standing)
+        settlement = SETTLEMENTS.get(word, Settlement.PASSED)
+        if settlement is Settlement.BROKE and ends:
+            settlement = Settlement.ENDS
+        return self.tell(change, standing, events.RevisionSettled(revision, settlement, word, "", ""))
+
+    def tell(self, change: Open, standing: Standing, event: Event) -> Told:
+        """Fire an event at it. A refusal leaves everything as it is."""
+        machine = self._at(change)
+        step = machine.fire(event)
+        if isinstance(step, Refusal):
+            return Told(change, standing)
+        after = change._replace(state=machine.state, data=_blank(machine.data))
+        if machine.data.timer != change.data.timer:
+            after = after._replace(timer=False)
+        told = Told(after, standing)
+        for effect in step.effects:
+            told = _perform(told, effect, event, machine.data.timer)
+        return told._replace(change=None) if has_ended(machine) else told
+
+    def decisions(self, change: Open) -> Iterator[tuple[str, Event, bool]]:
+        """What may be said to it: a label, the event, and whether it comes by itself."""
+        machine = self._at(change)
+        yield "somebody confirms", events.ChangeConfirmed(""), False
+        yield "somebody cancels the change", events.ChangeCancelled(""), False
+        if change.timer:
+            yield "the time to confirm is over", events.ProbationOver(CURRENT), True
+        if is_watched(machine):
+            yield "an account that ran fails", events.AccountLost("", ""), False
+
+    def takes_stale(self, change: Open) -> bool:
+        """Whether it would take what older work or an older timer says."""
+        stale = (
+            events.ChangeValidated(OLD, "", ""), events.ChangeProvisioned(OLD), events.ChangeWritten(OLD),
+            events.ProbationOver(OLD), events.StageOverdue(OLD), events.HealthChecked(OLD, healthy=True),
+        )  # fmt: skip
+        return any(not isinstance(self._at(change).fire(event), Refusal) for event in stale)
+
+    def writes(self, change: Open | None) -> bool:
+        """Its file is being written: nobody else reads or writes meanwhile."""
+        return change is not None and change.state is ChangeState.WRITING
+
+    def _fresh(self) -> Machine[Any, Any]:
+        return self._at(Open(self._initial, ChangeData()))
+
+    def _at(self, change: Open) -> Machine[Any, Any]:
+        self._machine.state, self._machine.data = change.state, change.data
+        return self._machine
+
+
+def _blank(data: ChangeData) -> ChangeData:
+    return replace(data, timer=CURRENT, work=CURRENT)
+
+
+def _perform(told: Told, effect: Effect, event: Event, timer: int) -> Told:
+    change, standing = told.change, told.standing
+    assert change is not None, "effects come of a change that was there"
+    match effect:
+        case events.SubmitRevision():
+            return told._replace(submits=True)
+        case events.OpenWindow(revision=revision):
+            return told._replace(standing=Standing(Window(revision, change.data.base, runs=True)))
+        case events.CloseWindow(revision=revision):
+            stays = not isinstance(event, events.ChangeConfirmed) and change.state is ChangeState.COMMITTED
+            left = standing._replace(window=None)
+            return told._replace(standing=left, looks_again=True, broken=told.broken + ((CONFIRMED,) if stays else ()))
+        case events.RestoreBase(revision=revision, base=base):
+            aside = Standing(None, Aside(revision, base))
+            return told._replace(standing=aside, restores=base)
+        case ArmTimer(then=then):
+            return told._replace(change=change._replace(timer=getattr(then, "token", None) == timer))
+    return told

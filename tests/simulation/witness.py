@@ -1,0 +1,499 @@
+"""The witness of every change: who wanted what, what was answered, what the file held, and what ran when.
+
+It knows what was done, the answers that were given, and what is on the disk; never why the gateway did what it did.
+From that alone it says what may run, and what must.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gateway.config.file import revision_of
+
+if TYPE_CHECKING:
+    from tests.simulation.play import Play
+    from tests.simulation.process import Process
+
+GRACE = 1.0
+"""Seconds after a deadline at which it is looked for the first time whether it was kept."""
+LAZY = 15
+"""Seconds in which a gateway with nothing else to do may leave undone what it owes."""
+AT_ONCE = 0.5
+"""Seconds around an instant in which two things may be seen in either order."""
+LONGER = 2.0
+HISTORY = 200
+UNDECIDED = ("pending", "probation", "rolling_back", "restart_pending")
+
+
+@dataclass(eq=False)
+class Call:
+    """A call that writes. `raw` is what it wants in the file, None where only the gateway knows (a patch)."""
+
+    process: Process
+    note: str
+    raw: bytes | None
+    confirm: float | None
+    at: float
+    healthy: frozenset[str]
+    """Accounts that ran when it was sent."""
+    wrote: bool = False
+    answer: str = ""
+
+
+@dataclass(eq=False)
+class Trial:
+    """A change that must be confirmed."""
+
+    call: Call
+    revision: str
+    seconds: float
+    bases: frozenset[str]
+    """What may be put back."""
+    version: int
+    """Of the file, when it was written."""
+    wall: float
+    """How wrong the wall clock was when its time began."""
+    began: float | None = None
+    deadline: float | None = None
+    confirmed: bool = False
+    cancelled: bool = False
+    ended: float | None = None
+    """When it was over without having been confirmed."""
+    good: bool = False
+    """It was the last good one before."""
+    deciding: int = 0
+    """Decisions that were sent and have no answer yet; those that a crash has cut off never get one."""
+    asked_at: float = 0.0
+    """When somebody last decided something about it."""
+    excuses: set[str] = field(default_factory=set)
+    """What may have ended it before its time."""
+    lazy: int = 0
+    negligent: int = 0
+    """Seconds for which it has run too long, and for which the failure of an account was left alone."""
+
+    @property
+    def is_open(self) -> bool:
+        return self.ended is None and not self.confirmed
+
+
+class Witness:
+    """Of one schedule, over all its processes."""
+
+    def __init__(self, play: Play) -> None:
+        self._play = play
+        self._expect = play.referee.expect
+        self.texts: dict[str, bytes] = {}
+        self.calls: list[Call] = []
+        self.trials: list[Trial] = []
+        self.away: dict[str, Trial] = {}
+        """What was rolled back, and nobody has asked for since."""
+        self.asked: dict[str, tuple[float, Process | None]] = {}
+        """When somebody asked for a revision that had been rolled back, and which process was there to hear it."""
+        self.ever_ran: set[str] = set()
+        self.runs = ""
+        self._process: Process | None = None
+        self._usable: dict[str, bool] = {}
+        self._last_usable = ""
+
+    # What is done
+
+    def called(self, process: Process, raw: bytes | None, confirm: float | None) -> Call:
+        healthy = frozenset(name for name, machine in process.channels().items() if machine.state.value == "running")
+        call = Call(process, f"call {len(self.calls) + 1}", raw, confirm, self._now, healthy)
+        self.calls.append(call)
+        if raw is not None:
+            self._ask_for(self._know(raw))
+        return call
+
+    def placed(self, raw: bytes) -> None:
+        """The gateway has put this into the file's place."""
+        revision = self._know(raw)
+        callers = [call for call in self.calls if not call.answer and call.raw in (raw, None)]
+        self._expect(bool(callers), "the file is written for a call alone", f"nobody who waits wants {revision[:8]}")
+        exact = [call for call in callers if call.raw == raw] or callers
+        if len(exact) == 1:
+            exact[0].wrote = True
+            if exact[0].confirm is not None:
+                self._begin_trial(exact[0], revision)
+
+    def edited(self, raw: bytes | None) -> None:
+        """Somebody else has changed the file."""
+        if raw is not None:
+            self._ask_for(self._know(raw))
+
+    def wanted(self) -> None:
+        """Somebody has sent SIGHUP: what the file holds is wanted."""
+        if (raw := self._play.disk.raw()) is not None:
+            self._ask_for(revision_of(raw))
+
+    def _ask_for(self, revision: str) -> None:
+        self.away.pop(revision, None)
+        self.asked[revision] = self._now, self._play.process
+
+    def _know(self, raw: bytes) -> str:
+        revision = revision_of(raw)
+        self.texts[revision] = raw
+        return revision
+
+    def before_placing(self) -> None:
+        """The file is about to be changed: what it holds now may be what is put back."""
+        raw = self._play.disk.raw()
+        if raw is not None and self.is_usable(revision := self._know(raw)):
+            self._last_usable = revision
+
+    def _begin_trial(self, call: Call, revision: str) -> None:
+        bases = {self.runs, self._last_usable, *(self.must(self._last_usable) or ())}
+        # What a change on trial was to be put back to is what a second one may be put back to.
+        trial = Trial(
+            call,
+            revision,
+            call.confirm or 0.0,
+            frozenset(bases - {""}),
+            self._play.disk.version,
+            self._play.time.wall_jump,
+        )
+        trial.good = self.standing().get("last_good") == revision
+        self.asked.pop(revision, None)
+        for earlier in self.trials:
+            if earlier.revision == revision and earlier.is_open:
+                self._end(earlier)
+        self.trials.append(trial)
+        self._play.counts["trials"] += 1
+        if self.runs == revision:
+            self._runs(trial)
+
+    # What is answered
+
+    def refused(self, call: Call, error: Exception) -> None:
+        call.answer = type(error).__name__
+        if str(error).startswith("written"):
+            return
+        self._expect(not call.wrote, "what is refused changes nothing", f"it was written, and its caller told {error}")
+        if call.answer == "WindowOpenError":
+            maybe = any(trial.is_open or trial.deciding or self._ended_lately(trial) for trial in self.trials)
+            others = any(other.confirm is not None and not other.answer for other in self.calls)
+            self._expect(maybe or others, "a refusal is true", "no change waits to be confirmed")
+        elif call.answer != "UnavailableError":
+            self._hold_one_trial(call, f"refused: {error}")
+
+    def _ended_lately(self, trial: Trial) -> bool:
+        return trial.ended is not None and self._now - trial.ended < 10 * LONGER
+
+    def answered(self, call: Call, receipt: dict[str, Any]) -> None:
+        call.answer = outcome = receipt["outcome"]
+        revision = receipt["revision"]
+        if call.raw is not None:
+            self._expect(revision == revision_of(call.raw), "an answer is true", f"it names {revision[:8]}")
+        self._hold_one_trial(call, "taken")
+        if call.confirm is None:
+            return
+        trial = self._of(call)
+        if trial is None:
+            # The file held it already.
+            self.before_placing()
+            self._begin_trial(call, revision)
+            trial = self.trials[-1]
+        if outcome == "rolled_back":
+            self._end(trial)
+        elif outcome == "probation":
+            trial.began = self._now if trial.began is None else trial.began
+            trial.deadline = self._now + trial.seconds
+
+    def _of(self, call: Call) -> Trial | None:
+        return next((trial for trial in self.trials if trial.call is call), None)
+
+    def _hold_one_trial(self, call: Call, told: str) -> None:
+        """Beside a change that waits for its confirmation no other is taken, whatever is wrong with it."""
+        for trial in self.trials:
+            if trial.call is call or not trial.is_open or trial.began is None or trial.deadline is None:
+                continue
+            doubtful = trial.deciding or trial.excuses or trial.cancelled or call.process is not trial.call.process
+            beside = call.at > trial.began + AT_ONCE and self._now < trial.deadline and self.runs == trial.revision
+            self._expect(
+                not beside or bool(doubtful),
+                "one change is on trial",
+                f"beside {trial.revision[:8]} another was {told}",
+            )
+
+    def decides(self, revision: str) -> Trial | None:
+        """Somebody confirms, extends or cancels; the trial that is meant."""
+        trial = next((trial for trial in reversed(self.trials) if trial.revision == revision), None)
+        if trial is not None:
+            trial.deciding += 1
+            trial.asked_at = self._now
+        return trial
+
+    def decided(self, trial: Trial | None, decision: str, outcome: str, seconds: float) -> None:
+        """`outcome` is the answer's, or the error's name."""
+        if trial is None:
+            self._expect(
+                outcome.endswith("Error"), "an answer is true", f"{decision} of nothing was answered {outcome}"
+            )
+            return
+        trial.deciding -= 1
+        if outcome.endswith("Error"):
+            if outcome == "ConfigWriteError":
+                trial.deciding += 1  # it counts now, and may not after a crash
+            return
+        if decision == "confirm":
+            self._expect(outcome == "committed", "an answer is true", f"a confirmation was answered {outcome}")
+            # It may have been replaced by an edit when it was confirmed, and that been told later.
+            self._expect(
+                trial.ended is None or trial.ended >= trial.asked_at,
+                "what nobody confirms is rolled back",
+                f"{trial.revision[:8]} was confirmed after its end",
+            )
+            trial.confirmed = True
+        elif decision == "cancel":
+            trial.cancelled = True
+            if outcome == "rolled_back":
+                self._end(trial)
+        elif outcome == "probation":
+            trial.seconds = seconds
+            trial.wall = self._play.time.wall_jump
+            trial.deadline = self._now + seconds
+
+    # What runs
+
+    def look(self, process: Process) -> None:
+        """After each decision: what runs now, and how the accounts are."""
+        runs = process.app._ledger.applied_id
+        if process is not self._process:
+            self._boots(process, runs)
+        elif runs != self.runs:
+            self._moves(runs)
+        for trial in self.trials:
+            if trial.is_open and trial.deadline is None and runs == trial.revision:
+                self._runs(trial)
+            if trial.is_open and runs == trial.revision:
+                self._watch_accounts(process, trial)
+
+    def _boots(self, process: Process, runs: str) -> None:
+        self._process = process
+        raw = self._play.disk.raw()
+        here = None if raw is None else self._know(raw)
+        promise = self.standing().get("window")
+        for trial in self.trials:
+            if trial.is_open:
+                self._boot_of(trial, runs, here, promise)
+        self._moves(runs)
+        self._judge_boot(runs, here)
+
+    def _boot_of(self, trial: Trial, runs: str, here: str | None, promise: dict[str, Any] | None) -> None:
+        """What a boot may make of a change that nobody had confirmed."""
+        if promise is None or promise["revision"] != trial.revision:
+            if trial.revision not in (here, runs):
+                trial.excuses.add("the file was edited, and it had not begun to run")
+            return
+        if trial.wall != self._play.time.wall_jump:
+            trial.excuses.add("the wall clock was set")
+            if trial.deadline is not None:
+                trial.deadline = max(trial.deadline, self._now + trial.seconds)
+            trial.wall = self._play.time.wall_jump
+        elif promise.get("until") is None and trial.deadline is not None:
+            # It was not on the disk yet that it runs: it has all its time again.
+            trial.deadline = max(trial.deadline, self._now + trial.seconds)
+        if here != trial.revision and promise.get("until") is None:
+            trial.excuses.add("the file was edited, and it had not begun to run")
+
+    def _judge_boot(self, runs: str, here: str | None) -> None:
+        """With an unusable file it is something good that runs; with none it must not have come so far."""
+        if here is not None and self.is_usable(here):
+            return
+        standing = self.standing()
+        kept = {standing.get("last_good")}
+        kept |= {
+            (standing.get(name) or {}).get(key) for name in ("window", "set_aside") for key in ("revision", "base")
+        }
+        self._expect(
+            runs in kept, "a boot falls back to what was good", f"{runs[:8]} runs, and nothing says it is good"
+        )
+        self._play.counts["boots with the last good config"] += 1
+
+    def _moves(self, runs: str) -> None:
+        """Another revision runs from now on."""
+        before, self.runs = self.runs, runs
+        self.ever_ran.add(runs)
+        gone = self.away.get(runs)
+        self._expect(
+            gone is None or runs in gone.bases or self._process_is_astray(),
+            "what was rolled back stays away",
+            f"{runs[:8]} was rolled back, nobody asked for it again, and it runs",
+        )
+        for trial in self.trials:
+            if trial.revision == before != runs:
+                self._ends_running(trial)
+
+    def _ends_running(self, trial: Trial) -> None:
+        if trial.confirmed:
+            untouched = self._play.disk.version == trial.version
+            self._expect(
+                not untouched or self._process_is_astray(),
+                "what was confirmed stays",
+                f"{trial.revision[:8]} was confirmed, is in the file, and does not run any more",
+            )
+            return
+        if trial.ended is not None:
+            return
+        early = trial.deadline is not None and self._now < trial.deadline - AT_ONCE
+        excused = trial.excuses or trial.deciding or trial.cancelled or self._process_is_astray()
+        self._expect(
+            not early or bool(excused),
+            "a change on trial has its time",
+            f"{trial.revision[:8]} ended {(trial.deadline or 0) - self._now:.1f} s before its time",
+        )
+        self._end(trial)
+
+    def _process_is_astray(self) -> bool:
+        return self._process is not None and self._process.monitor.astray
+
+    def _end(self, trial: Trial) -> None:
+        if trial.ended is not None:
+            return
+        trial.ended = self._now
+        asked_at, _ = self.asked.get(trial.revision, (-1.0, None))
+        if asked_at < self._now - AT_ONCE and trial.revision not in trial.bases:
+            self.away[trial.revision] = trial
+            self.asked.pop(trial.revision, None)
+
+    def _runs(self, trial: Trial) -> None:
+        """It runs: from when the lifecycle has nothing more to do about that its time begins."""
+        if trial.began is None:
+            trial.began = self._now
+        process = self._process
+        if process is None or process.lifecycle.state.value in ("starting", "hot_reloading", "restarting"):
+            return
+        trial.deadline = self._now + trial.seconds
+        self._look_at(trial.deadline + GRACE, lambda: self._hold_deadline(trial))
+
+    def _look_at(self, at: float, look: Callable[[], None]) -> None:
+        self._play.time.after(at - self._now, look)
+
+    def _is_idle(self) -> bool:
+        """There is a gateway that has nothing in its way."""
+        process = self._play.process
+        if process is None or not process.built or self._play.frozen or process is not self._process:
+            return False
+        free = process.lifecycle.state.value == "running" and not process.monitor.dropped
+        return free and not self._play.disk.is_slow
+
+    def _hold_deadline(self, trial: Trial) -> None:
+        """Look every second until it is over, and count those in which a gateway with nothing else to do lets it run on."""
+        if not trial.is_open or self._play.over or trial.deadline is None or trial.revision in trial.bases:
+            return
+        if self._now < trial.deadline + GRACE:
+            self._look_at(trial.deadline + GRACE, lambda: self._hold_deadline(trial))
+            return
+        asked_at, _ = self.asked.get(trial.revision, (-1.0, None))
+        if asked_at > trial.deadline:
+            trial.ended = self._now
+            return
+        if self.runs == trial.revision and self._is_idle() and not trial.deciding:
+            trial.lazy += 1
+            if trial.lazy > LAZY:
+                over = self._now - trial.deadline
+                self._expect(
+                    False,
+                    "what nobody confirms is rolled back",
+                    f"{trial.revision[:8]} runs {over:.0f} s after its time",
+                )
+                trial.ended = self._now
+                return
+        self._look_at(self._now + 1.0, lambda: self._hold_deadline(trial))
+
+    # Accounts
+
+    def _watch_accounts(self, process: Process, trial: Trial) -> None:
+        failed = {name for name, machine in process.channels().items() if machine.has_failed}
+        if not failed:
+            return
+        trial.excuses.add("an account has failed")
+        if failed & trial.call.healthy and not trial.negligent:
+            trial.negligent = 1
+            self._look_at(self._now + 1.0, lambda: self._hold_accounts(trial))
+
+    def _hold_accounts(self, trial: Trial) -> None:
+        """An account that ran before, and has failed, ends it."""
+        if not trial.is_open or self.runs != trial.revision or self._play.over:
+            return
+        process = self._play.process
+        if self._is_idle() and process is not None and trial.began is not None and not trial.deciding:
+            enabled = process.app._ledger.applied.accounts()
+            lost = [
+                name
+                for name, machine in process.channels().items()
+                if machine.has_failed and name in trial.call.healthy and name in enabled and enabled[name].enabled
+            ]
+            if not lost:
+                trial.negligent = 0
+                return
+            trial.negligent += 1
+            if trial.negligent > LAZY:
+                self._expect(
+                    False, "a lost account ends a trial", f"{lost} failed under {trial.revision[:8]}, which runs on"
+                )
+                return
+        self._look_at(self._now + 1.0, lambda: self._hold_accounts(trial))
+
+    # In the end
+
+    def is_usable(self, revision: str) -> bool:
+        known = self._usable.get(revision)
+        if known is None:
+            known = self._usable[revision] = self._play.judge.is_usable(self.texts[revision])
+        return known
+
+    def must(self, here: str) -> frozenset[str] | None:
+        """What must run while the file holds this: one of these. None where nobody can say."""
+        trial = next((trial for trial in reversed(self.trials) if trial.revision == here), None)
+        if trial is None or trial.confirmed:
+            return frozenset({here})
+        if here in self.away:
+            return trial.bases
+        asked_at, heard = self.asked.get(here, (-1.0, None))
+        heard_it = heard is not None and heard is self._play.process
+        if trial.ended is not None and heard_it and asked_at > trial.ended + LONGER:
+            return frozenset({here})
+        return None if trial.deciding or asked_at >= 0 or trial.ended is None else trial.bases | {here}
+
+    def standing(self) -> dict[str, Any]:
+        """What the gateway has promised itself on the disk."""
+        try:
+            found: dict[str, Any] = json.loads((self._play.disk.state_dir / "standing.json").read_bytes())
+        except FileNotFoundError:
+            return {}
+        return found
+
+    def judge_standing(self) -> None:
+        """Good is what ran, and did not fail on trial."""
+        good = self.standing().get("last_good")
+        if good is None:
+            return
+        self._expect(good in self.ever_ran, "good is what ran well", f"{good[:8]} is called good, and never ran")
+        failed = good in self.away and not self.away[good].good
+        self._expect(not failed, "good is what ran well", f"{good[:8]} is called good, and was rolled back")
+
+    def judge_history(self, process: Process) -> None:
+        """At rest: each write has one entry, which says what became of it."""
+        entries = process.app._history.entries(HISTORY)
+        for call in self.calls:
+            outcomes = [entry.outcome for entry in entries if entry.note == call.note]
+            told = f"{call.note}, answered {call.answer or 'by nobody'}, has {outcomes}"
+            self._expect(len(outcomes) <= 1, "one outcome a request", told)
+            if call.process is not process or not outcomes:
+                self._expect(call.process is not process or not call.wrote, "one outcome a request", told)
+                continue
+            trial = self._of(call)
+            settled = outcomes[0] not in UNDECIDED or process.monitor.dropped
+            self._expect(settled, "one outcome a request", told)
+            if trial is not None and trial.confirmed:
+                self._expect(outcomes == ["committed"], "one outcome a request", f"{told}, and was confirmed")
+            elif trial is not None and trial.ended is not None and not trial.deciding:
+                self._expect(outcomes[0] != "committed", "one outcome a request", f"{told}, and nobody confirmed it")
+
+    @property
+    def _now(self) -> float:
+        return self._play.time.now
