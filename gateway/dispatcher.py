@@ -61,7 +61,12 @@ class Dispatcher:
         """The machine to look at, never to fire. Raises KeyError."""
         return self._machines[name]
 
+    def find(self, name: str) -> AnyMachine | None:
+        """The same, None where there is none."""
+        return self._machines.get(name)
+
     def machines(self) -> dict[str, AnyMachine]:
+        """All of them, copied: of one alone ask `find`."""
         return dict(self._machines)
 
     # Events

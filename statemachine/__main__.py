@@ -49,6 +49,8 @@ restart and asking for a stop are always possible.
 
 Holds against each world: one receiver an account; a revision is applied once; a request has one outcome; a restart
 serves open tickets; one piece of work at a time; what is stale moves nothing; what a person stopped stays stopped.
+With --confirm calls write changes that must be confirmed, too, and more is held: only what was confirmed stays; nothing
+is begun beside such a change; what was rolled back stays away. It takes minutes: begin with one account.
 And, where the outside does nothing more: what is under way ends, a stop arrives, a change is not dropped.
 
 A broken promise is told as a shortest story. Exit code 0: all are kept. 1: one is broken. 2: the limit came first.
@@ -84,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("--channels", type=int, default=3, metavar="N", help="how many accounts (%(default)s)")
     command.add_argument("--budget", type=int, default=2, metavar="K", help="how much the outside may do (%(default)s)")
     command.add_argument("--reload-off", action="store_true", help="in reload mode `off`")
+    command.add_argument("--confirm", action="store_true", help="with changes that must be confirmed")
     command.add_argument("--limit", type=int, metavar="STATES", help="visit no more than that many")
     command.add_argument("--test", type=Path, metavar="FILE", help="write the first broken promise as a test, too")
     command.add_argument("--json", action="store_true", help="the result as JSON")
@@ -142,6 +145,7 @@ def explore(given: argparse.Namespace) -> int:
         given.channels,
         given.budget,
         reload=not given.reload_off,
+        confirm=given.confirm,
         limit=given.limit,
         test=given.test,
         as_json=given.json,

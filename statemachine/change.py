@@ -106,11 +106,11 @@ TABLE: tuple[Row[ChangeState], ...] = (
     Row(RevisionSettled, S.APPLYING, S.REJECTED, ("is_its_own", "it_waits", "is_superseded"),
         effects=("report_superseded",)),
     Row(RevisionSettled, S.APPLYING, None, ("is_its_own", "it_waits"), effects=("wait", "report_settled")),
-    # What broke off was put back by the lifecycle; where a confirmation was asked for, the file is set aside as well.
-    Row(RevisionSettled, S.APPLYING, S.ROLLING_BACK, ("is_its_own", "it_broke", "must_be_confirmed"),
-        effects=("roll_back",)),
+    # What broke off was put back by the lifecycle, and what it will not run does not run. Where a confirmation was asked
+    # for, the file is set aside as well: it holds what nobody will confirm, and a later restart would run it.
+    Row(RevisionSettled, S.APPLYING, S.ROLLING_BACK, ("is_its_own", "must_be_confirmed"), effects=("roll_back",)),
     Row(RevisionSettled, S.APPLYING, S.ROLLED_BACK, ("is_its_own", "it_broke"), effects=("report_broken",)),
-    Row(RevisionSettled, S.APPLYING, S.REJECTED, ("is_its_own",), effects=("drop", "report_settled")),
+    Row(RevisionSettled, S.APPLYING, S.REJECTED, ("is_its_own",), effects=("report_settled",)),
 
     # A newer change. What waits for a restart that the newer one replaces will never run as it is.
     # One that must be confirmed is not pushed aside.

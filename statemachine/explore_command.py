@@ -12,9 +12,11 @@ from statemachine.story import as_test, story
 from statemachine.world import World, Worlds
 
 
-def run(channels: int, budget: int, *, reload: bool, limit: int | None, test: Path | None, as_json: bool) -> int:
+def run(
+    channels: int, budget: int, *, reload: bool, confirm: bool, limit: int | None, test: Path | None, as_json: bool
+) -> int:
     """Explore, print, and return the exit code; the first broken promise goes into the file `test` as well."""
-    world = World(channels, budget=budget, reload=reload)
+    world = World(channels, budget=budget, reload=reload, confirm=confirm)
     began = time.perf_counter()
 
     def progress(states: int, edges: int) -> None:
@@ -22,9 +24,13 @@ def run(channels: int, budget: int, *, reload: bool, limit: int | None, test: Pa
 
     report = explore(world, limit=limit, progress=progress)
     seconds = time.perf_counter() - began
-    made = f"World({channels}, budget={budget}{'' if reload else ', reload=False'})"
+    made = (
+        f"World({channels}, budget={budget}{'' if reload else ', reload=False'}{', confirm=True' if confirm else ''})"
+    )
     if test is not None and report.violations:
-        command = f"python -m statemachine explore --channels {channels} --budget {budget}"
+        command = (
+            f"python -m statemachine explore --channels {channels} --budget {budget}{' --confirm' if confirm else ''}"
+        )
         test.write_text(as_test(report.violations[0], made, command), encoding="utf-8")
     print(_as_json(world, report, seconds) if as_json else _as_text(world, report, seconds, made))
     if report.violations:

@@ -188,7 +188,7 @@ class Api:
         channel, _, rest = key.partition(":")
         account, _, conversation = rest.partition(":")
         name = f"{channel}/{account}"
-        if channel != "webchat" or not conversation or name not in self._services.dispatcher.machines():
+        if channel != "webchat" or not conversation or self._services.dispatcher.find(name) is None:
             raise BadRequestError(
                 f"no session {key!r}: it is webchat:<account>:<conversation> of an account that exists"
             )

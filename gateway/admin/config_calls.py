@@ -116,12 +116,15 @@ class ConfigCalls:
         return await self._answer(await self.rollback(params.request(), caller))
 
     async def _answer(self, receipt: dict[str, Any]) -> dict[str, Any]:
-        config = await self.get()
+        try:
+            config = as_data((await self._services.changes.load_file()).config)
+        except ConfigError:
+            config = None  # somebody has spoilt the file since
         return {
             # "ok" to a change of an account means that its new receiver has completed a receive.
             "ok": all(is_up(result, receipt["outcome"]) for result in receipt["plan"]["accounts"].values()),
             "path": str(self._services.changes.path),
-            "config": config["config"],
+            "config": config,
             "hash": receipt["hash"],
             "changedPaths": receipt["changed_paths"],
             "noop": receipt["outcome"] == "noop",

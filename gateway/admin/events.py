@@ -42,7 +42,7 @@ class Announcer:
         elif kind == Change.kind:
             change = {"change": entry.machine, "state": entry.after}
             self._broadcast("config", self._views.config_event(entry.standing.data.revision) | change)
-        elif entry.machine in self._services.dispatcher.machines():
+        elif self._services.dispatcher.find(entry.machine) is not None:
             self._broadcast("channel", self._views.account(entry.machine))
 
     def _on_line(self, name: str, conversation: str, line: Line) -> None:

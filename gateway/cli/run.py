@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,9 @@ from gateway.process.lock import StateLock
 
 LAST_MOMENTS = 1.0
 """Seconds that tasks and threads get to end when everything has been decided."""
+TURN = 0.001
+"""Seconds that a busy thread keeps the interpreter when the loop wants it. A thread that reads a long config is busy, and
+the loop asks for the interpreter after every call to the kernel: with the usual 5 ms a turn of it could take 30."""
 
 
 def run(config: Path, state_dir: Path, extra_adapters: Mapping[str, Adapter] | None = None) -> int:
@@ -46,6 +50,7 @@ def run(config: Path, state_dir: Path, extra_adapters: Mapping[str, Adapter] | N
 
 def _run_to_the_end(app: App) -> int:
     """Run it and be gone soon after: a task that will not be cancelled, or a thread, must not keep the process."""
+    sys.setswitchinterval(TURN)
     with asyncio.Runner() as runner:
         code = runner.run(app.run())
         last_resort = threading.Timer(LAST_MOMENTS, _give_up, (code,))

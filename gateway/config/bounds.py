@@ -33,10 +33,19 @@ class _Open:
 
 def may_exceed(text: str) -> bool:
     """Whether the text must be looked at more closely: no alias, few brackets and short lines are surely within bounds."""
-    longest_line = max(map(len, text.splitlines()), default=0)
-    # A level takes a bracket, or a column of its line; a value takes two characters.
-    deep = text.count("[") + text.count("{") + longest_line > SURELY_SHALLOW
-    return deep or len(text) > 2 * MAX_VALUES or ("&" in text and "*" in text)
+    lines = text.splitlines()
+    brackets = text.count("[") + text.count("{")
+    # A level takes a bracket, or a column of its line.
+    deep = brackets + max(map(len, lines), default=0) > SURELY_SHALLOW
+    return deep or most_values(text, len(lines)) > MAX_VALUES or ("&" in text and "*" in text)
+
+
+def most_values(text: str, lines: int) -> int:
+    """No fewer than the text has without its aliases: what parts them is counted, with what may be left out beside it.
+
+    `{a, b}` has two values at a comma, the second of them empty; `[a: b]` has a mapping that nothing else shows.
+    """
+    return 1 + 2 * sum(map(text.count, "[{,?")) + sum(map(text.count, ":-")) + lines
 
 
 def check_events(events: Iterable[Any]) -> None:

@@ -104,16 +104,35 @@ class Brackets:
         self._add_first(kept[0], [text for place, text in added if place <= kept[0]])
 
     def _replace(self, new: list[str]) -> None:
+        """All of them."""
         text, begin, end = self._cuts.text, self._node.begin + 1, self._node.end - 1
-        if self._spans:
-            comma = self._comma(len(self._spans) - 1)
-            inside = self._spans[0][0], self._spans[-1][1] if comma is None else comma + 1
-            rest = text[begin : inside[0]] + text[inside[1] : end]
-            if new or rest.strip():
-                begin, end = inside
-        elif text[begin:end].strip():  # a comment, which stays
-            end = begin
-        self._cuts.cut(begin, end, ", ".join(new))
+        gone = [self._whole(number) for number in range(len(self._spans))]
+        borders = [begin, *(at for span in gone for at in span), end]
+        left = "".join(text[slice(*span)] for span in zip(borders[::2], borders[1::2], strict=True)).strip()
+        if not gone:
+            self._cuts.cut(begin, begin if left else end, ", ".join(new))
+        elif not new and not left:
+            self._cuts.cut(begin, end)
+        else:
+            for span in gone:
+                self._cuts.cut(*span)
+            self._cuts.cut(gone[0][0], gone[0][0], self._joined(0, new))
+
+    def _joined(self, number: int, new: list[str]) -> str:
+        """As the entry of that number stands: in lines of their own, or all in one."""
+        if not new or not self._has_its_line(number):
+            return ", ".join(new)
+        indent = " " * self._cuts.column(self._spans[number][0])
+        return f",{self._cuts.line_end}".join(indent + text for text in new) + self._cuts.line_end
+
+    def _whole(self, number: int) -> tuple[int, int]:
+        """An entry with its comma, and with its line where it has one."""
+        begin, end = self._spans[number][0], self._end(number)
+        if not self._has_its_line(number):
+            between = self._comma(number) is not None and not self._cuts.ends_line(end)
+            return begin, self._cuts.blanks_behind(end) if between else end
+        after = self._spans[number - 1][1] if number else self._node.begin
+        return self._cuts.head(begin, after), self._cuts.next_line(end)
 
     def _comma(self, number: int) -> int | None:
         """Where the comma behind an entry is."""
@@ -131,13 +150,10 @@ class Brackets:
     def _remove(self, number: int, *, ends: bool) -> None:
         """`ends` where nothing behind it stays."""
         begin, end = self._spans[number][0], self._end(number)
-        if self._has_its_line(number):
-            after = self._spans[number - 1][1] if number else self._node.begin
-            self._cuts.cut(self._cuts.head(begin, after), self._cuts.next_line(end))
-        elif not ends and not self._cuts.ends_line(end):
-            self._cuts.cut(begin, self._cuts.blanks_behind(end))
-        else:
+        if not self._has_its_line(number) and (ends or self._cuts.ends_line(end)):
             self._cuts.cut(self._cuts.blanks_before(begin), end)
+        else:
+            self._cuts.cut(*self._whole(number))
 
     def _cut_comma(self, number: int) -> None:
         comma = self._comma(number)
@@ -146,21 +162,21 @@ class Brackets:
 
     def _add(self, number: int, new: list[str], *, ends: bool) -> None:
         """Behind an entry that stays; `ends` where all that came behind it goes."""
-        begin, end = self._spans[number]
+        end = self._spans[number][1]
         if not self._has_its_line(number):
             blank = " " * (self._cuts.text[end - 1] == ":")
             self._cuts.cut(end, end, blank + "".join(f", {text}" for text in new))
             if ends:
                 self._cut_comma(number)
             return
-        line_end = self._cuts.line_end
-        indent = " " * self._cuts.column(begin)
         comma = self._comma(number)
         if comma is None:
             self._cuts.cut(end, end, ",")
-        lines = f",{line_end}".join(indent + text for text in new)
+        lines, line_end = self._joined(number, new), self._cuts.line_end
+        if comma is not None and not ends:
+            lines = lines.removesuffix(line_end) + "," + line_end
         at = self._cuts.next_line(self._end(number))
-        self._cuts.cut(at, at, lines + ("" if comma is None or ends else ",") + line_end)
+        self._cuts.cut(at, at, lines)
 
     def _add_first(self, number: int, new: list[str]) -> None:
         begin = self._spans[number][0]

@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from io import StringIO
 from pathlib import Path
 from types import EllipsisType
@@ -18,6 +19,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+from ruamel.yaml.resolver import VersionedResolver
 
 from gateway.config import swap
 from gateway.config.bounds import check_events, may_exceed
@@ -35,6 +37,8 @@ LONGEST_WORDS = 400
 """Characters of a fault's path, and of its message."""
 MOST_READ = 16 * MAX_BYTES
 """Bytes of a file that are taken into memory at all. What is longer than a config may be, but not that long, can be replaced by a call."""
+REMEMBERED = 8
+"""Revisions that are not read again: each is the bytes and what they mean."""
 MAX_SLOWLY = 100_000
 """The longest text for the slow reader, which takes microseconds a character."""
 UNTRUE_VALUES = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
@@ -98,19 +102,30 @@ class Reader:
         self._model = model
         self._environ = environ
         self._folder = folder
+        self._known: dict[str, Revision] = {}
+        """What was read last: one change reads the same bytes several times."""
 
     def load(self, raw: bytes) -> Revision:
         """Raises ConfigError with every fault that was found and the revision of `raw`."""
         revision = revision_of(raw)
         try:
-            tree = parse(raw)
-            return Revision(revision, raw, self._validate(tree))
+            return self._known.get(revision) or self._load(revision, raw)
         except ConfigError as error:
             raise ConfigError(_told(error.issues, raw), revision) from error
         except RecursionError as error:
             raise ConfigError([Issue("", "it is nested too deeply, or in itself")], revision) from error
 
-    def _validate(self, tree: dict[str, Any]) -> Config:
+    def _load(self, revision: str, raw: bytes) -> Revision:
+        config, rests_on_files = self._validate(parse(raw))
+        found = Revision(revision, raw, config)
+        if not rests_on_files:
+            self._known[revision] = found
+            for older in list(self._known)[:-REMEMBERED]:
+                self._known.pop(older, None)
+        return found
+
+    def _validate(self, tree: dict[str, Any]) -> tuple[Config, bool]:
+        """The config, and whether it says what other files hold."""
         issues = [Issue(path, "this is a redaction mark, not a secret") for path in _marks(tree)]
         values = interpolate(tree, self._environ, issues)
         validator = Validator(self._folder)
@@ -118,7 +133,7 @@ class Reader:
         issues += validator.issues
         if config is None or issues:
             raise ConfigError(issues)
-        return config
+        return config, validator.rests_on_files
 
 
 def parse(raw: bytes) -> dict[str, Any]:
@@ -155,10 +170,20 @@ def check_bounds(text: str) -> None:
             by_yaml(lambda yaml: check_events(yaml.parse(text)), text)
 
 
+class _Resolver(VersionedResolver):
+    """The library's own, which asks for the version of YAML at every value; it is one for a whole text."""
+
+    @cached_property
+    def versioned_resolver(self) -> Any:
+        return super().versioned_resolver
+
+
 def by_yaml(read_by: Callable[[YAML], Any], text: str) -> Any:
     """Read with the quick reader, and with the slow one what only that takes: in YAML 1.2 [http://host:80, ::1, why?] needs no quotes."""
+    quick = YAML(typ="safe")
+    quick.Resolver = _Resolver
     try:
-        return read_by(YAML(typ="safe"))
+        return read_by(quick)
     except MarkedYAMLError as error:
         if error.problem not in STRICTER or len(text) > MAX_SLOWLY:
             raise

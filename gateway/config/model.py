@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 
@@ -258,7 +259,7 @@ class Channels(Model, frozen=True, kw_only=True):
 CHANNELS = Meta(description="The networks that are used, and the accounts on each.")
 
 
-class Config(Model, frozen=True, kw_only=True):
+class Config(Model, frozen=True, kw_only=True, dict=True):
     """The whole file."""
 
     gateway: Annotated[GatewaySettings, LIVE, Meta(description="The process itself.")] = GatewaySettings()
@@ -303,8 +304,13 @@ class Config(Model, frozen=True, kw_only=True):
         found = {self.identity_of(name, account): name for name, account in self.accounts().items() if account.enabled}
         return {identity: name for identity, name in found.items() if identity is not None}
 
-    def accounts(self) -> dict[str, Account]:
+    def accounts(self) -> Mapping[str, Account]:
         """Every account by the name of its machine: `telegram/main`."""
+        return self._accounts
+
+    @cached_property
+    def _accounts(self) -> Mapping[str, Account]:
+        """Made once: whatever looks at each of a thousand accounts asks for it a thousand times."""
         return {
             f"{channel}/{name}": account
             for channel, section in self.channels.sections().items()

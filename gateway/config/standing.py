@@ -54,8 +54,8 @@ class Standing:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "standing.json"
         self._changing, self._writing = Lock(), Lock()
-        self._written: Record | None = None
         self.record = self._read()
+        self._written = self.record
         self.fault = ""
         """Why the record could not be written, if it could not."""
 
@@ -89,8 +89,9 @@ class Standing:
             self.record = msgspec.structs.replace(self.record, **fields)
 
     def hold(self, window: Window) -> None:
-        """This revision is wanted until it is confirmed or rolled back; what was set aside before counts no longer."""
-        self.change(window=window, set_aside=None)
+        """This revision is wanted until it is confirmed or rolled back. Another one stays set aside: the file may hold that still."""
+        aside = self.record.set_aside
+        self.change(window=window, set_aside=None if aside is None or aside.revision == window.revision else aside)
 
     def release(self, revision: str) -> None:
         """Whatever the file holds is wanted again."""
@@ -110,6 +111,12 @@ class Standing:
         if self.record.set_aside is not None:
             self.change(set_aside=None)
 
+    def forget(self, on_disk: str) -> None:
+        """The file holds this, and it can be used: what was set aside while the file held something else counts no longer."""
+        aside = self.record.set_aside
+        if aside is not None and aside.revision != on_disk:
+            self.change(set_aside=None)
+
     # On disk
 
     def flush(self) -> None:
@@ -117,6 +124,7 @@ class Standing:
         with self._writing:
             record = self.record
             if record == self._written:
+                self.fault = ""
                 return
             try:
                 self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

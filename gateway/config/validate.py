@@ -32,6 +32,8 @@ class Validator:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.issues: list[Issue] = []
+        self.rests_on_files = False
+        """A secret was read from a file: what the tree means may change while it stays the same."""
 
     def build(self, model: type[Config], tree: Any) -> Config | None:
         """The config, or None when there are issues."""
@@ -110,6 +112,7 @@ class Validator:
             return Secret(value)
         if not isinstance(value, dict) or set(value) != {"file"}:
             return self._fail(path, "a secret is a text, ${NAME}, or {file: path}")
+        self.rests_on_files = True
         try:
             file = self._folder / Path(str(value["file"])).expanduser()
             return Secret(read_whole(file, LONGEST_SECRET).decode().strip())

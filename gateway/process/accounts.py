@@ -174,7 +174,7 @@ class Accounts:
         return [name for name, machine in self._dispatcher.machines().items() if isinstance(machine, Channel)]
 
     def _ensure(self, name: str) -> None:
-        if name not in self._dispatcher.machines():
+        if self._dispatcher.find(name) is None:
             self._dispatcher.add(Channel(name, ChannelData(generation=self._generations.get(name, 0))))
 
     def _left_behind(self, config: Config) -> dict[str, AccountAction]:

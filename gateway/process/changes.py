@@ -88,6 +88,8 @@ class Changes:
         """What is wrong with the file on disk, if anything is."""
         self.on_disk = first.on_disk
         """The hash of the file when it was read last, "missing" when there was none."""
+        self._seen = self.on_disk
+        """The same, before it counts: what is cut off is read again."""
 
     # Reading
 
@@ -98,9 +100,11 @@ class Changes:
                 revision = await asyncio.to_thread(self._load)
             except ConfigError:
                 if attempt == REREADS:
+                    self.on_disk = self._seen
                     raise
                 await asyncio.sleep(REREAD_PAUSE)
             else:
+                self.on_disk = self._seen
                 break
         return revision
 
@@ -108,14 +112,16 @@ class Changes:
         """The file is looked at in any case: what it holds decides what is wanted."""
         try:
             raw = file.read(self.path)
-            self.on_disk = file.revision_of(raw)
+            self._seen = file.revision_of(raw)
         except ConfigError as error:
-            self.on_disk = error.revision or MISSING
+            self._seen = error.revision or MISSING
             raw = None
-        wanted = self._standing.wanted(self.on_disk)
-        if wanted != self.on_disk:
+        wanted = self._standing.wanted(self._seen)
+        if wanted != self._seen:
             raw = self._kept(wanted)
         revision = self._reader.load(file.read(self.path) if raw is None else raw)
+        if revision.id == self.on_disk:
+            self._standing.forget(self.on_disk)
         self._redactor.learn(secrets_of(revision.config))
         return revision
 
@@ -181,13 +187,14 @@ class Changes:
         await pending.submitted
 
     def _refuse_edit(self, revision: str, error: GatewayError, requester: str) -> None:
-        """What runs goes on. Where the network refused it, the file is what is wrong; else it is news again when it is saved again."""
+        """What runs goes on. Where the network refused it, the file is what is wrong; else it is tried again."""
         if isinstance(error, ConfigError):
             self.issues = [vars(issue) for issue in error.issues]
             rejected = ConfigRejected(revision, self._redactor.text(str(error)))
             self._dispatcher.post(LIFECYCLE, rejected, requester)
         else:
             log.error("edit_not_applied", why=self._redactor.text(str(error)))
+            self.transactions.look_again_later()
 
     async def restore(self, base: str) -> None:
         """A change is rolled back: the base is wanted, unless the file was edited beside it into something that can run."""
@@ -243,6 +250,7 @@ class Changes:
     async def begin(self) -> None:
         """The gateway boots: take up the change that brought what it boots with, and say what is wrong with the file."""
         first, window = self._first, self._standing.record.window
+        self.transactions.keep_soon()
         if first.overdue is not None:
             pending = Pending("boot", "boot", number=first.overdue.number)
             await self.transactions.resume(pending, first.overdue.revision, first.overdue.base, overdue=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
+from msgspec.structs import replace
 
 from gateway.clock import Clock
 from gateway.config import file
@@ -61,13 +62,17 @@ class FirstRevision:
         try:
             if raw is None:
                 raise fault or ConfigError([], MISSING)
-            return First(self._reader.load(raw), on_disk, None, overdue, seconds_left)
+            revision = self._reader.load(raw)
         except ConfigError as error:
-            last_good = self._kept(self._standing.record.last_good)
+            # What ran before a change that was not confirmed, or what is known to be good.
+            last_good = self._kept(overdue.base) if overdue is not None else None
+            last_good = last_good or self._kept(self._standing.record.last_good)
             if last_good is None:
                 raise
             log.error("running_on_last_good", revision=last_good.id[:12])
-            return First(last_good, on_disk, error)
+            return First(last_good, on_disk, error, overdue, seconds_left)
+        self._standing.forget(on_disk)
+        return First(revision, on_disk, None, overdue, seconds_left)
 
     def _read(self) -> tuple[bytes | None, ConfigError | None]:
         try:
@@ -86,7 +91,12 @@ class FirstRevision:
                 self._standing.release(window.revision)
                 return None, None
             return None, window.seconds
-        left = (window.until - self._clock.wall_ms()) / 1000
+        now = self._clock.wall_ms()
+        left = (window.until - now) / 1000
+        if left > window.seconds:
+            # The clock was set back. All its time again is the most that it can have.
+            left = window.seconds
+            self._standing.change(window=replace(window, until=now + round(left * 1000)))
         if left > 0:
             return None, left
         self._standing.put_aside(window.revision, window.base, "it was not confirmed in time")

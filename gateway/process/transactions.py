@@ -54,6 +54,8 @@ SETTLEMENTS = {
 """What the lifecycle's words mean to a change; any other one means that it does not run."""
 UNDECIDED = frozenset({"pending", "restart_pending", "rolling_back"})
 """Outcomes in the history after which another one is to come."""
+AGAIN_AFTER = 2.0
+"""Seconds to the next try of what the disk, or too slow a network, has prevented."""
 ROLLBACK_PATIENCE = 60.0
 """Seconds that the answer to a cancelling waits for what ran before to be back."""
 
@@ -81,8 +83,10 @@ class Transactions:
         self._pending: dict[str, Pending] = {}
         self._opened = 0
         self._background: set[asyncio.Future[Any]] = set()
+        self._errands: set[asyncio.Future[Any]] = set()
         self._to_write: deque[Callable[[], None]] = deque()
         self._writing: asyncio.Future[Any] | None = None
+        self._retries: dict[Callable[[], Awaitable[None]], asyncio.TimerHandle] = {}
         self._restore: Callable[[str], Awaitable[None]] = _nothing
         self._look_again: Callable[[], Awaitable[None]] = _nothing
         self._try_out: Callable[[Config, Proposal], Awaitable[None]] = _nothing
@@ -116,9 +120,13 @@ class Transactions:
         self._dispatcher.journal.listen(self._on_entry)
 
     async def close(self) -> None:
-        """Wait for what is being written down."""
-        if self._background:
-            await asyncio.wait(self._background)
+        """Wait for what is being written down, and for nothing else: nobody decides anything any more."""
+        for handle in self._retries.values():
+            handle.cancel()
+        for errand in self._errands:
+            errand.cancel()
+        if left := self._background | self._errands:
+            await asyncio.wait(left)
 
     # Opening one
 
@@ -200,10 +208,10 @@ class Transactions:
         assert pending.proposal is not None, "what was planned has a plan"
         try:
             await self._try_out(self._ledger.applied, pending.proposal)
-            if not pending.writes:
-                await asyncio.to_thread(self._enter, pending, pending.proposal.revision)
         except GatewayError as error:
             return self._unfit(pending, effect.work, Stage.PROVISION, error)
+        if not pending.writes:
+            await asyncio.to_thread(self._enter_if_it_can_be, pending, pending.proposal.revision)
         return events.ChangeProvisioned(effect.work)
 
     async def _write(self, name: str, effect: events.WriteChange) -> Event:
@@ -212,6 +220,8 @@ class Transactions:
             await asyncio.to_thread(self._write_whole, pending, effect)
         except GatewayError as error:
             return self._unfit(pending, effect.work, Stage.WRITE, error)
+        finally:
+            self._keep_later_if_it_failed()
         return events.ChangeWritten(effect.work)
 
     def _window(self, pending: Pending, effect: events.WriteChange) -> Window:
@@ -227,9 +237,8 @@ class Transactions:
             self._standing.hold(window)
             self._standing.flush()
         self._write_file(pending)
-        if window is None:
-            self._standing.adopt()
-            self._standing.flush()
+        self._standing.adopt()
+        self._flush()  # that this fails does not undo what was written
 
     def _enter(self, pending: Pending, revision: Revision) -> None:
         """Put it into the history. Blocks. Raises ConfigWriteError: then nothing may be written over."""
@@ -239,6 +248,13 @@ class Transactions:
             revision.id, revision.raw, base=base, base_raw=pending.old, requester=pending.requester,
             road=pending.road, note=self._redactor.text(pending.note), paths=paths,
         )  # fmt: skip
+
+    def _enter_if_it_can_be(self, pending: Pending, revision: Revision) -> None:
+        """The file holds an edit already: that it cannot be entered is no reason against it."""
+        try:
+            self._enter(pending, revision)
+        except GatewayError as error:
+            log.error("history_not_written", why=str(error))
 
     def _enter_unless_there(self, pending: Pending, revision: Revision) -> None:
         """A boot with what ran before is no news. What an earlier process left undecided will not be decided any more."""
@@ -302,7 +318,7 @@ class Transactions:
     # Watching
 
     def _channel(self, account: str) -> AnyMachine | None:
-        return self._dispatcher.machines().get(account)
+        return self._dispatcher.find(account)
 
     def _runs(self, account: str) -> bool:
         machine = self._channel(account)
@@ -350,17 +366,20 @@ class Transactions:
     def _close_window(self, _: str, effect: events.CloseWindow) -> None:
         self._keep(self._standing.release, effect.revision)
         # The file may have been edited beside it.
-        self._in_background(self._look_again())
+        self._on_errand(self._look_again())
 
     def _restore_base(self, name: str, effect: events.RestoreBase) -> None:
         why = self._pending[name].last
         self._keep(self._standing.put_aside, effect.revision, effect.base, why.why if why else "")
-        self._in_background(self._restore(effect.base))
+        self._on_errand(self._restore(effect.base))
 
     def _keep(self, change: Callable[..., None], *arguments: Any) -> None:
         """In force at once; on disk as soon as it can be, and the fault shown where it cannot."""
         change(*arguments)
-        self._in_background(asyncio.to_thread(self._flush))
+        self.keep_soon()
+
+    def keep_soon(self) -> None:
+        self._in_background(self.keep())
 
     def _flush(self) -> None:
         try:
@@ -371,6 +390,25 @@ class Transactions:
     async def keep(self) -> None:
         """What stands now is on disk when this returns, or the fault is shown: nothing is told that a crash would unsay."""
         await asyncio.to_thread(self._flush)
+        self._keep_later_if_it_failed()
+
+    def _keep_later_if_it_failed(self) -> None:
+        if self._standing.fault:
+            self._later(self.keep)
+
+    def look_again_later(self) -> None:
+        """What the file holds could not be taken up now."""
+        self._later(self._look_again)
+
+    def _later(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Once, however often it is asked for meanwhile."""
+        if work not in self._retries:
+            loop = asyncio.get_running_loop()
+            self._retries[work] = loop.call_later(AGAIN_AFTER, self._again, work)
+
+    def _again(self, work: Callable[[], Awaitable[None]]) -> None:
+        del self._retries[work]
+        self._on_errand(work())
 
     def adopt(self) -> None:
         """What the file holds is wanted, even if it was rolled back before."""
@@ -395,6 +433,11 @@ class Transactions:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
+
+    def _on_errand(self, work: Awaitable[Any]) -> None:
+        task = asyncio.ensure_future(work)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
 
     # What is said of it
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
 from statemachine._machine import Machine
+from statemachine.change import Change
 from statemachine.channel import Channel
 from statemachine.explore import Move
 from statemachine.lifecycle import Lifecycle, LifecycleState
@@ -31,7 +32,7 @@ Worlds = tuple[int, ...]
 
 
 class World:
-    """A model for `statemachine.explore`, over a lifecycle class and a channel class."""
+    """A model for `statemachine.explore`, over the machine classes; with `confirm` changes that must be confirmed are written, too."""
 
     def __init__(
         self,
@@ -41,10 +42,11 @@ class World:
         budget: int = 2,
         *,
         reload: bool = True,
-        change: type[Machine[Any, Any]] | None = None,
+        change: type[Machine[Any, Any]] = Change,
+        confirm: bool = False,
     ) -> None:
         self._channels = channels
-        self._process_model = ProcessModel(lifecycle, change, reload=reload)
+        self._process_model = ProcessModel(lifecycle, change, reload=reload, confirm=confirm)
         self._account_model = AccountModel(channel)
         self._processes: _Numbered[Process] = _Numbered()
         self._accounts: _Numbered[Account] = _Numbered()

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from statemachine import change_events as events
-from statemachine._machine import Effect, Event, Machine, Refusal
+from statemachine._machine import Effect, Event, Machine, Refusal, Step
 from statemachine.change import Change, ChangeState, awaited_of, awaits_word_on, has_ended, is_watched
 from statemachine.change_events import ChangeData, Settlement
 from statemachine.effects import ArmTimer
@@ -89,29 +89,30 @@ class ChangeModel:
     def __init__(self, change: type[Machine[Any, Any]] = Change) -> None:
         self._machine = change("change", ChangeData())
         self._initial = change.initial
+        self._fired: dict[tuple[Any, ChangeData, Event], tuple[Step | Refusal, Any, ChangeData]] = {}
 
-    def propose(self, standing: Standing, confirm: bool) -> Machine[Any, Any] | None:
-        """Whether a call may begin: the machine after the proposal, None when it is refused."""
-        machine = self._fresh()
+    def may_begin(self, standing: Standing, *, confirm: bool) -> bool:
+        """Whether a call is taken up."""
+        return self._propose(standing, confirm=confirm) is not None
+
+    def _propose(self, standing: Standing, *, confirm: bool) -> Open | None:
         seconds = SECONDS if confirm else None
-        step = machine.fire(events.ChangeProposed(True, seconds, standing.window is not None))
-        return None if isinstance(step, Refusal) or has_ended(machine) else machine
+        proposed = events.ChangeProposed(writes=True, confirm=seconds, window=standing.window is not None)
+        return self.tell(Open(self._initial, _blank(ChangeData())), standing, proposed).change
 
     def begin(self, revision: str, base: str, disk: str, standing: Standing) -> Open | None:
         """A call that must be confirmed, read and planned: about to be written."""
-        machine = self.propose(standing, confirm=True)
-        if machine is None:
-            return None
-        machine.fire(events.ChangeValidated(machine.data.work, revision, base))
-        machine.fire(events.ChangeProvisioned(machine.data.work))
-        return Open(machine.state, _blank(machine.data), disk)
+        change = self._propose(standing, confirm=True)
+        for event in (events.ChangeValidated(CURRENT, revision, base), events.ChangeProvisioned(CURRENT)):
+            change = None if change is None else self.tell(change, standing, event).change
+        return None if change is None else change._replace(old=disk)
 
     def resume(self, standing: Standing, *, overdue: bool) -> Told:
         """What a boot finds."""
         window = standing.window
         assert window is not None, "a boot resumes what is on disk"
         event = events.ChangeResumed(window.revision, window.base, SECONDS, overdue)
-        return self.tell(Open(self._initial, ChangeData()), standing, event)
+        return self.tell(Open(self._initial, _blank(ChangeData())), standing, event)
 
     def may_take(self, change: Open | None, revision: str) -> bool:
         return change is not None and awaits_word_on(self._at(change), revision)
@@ -130,17 +131,23 @@ class ChangeModel:
 
     def tell(self, change: Open, standing: Standing, event: Event) -> Told:
         """Fire an event at it. A refusal leaves everything as it is."""
-        machine = self._at(change)
-        step = machine.fire(event)
+        step, state, data = self._fire(change, event)
         if isinstance(step, Refusal):
             return Told(change, standing)
-        after = change._replace(state=machine.state, data=_blank(machine.data))
-        if machine.data.timer != change.data.timer:
-            after = after._replace(timer=False)
+        renumbered = data.timer != change.data.timer
+        after = change._replace(state=state, data=_blank(data), timer=change.timer and not renumbered)
         told = Told(after, standing)
         for effect in step.effects:
-            told = _perform(told, effect, event, machine.data.timer)
-        return told._replace(change=None) if has_ended(machine) else told
+            told = _perform(told, effect, event, data.timer)
+        return told._replace(change=None) if has_ended(self._at(after)) else told
+
+    def _fire(self, change: Open, event: Event) -> tuple[Step | Refusal, Any, ChangeData]:
+        """The machine's answer, and where it is then. Many worlds have the same change: each step of it is taken once."""
+        key = change.state, change.data, event
+        if key not in self._fired:
+            machine = self._at(change)
+            self._fired[key] = machine.fire(event), machine.state, machine.data
+        return self._fired[key]
 
     def decisions(self, change: Open) -> Iterator[tuple[str, Event, bool]]:
         """What may be said to it: a label, the event, and whether it comes by itself."""
@@ -158,14 +165,11 @@ class ChangeModel:
             events.ChangeValidated(OLD, "", ""), events.ChangeProvisioned(OLD), events.ChangeWritten(OLD),
             events.ProbationOver(OLD), events.StageOverdue(OLD), events.HealthChecked(OLD, healthy=True),
         )  # fmt: skip
-        return any(not isinstance(self._at(change).fire(event), Refusal) for event in stale)
+        return any(not isinstance(self._fire(change, event)[0], Refusal) for event in stale)
 
     def writes(self, change: Open | None) -> bool:
         """Its file is being written: nobody else reads or writes meanwhile."""
         return change is not None and change.state is ChangeState.WRITING
-
-    def _fresh(self) -> Machine[Any, Any]:
-        return self._at(Open(self._initial, ChangeData()))
 
     def _at(self, change: Open) -> Machine[Any, Any]:
         self._machine.state, self._machine.data = change.state, change.data

@@ -37,16 +37,21 @@ from statemachine.world.work import Turn, turns
 
 
 class ProcessModel:
-    """The moves of a process, over a lifecycle machine class and a change machine class (None: nothing is to be confirmed).
+    """The moves of a process, over a lifecycle and a change machine class. `reload` is False in reload mode `off`.
 
-    `reload` is False in reload mode `off`.
+    `confirm`: calls may write changes that must be confirmed.
     """
 
     def __init__(
-        self, lifecycle: type[Machine[Any, Any]], change: type[Machine[Any, Any]] | None, *, reload: bool = True
+        self,
+        lifecycle: type[Machine[Any, Any]],
+        change: type[Machine[Any, Any]],
+        *,
+        reload: bool = True,
+        confirm: bool = False,
     ) -> None:
-        self._confirms = change is not None
-        self._change_model = ChangeModel(change) if change is not None else ChangeModel()
+        self._confirms = confirm
+        self._change_model = ChangeModel(change)
         self._machine = lifecycle("gateway", LifecycleData())
         self._initial = lifecycle.initial
         self._reload = reload
@@ -128,7 +133,7 @@ class ProcessModel:
             yield from self._calls(process)
 
     def _calls(self, process: Process) -> Iterator[Change]:
-        allowed = self._change_model.propose(process.standing, confirm=False) is not None
+        allowed = self._change_model.may_begin(process.standing, confirm=False)
         for revision in REVISIONS:
             if revision != BAD and allowed:
                 broken = (BESIDE,) if process.standing.window is not None else ()

@@ -22,7 +22,9 @@ from tests.bench.idle import idles
 from tests.bench.programs import prepare
 from tests.bench.reload import reloads
 from tests.bench.restart import restarts
+from tests.bench.scale import scales
 from tests.bench.start import starts
+from tests.bench.writes import writes
 
 
 async def measure(counts: Counts) -> dict[str, Any]:
@@ -39,6 +41,10 @@ async def measure(counts: Counts) -> dict[str, Any]:
         reload = await reloads(api, counts)
         say("restart")
         restart = await restarts(api, counts)
+        say("a long config")
+        written = await writes(counts)
+        say("one of many accounts")
+        scale = await scales(api, counts)
     about = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "python": platform.python_version(),
@@ -48,7 +54,10 @@ async def measure(counts: Counts) -> dict[str, Any]:
         "took_s": round(time.monotonic() - began, 1),
         "counts": asdict(counts),
     }
-    return {"about": about, "reload": reload, "idle": idle, "start": start, "restart": restart}
+    return {
+        "about": about, "reload": reload, "idle": idle, "start": start, "restart": restart, "writes": written,
+        "scale": scale,
+    }  # fmt: skip
 
 
 def say(what: str) -> None:

@@ -22,14 +22,23 @@ from tests.real.process import ROOT
 
 TOKEN = "1001:a-secret-for-the-bench"
 CHAT = 7
+
+
+def token_of(number: int) -> str:
+    """Of a bot in a crowd."""
+    return f"{number}:a-secret-for-the-bench-{number:07}"
+
+
 PATIENCE = 10.0
 
 
 class Service:
-    """One bot behind the server, and the commands; each public method is one."""
+    """One bot behind the server, a crowd where one is asked for, and the commands; each public method is one."""
 
-    def __init__(self, bot: Bot) -> None:
+    def __init__(self, bot: Bot, telegram: FakeTelegram) -> None:
         self._bot = bot
+        self._telegram = telegram
+        self._crowds: dict[int, list[Bot]] = {}
         self._pushed: list[str] = []
         self._stream: asyncio.Task[None] | None = None
 
@@ -46,6 +55,40 @@ class Service:
         """Wait until a poll is held."""
         await self._bot.wait_polling(PATIENCE)
         return {}
+
+    # Crowds
+
+    async def crowd(self, first: int, size: int) -> dict[str, Any]:
+        """Add so many bots, with numbers from the first on."""
+        self._crowds[first] = [
+            self._telegram.add_bot(token_of(first + number), "one_of_a_crowd") for number in range(size)
+        ]
+        return {}
+
+    async def crowd_polling(self, first: int) -> dict[str, Any]:
+        """Wait until each of them holds a long poll."""
+        for bot in self._crowds[first]:
+            while not (bot.stats.in_flight and bot.stats.poll_log[-1].timeout_param):
+                await asyncio.sleep(0.01)
+        return {}
+
+    async def next_poll(self, first: int, number: int, since: float) -> dict[str, Any]:
+        """When the first poll of this one of them arrived that came after that moment; waits for it."""
+        bot = self._crowds[first][number]
+        while bot.stats.poll_log[-1].arrived_at <= since:
+            await bot.wait_polls(bot.stats.polls + 1, PATIENCE)
+        return {"at": next(poll.arrived_at for poll in bot.stats.poll_log if poll.arrived_at > since)}
+
+    async def interrupted(self, first: int, number: int) -> dict[str, Any]:
+        """How many polls of all the others were broken off, and how often two of one bot met."""
+        others = [bot for place, bot in enumerate(self._crowds[first]) if place != number]
+        logs = [poll.outcome for bot in others for poll in bot.stats.poll_log]
+        return {
+            "interrupted": sum(outcome not in ("empty", "in flight") for outcome in logs),
+            "overlaps": sum(bot.stats.overlaps for bot in self._crowds[first]),
+        }
+
+    # Looking at the one
 
     async def window(self, since: float) -> dict[str, Any]:
         """The time without a poll from then till now, in ms, and the counts since the bot was added."""
@@ -86,7 +129,7 @@ class Service:
 async def serve() -> None:
     """Answer commands until standard input ends."""
     async with FakeTelegram() as telegram:
-        service = Service(telegram.add_bot(TOKEN, username="bench_bot"))
+        service = Service(telegram.add_bot(TOKEN, username="bench_bot"), telegram)
         answer: dict[str, Any] = {"url": telegram.url}
         while True:
             sys.stdout.write(json.dumps(answer) + "\n")

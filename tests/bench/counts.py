@@ -21,8 +21,38 @@ class Counts:
     pairs: int
     """Cold starts of each of the two programs."""
     restarts: int
+    accounts: int
+    """How many there are where one among many is changed..."""
+    edits: int
+    """...and how often it is, by each road."""
+    writes: int
+    """How often a long config is written while others wait."""
 
 
-FULL = Counts(reloads=40, series=5, in_series=20, idle_s=30.0, settle_s=5.0, pairs=15, restarts=10)
-QUICK = Counts(reloads=20, series=2, in_series=20, idle_s=10.0, settle_s=3.0, pairs=7, restarts=10)
-SMOKE = Counts(reloads=1, series=1, in_series=2, idle_s=0.2, settle_s=0.2, pairs=1, restarts=1)
+FULL = Counts(
+    reloads=40,
+    series=5,
+    in_series=20,
+    idle_s=30.0,
+    settle_s=5.0,
+    pairs=15,
+    restarts=10,
+    accounts=1000,
+    edits=15,
+    writes=20,
+)
+QUICK = Counts(
+    reloads=20,
+    series=2,
+    in_series=20,
+    idle_s=10.0,
+    settle_s=3.0,
+    pairs=7,
+    restarts=10,
+    accounts=1000,
+    edits=7,
+    writes=10,
+)
+SMOKE = Counts(
+    reloads=1, series=1, in_series=2, idle_s=0.2, settle_s=0.2, pairs=1, restarts=1, accounts=20, edits=1, writes=1
+)

@@ -13,7 +13,10 @@ import pytest
 
 from tests.bench.numbers import summary
 from tests.bench.reference import EDIT, LIVE, NOTHING, PATCH, SERIES, Span
+from tests.bench.scale import APPLY, FILE
+from tests.bench.scale import PATCH as ONE_PATCH
 from tests.bench.table import table, times
+from tests.bench.writes import SIZE
 from tests.real.process import ROOT
 
 SUMMARY = {"median", "p95", "least", "most"}
@@ -68,8 +71,24 @@ def test_idle_start_and_restart_are_measured(ran: tuple[str, dict[str, Any]]) ->
     assert results["restart"]["stall_ms"].keys() == SUMMARY
 
 
+def test_one_of_many_is_measured_by_every_road_and_the_others_are_left_alone(ran: tuple[str, dict[str, Any]]) -> None:
+    rows = ran[1]["scale"]
+    assert [row["change"] for row in rows] == [FILE, APPLY, ONE_PATCH]
+    for row in rows:
+        assert all(
+            row[f"{who}_{what}"].keys() == SUMMARY for who in ("one", "many") for what in ("poll_ms", "answer_ms")
+        )
+        assert (row["interrupted"], row["overlaps"]) == (0, 0)
+
+
+def test_pings_are_measured_while_a_long_config_is_written(ran: tuple[str, dict[str, Any]]) -> None:
+    written = ran[1]["writes"]
+    assert all(written[key].keys() == SUMMARY for key in ("answer_ms", "longest_ping_ms", "quiet_ping_ms"))
+    assert written["bytes"] == SIZE
+
+
 def test_the_table_has_its_parts(ran: tuple[str, dict[str, Any]]) -> None:
-    for part in ("RELOAD", "IDLE", "COLD START", "RESTART", "patch, traffic", "target"):
+    for part in ("RELOAD", "IDLE", "COLD START", "RESTART", "patch, traffic", "target", "ONE OF", "BYTES IS WRITTEN"):
         assert part in ran[0]
 
 

@@ -97,6 +97,7 @@ def test_it_leads_to_the_same_states(lived: House, journal: Path, capsys: pytest
         "  gateway: stopped",
         f"  {MAIN}: stopped",
         f"  {OTHER}: stopped",
+        *(f"  change/{number}: committed" for number in (1, 2, 3, 4)),
         "the tables lead to the same states",
     ):
         assert line in said.splitlines()
@@ -105,7 +106,7 @@ def test_it_leads_to_the_same_states(lived: House, journal: Path, capsys: pytest
 def test_as_json(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["replay", str(journal), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    changes = {f"change/{number}": "committed" for number in range(1, 5)}
+    changes = {f"change/{number}": "committed" for number in (1, 2, 3, 4)}
     assert report["states"] == {"gateway": "stopped", MAIN: "stopped", OTHER: "stopped"} | changes
     assert (report["difference"], report["cut"], report["other_tables"]) == (None, False, [])
 
@@ -254,7 +255,7 @@ def test_a_journal_of_other_tables_is_replayed_and_that_is_said(
     def older(lines: list[dict[str, Any]]) -> None:
         lines[0]["machines"]["channel"] = "0" * 64
         for line in lines[1:]:
-            if line["machine"].startswith("telegram/") and line["row"] is not None:
+            if line["machine"] in (MAIN, OTHER) and line["row"] is not None:
                 line["row"] += 1
 
     tamper(journal, older)
@@ -276,7 +277,7 @@ def test_a_journal_that_has_dropped_its_beginning_is_replayed_from_where_everyth
     assert "its beginning is not in the file" in capsys.readouterr().out
     report = run(path)
     assert report["steps"] + report["refusals"] == 25
-    assert set(report["states"].values()) == {"stopped", "committed"}
+    assert set(report["states"].values()) <= {"stopped", "committed"}
 
 
 @pytest.mark.parametrize("chosen", [{"machine": OTHER}, {"after": 30}, {"after": 20, "machine": MAIN}])

@@ -76,6 +76,10 @@ class Time:
     def monotonic(self) -> float:
         return self.now
 
+    def at_wall(self, ms: int) -> float:
+        """When the wall clock, as it is set now, shows that."""
+        return (ms - EPOCH_MS) / 1000 - self.wall_jump
+
     def wall_ms(self) -> int:
         return EPOCH_MS + round((self.now + self.wall_jump) * 1000)
 

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from types import EllipsisType
 from typing import Any, TypeVar
 
 from watchdog.events import FileClosedEvent, FileMovedEvent, FileSystemEvent
@@ -48,8 +49,13 @@ class Disk:
         self.slow_until = self.slowest_until = self.full_until = 0.0
         self.crash_in = 0
         """The process is gone at the n-th step of writing from now; 0 is never."""
+        self.save_in = 0
+        self.to_save = ""
+        """At the n-th step of writing from now an editor saves this; 0 is never."""
         self.version = 0
         """How often the file has been changed, by whomever."""
+        self._saved: str | None = None
+        """What others have put into it last."""
         self.rival: int | None = None
         """What another gateway that is about to write holds the lock on the folder with."""
         self._gone = False
@@ -87,7 +93,8 @@ class Disk:
 
     def _changed_by_others(self) -> None:
         self.version += 1
-        self.whole.add(self.hash)
+        self._saved = self.hash
+        self.whole.add(self._saved)
         self._witness.edited(self.raw())
 
     def take(self) -> bool:
@@ -132,33 +139,44 @@ class Disk:
 
     # The product's writing
 
-    def write(self, path: Path, raw: bytes, *expected: bytes | None) -> bool:
+    def write(self, path: Path, raw: bytes, expected: bytes | EllipsisType | None = ...) -> bool:
         """In the place of `file.write`: the same, seen by the referee."""
         if path != self.path:
-            return self._real_write(path, raw, *expected)
-        here = self.hash
+            return self._real_write(path, raw, expected)
+        here, version = self.hash, self.version
         seen = here is None or here in self.bases or ANY in self.bases
-        self._referee.expect(seen, "no lost update", f"a write replaced {str(here)[:8]}, which its caller never saw")
         self._referee.expect(
             self.rival is None, "no lost update", "a write came between another gateway's reading and writing"
         )
         self.whole.add(file.revision_of(raw))
         self._witness.before_placing()
         try:
-            put = self._real_write(path, raw, *expected)
+            placed = self._real_write(path, raw, expected)
         finally:
             if self.raw() == raw:
+                untouched = version == self.version or self._saved == here
+                self._referee.expect(
+                    seen and untouched,
+                    "no lost update",
+                    f"{str(here)[:8]} is gone, and its writer never saw it",
+                )
                 self.version += 1
                 self._witness.placed(raw)
-        if put:
+        if placed:
             self._stamp(path)
             self.tell(0.001, moved=True)
         self._step()
-        return put
+        return placed
 
     def sync(self, _: int) -> None:
         """In the place of `os.fsync`."""
         self._step()
+        if self.save_in > 0:
+            self.save_in -= 1
+            if self.save_in == 0:
+                self.met["saved in the middle of a write"] += 1
+                self.save(self.to_save)
+                self.tell(0.0, moved=True)
         if self._time.now < self.full_until:
             self.met["no space"] += 1
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -204,7 +222,7 @@ class Disk:
 
     def calm(self) -> None:
         self.slow_until = self.slowest_until = self.full_until = 0.0
-        self.crash_in = 0
+        self.crash_in = self.save_in = 0
         self.let_go()
 
 

@@ -31,6 +31,7 @@ class Trials:
             "decide": (1, self._decision),
             "rollback": (0.8, lambda: {"text": some(self._texts), "confirm": some((None, None, 5.0, 30.0))}),
             "edit back": (0.8, lambda: {"text": some(self._texts)}),
+            "save in": (0.6, lambda: {"text": self._change(), "n": self._random.randint(1, 12)}),
             "rival": (0.6, lambda: {"text": self._change(), "holds": some((0.0, 0.05, 2.0, 12.0))}),
         }
 
@@ -71,6 +72,8 @@ class Trials:
     def _edited_beside(self, window: float) -> list[Part]:
         some = self._random.choice
         at = self._within(window)
+        if self._random.random() < 0.2:
+            return [(0.0, "save in", {"text": self._change(), "n": self._random.randint(1, 12)})]
         if self._random.random() < 0.3:
             return [(at, "rival", {"text": self._change(), "holds": some((0.0, 0.05, 2.0))})]
         edit = {"text": self._change(), "how": "replace", "events": some(((0.0,), (), (0.3, 0.0)))}

@@ -145,8 +145,13 @@ class Witness:
             self._last_usable = revision
 
     def _begin_trial(self, call: Call, revision: str) -> None:
-        bases = {self.runs, self._last_usable, *(self.must(self._last_usable) or ())}
-        # What a change on trial was to be put back to is what a second one may be put back to.
+        bases = {self.runs, self._last_usable}
+        for older in self.trials:
+            # What one on trial was to be put back to is what a second one may be put back to.
+            if older.revision in bases and not older.confirmed:
+                bases |= older.bases
+                if older.ended is not None or (older.deadline is not None and older.deadline < self._now - AT_ONCE):
+                    bases -= {older.revision} - older.bases
         trial = Trial(
             call,
             revision,
@@ -200,7 +205,7 @@ class Witness:
             self._end(trial)
         elif outcome == "probation":
             trial.began = self._now if trial.began is None else trial.began
-            trial.deadline = self._now + trial.seconds
+            self._told_deadline(trial, receipt["confirm_by"], call.at)
 
     def _of(self, call: Call) -> Trial | None:
         return next((trial for trial in self.trials if trial.call is call), None)
@@ -226,7 +231,7 @@ class Witness:
             trial.asked_at = self._now
         return trial
 
-    def decided(self, trial: Trial | None, decision: str, outcome: str, seconds: float) -> None:
+    def decided(self, trial: Trial | None, decision: str, outcome: str, seconds: float, confirm_by: int | None) -> None:
         """`outcome` is the answer's, or the error's name."""
         if trial is None:
             self._expect(
@@ -247,14 +252,27 @@ class Witness:
                 f"{trial.revision[:8]} was confirmed after its end",
             )
             trial.confirmed = True
+            self.away.pop(trial.revision, None)
         elif decision == "cancel":
             trial.cancelled = True
             if outcome == "rolled_back":
                 self._end(trial)
-        elif outcome == "probation":
+        elif outcome == "probation" and confirm_by is not None:
             trial.seconds = seconds
             trial.wall = self._play.time.wall_jump
-            trial.deadline = self._now + seconds
+            self._told_deadline(trial, confirm_by, trial.asked_at)
+
+    def _told_deadline(self, trial: Trial, confirm_by: int, asked_at: float) -> None:
+        """It is by the wall clock; what was asked for began at some time between the asking and the answer."""
+        deadline = self._play.time.at_wall(confirm_by)
+        if trial.deciding:
+            pass  # it is told of the newest decision, which need not be its own
+        elif trial.wall == self._play.time.wall_jump:
+            true = asked_at - 0.001 <= deadline - trial.seconds <= self._now + 0.001
+            self._expect(true, "an answer is true", f"{trial.seconds} s were asked for, it has {deadline - self._now}")
+        else:
+            deadline = self._now + trial.seconds
+        trial.deadline = deadline
 
     # What runs
 
@@ -277,6 +295,11 @@ class Witness:
         here = None if raw is None else self._know(raw)
         promise = self.standing().get("window")
         for trial in self.trials:
+            set_since = trial.wall != self._play.time.wall_jump
+            if trial.ended is not None and set_since and promise is not None and promise["revision"] == trial.revision:
+                # That it was over was not on the disk yet, and by the clock that was set it is not.
+                trial.ended, trial.deadline = None, self._now
+                self.away.pop(trial.revision, None)
             if trial.is_open:
                 self._boot_of(trial, runs, here, promise)
         self._moves(runs)

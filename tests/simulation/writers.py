@@ -113,15 +113,20 @@ class Writers:
 
     async def _decide(self, revision: str, decision: Decision, seconds: float) -> None:
         trial = self.witness.decides(revision)
+        confirm_by = None
         try:
             told = await self.alive.app._changes.decide(revision, decision, "client", seconds)
-            outcome = told["outcome"]
+            outcome, confirm_by = told["outcome"], told["confirm_by"]
         except (NoWindowError, ConfigWriteError) as error:
             outcome = type(error).__name__
         self.counts[f"{decision.value}: {outcome}"] += 1
-        self.witness.decided(trial, decision.value, outcome, seconds)
+        self.witness.decided(trial, decision.value, outcome, seconds, confirm_by)
 
     # Others
+
+    def do_save_in(self, text: str, n: int) -> None:
+        """An editor saves in the middle of the product's next writing, at its n-th step."""
+        self.disk.save_in, self.disk.to_save = n, text
 
     def do_edit_back(self, text: str) -> None:
         """Somebody saves what was wished for earlier."""

@@ -226,6 +226,10 @@ ROWS: tuple[tuple[Case, ...], ...] = (
             S.ROLLING_BACK, puts_back("swap", "its reason"), {"waiting": False},
         ),
         Case(
+            "it will not run, and the file is set aside", (S.APPLYING,), d(confirm=5.0, waiting=True), settled(PASSED),
+            S.ROLLING_BACK, puts_back("swap", "its reason"), {"waiting": False},
+        ),
+        Case(
             "an account is lost by that", (S.APPLYING,), d(confirm=5.0), settled(BROKE, lost="x/y"),
             S.ROLLING_BACK, puts_back("health", "x/y ran before and has failed: 401"),
         ),
@@ -239,10 +243,6 @@ ROWS: tuple[tuple[Case, ...], ...] = (
     (
         Case(
             "it does not run", (S.APPLYING,), d(), settled(PASSED), S.REJECTED, (says("its word", "", "its reason"),),
-        ),
-        Case(
-            "and nothing is rolled back for it", (S.APPLYING,), d(confirm=5.0), settled(PASSED), S.REJECTED,
-            (CloseWindow("b"), says("its word", "", "its reason")),
         ),
     ),
     (

@@ -11,14 +11,22 @@ from typing import Any
 
 import pytest
 
-from statemachine import Channel, Lifecycle, Machine
+from statemachine import Change, Channel, Lifecycle, Machine
 from statemachine import lifecycle_events as events
+from statemachine.change_events import (
+    ChangeCancelled,
+    ChangeConfirmed,
+    ChangeProposed,
+    ProbationOver,
+)
 from statemachine.channel import ReceiverEnded, ReceiverFenced, ReceiverReady, Restart, Start, StopOverdue
 from statemachine.explore import Report, explore, follow
 from statemachine.explore_command import run
 from statemachine.promises import (
     APPLIED_ONCE,
+    BESIDE,
     CHANGE_KEPT,
+    CONFIRMED,
     ENDS,
     ONE_OUTCOME,
     ONE_RECEIVER,
@@ -51,6 +59,10 @@ def test_three_accounts_and_whatever_two_things_the_outside_may_do() -> None:
 
 def test_reload_mode_off() -> None:
     assert holds(World(1, budget=2, reload=False)).states > 25_000
+
+
+def test_a_change_that_must_be_confirmed_and_whatever_one_thing_more_the_outside_may_do() -> None:
+    assert holds(World(1, budget=1, confirm=True)).states > 3_000
 
 
 # Faults that must be found
@@ -134,12 +146,20 @@ FAULTS: dict[str, tuple[AnyMachine, str]] = {
         OPEN_TICKETS,
     ),
     "a reload that hangs is waited for": (mutant(Lifecycle, rows_on(Lifecycle, events.StartOverdue)[0]), ENDS),
+    "a call is begun beside a trial": (mutant(Change, rows_on(Change, ChangeProposed)[0]), BESIDE),
+    "what nobody confirms stays": (mutant(Change, rows_on(Change, ProbationOver)[0]), CONFIRMED),
+    "a trial that is over restores nothing": (idle(Change, ProbationOver, "roll_back"), CONFIRMED),
+    "a cancelled change restores nothing": (idle(Change, ChangeCancelled, "roll_back"), CONFIRMED),
+    "a confirmation closes no window": (idle(Change, ChangeConfirmed, "close_window"), CONFIRMED),
+    "an older trial's end is believed": (without(Change, ProbationOver, "timer_is_current"), STALE),
 }  # fmt: skip
 
 
 def product_of(machine: AnyMachine, budget: int) -> World:
     if issubclass(machine, Channel):
         return World(1, channel=machine, budget=budget)
+    if issubclass(machine, Change):
+        return World(1, change=machine, budget=budget, confirm=True)
     return World(1, lifecycle=machine, budget=budget)
 
 
@@ -168,10 +188,10 @@ def test_its_story_can_be_followed_and_kept_as_a_test() -> None:
 
 
 def test_the_command_says_what_it_found(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert run(1, 1, reload=True, limit=None, test=tmp_path / "test_found.py", as_json=False) == 0
+    assert run(1, 1, reload=True, confirm=False, limit=None, test=tmp_path / "test_found.py", as_json=False) == 0
     assert "every promise kept" in capsys.readouterr().out
     assert not (tmp_path / "test_found.py").exists()
-    assert run(1, 1, reload=True, limit=10, test=None, as_json=True) == 2
+    assert run(1, 1, reload=True, confirm=False, limit=10, test=None, as_json=True) == 2
     assert json.loads(capsys.readouterr().out)["complete"] is False
 
 
