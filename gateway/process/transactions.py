@@ -469,7 +469,7 @@ class Transactions:
             del self._pending[name]
             if pending.restored:
                 # The file may have been edited beside it.
-                self._in_background(self._look_again())
+                self._on_errand(self._look_again())
 
 
 def _event_of(decision: Decision, by: str, seconds: float) -> Event:
