@@ -19,7 +19,7 @@ from gateway.process.address import find
 TIMEOUT = 180.0
 """Seconds. A change is answered when its accounts have settled, which takes an account up to 45."""
 UNAUTHORIZED = 401
-NO_TOKEN = "the gateway takes none of the tokens that are in its config, in GATEWAY_TOKEN and in its state folder"
+NOT_LET_IN = "the gateway takes none of the tokens that are in its config, in GATEWAY_TOKEN and in its state folder"
 
 
 class UnreachableError(GatewayError):
@@ -80,7 +80,7 @@ class Client:
                     raise
                 del self._tokens[:1]
                 if not self._tokens:
-                    raise UnreachableError(NO_TOKEN) from error
+                    raise UnreachableError(NOT_LET_IN) from error
 
     def _answer(self, request: Request) -> dict[str, Any]:
         try:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from gateway.cli.client import NO_TOKEN
+from gateway.cli.client import NOT_LET_IN
 from tests.fakes.telegram import FakeTelegram
 from tests.real.process import ROOT, TOKEN, Gateway, config_text, telegram_account
 
@@ -233,7 +233,7 @@ async def test_the_token_is_found_where_it_is(tmp_path: Path, where: str) -> Non
     environ = {"GATEWAY_TOKEN": "the-token-of-the-environment"} if tokens[where] == environment else {}
     async with Gateway(tmp_path, text, **environ) as gateway:
         done = await command(tmp_path, "history", **(environ if where == "environment" else {}))
-        assert (done.code, done.err) == ((0, "") if where != "none" else (1, f"gateway: {NO_TOKEN}\n"))
+        assert (done.code, done.err) == ((0, "") if where != "none" else (1, f"gateway: {NOT_LET_IN}\n"))
         assert gateway.url
 
 
