@@ -38,7 +38,7 @@ class Call:
     confirm: float | None
     at: float
     healthy: frozenset[str]
-    """Accounts that ran when it was sent."""
+    """Accounts that ran when it was sent, and still when it was written."""
     wrote: bool = False
     answer: str = ""
 
@@ -62,12 +62,16 @@ class Trial:
     """Its time is over at some moment between these two: nobody outside sees when exactly it began."""
     confirmed: bool = False
     cancelled: bool = False
+    adopted: bool = False
+    """When it was over somebody asked for it again."""
     ended: float | None = None
     """When it was over without having been confirmed."""
     good: bool = False
     """It was the last good one before."""
     deciding: int = 0
     """Decisions that were sent and have no answer yet; those that a crash has cut off never get one."""
+    failed_at: float | None = None
+    """When an account was seen to have failed under it first."""
     asked_at: float = 0.0
     """When somebody last decided something about it."""
     excuses: set[str] = field(default_factory=set)
@@ -78,7 +82,7 @@ class Trial:
 
     @property
     def is_open(self) -> bool:
-        return self.ended is None and not self.confirmed
+        return self.ended is None and not (self.confirmed or self.adopted)
 
 
 class Witness:
@@ -105,23 +109,27 @@ class Witness:
     # What is done
 
     def called(self, process: Process, raw: bytes | None, confirm: float | None) -> Call:
-        healthy = frozenset(name for name, machine in process.channels().items() if machine.state.value == "running")
-        call = Call(process, f"call {len(self.calls) + 1}", raw, confirm, self._now, healthy)
+        call = Call(process, f"call {len(self.calls) + 1}", raw, confirm, self._now, self._healthy(process))
         self.calls.append(call)
         if raw is not None:
             self._ask_for(self._know(raw))
         return call
 
+    def _healthy(self, process: Process) -> frozenset[str]:
+        return frozenset(name for name, machine in process.channels().items() if machine.state.value == "running")
+
     def placed(self, raw: bytes) -> None:
         """The gateway has put this into the file's place."""
         revision = self._know(raw)
-        callers = [call for call in self.calls if not call.answer and call.raw in (raw, None)]
+        callers = [call for call in self.calls if not (call.answer or call.wrote) and call.raw in (raw, None)]
         self._expect(bool(callers), "the file is written for a call alone", f"nobody who waits wants {revision[:8]}")
-        exact = [call for call in callers if call.raw == raw] or callers
-        if len(exact) == 1:
-            exact[0].wrote = True
-            if exact[0].confirm is not None:
-                self._begin_trial(exact[0], revision)
+        # Those who want the same come one after the other, in the order of their calls.
+        call = next((call for call in callers if call.raw == raw), callers[0] if len(callers) == 1 else None)
+        if call is not None:
+            call.wrote = True
+            call.healthy &= self._healthy(call.process)
+            if call.confirm is not None:
+                self._begin_trial(call, revision)
 
     def edited(self, raw: bytes | None) -> None:
         """Somebody else has changed the file. Who saves what it holds already asks for nothing."""
@@ -436,7 +444,7 @@ class Witness:
             return
         asked_at, _ = self.asked.get(trial.revision, (-1.0, None))
         if trial.earliest is not None and asked_at > trial.earliest:
-            trial.ended = self._now
+            trial.adopted = True
             return
         if self.runs == trial.revision and self._is_idle() and not trial.deciding:
             trial.lazy += 1
@@ -458,6 +466,7 @@ class Witness:
         if not failed:
             return
         trial.excuses.add("an account has failed")
+        trial.failed_at = self._now if trial.failed_at is None else trial.failed_at
         if failed & trial.call.healthy and not trial.negligent:
             trial.negligent = 1
             self._look_at(self._now + 1.0, lambda: self._hold_accounts(trial))
@@ -465,6 +474,10 @@ class Witness:
     def _hold_accounts(self, trial: Trial) -> None:
         """An account that ran before, and has failed, ends it."""
         if not trial.is_open or self.runs != trial.revision or self._play.over or trial.revision in trial.bases:
+            return
+        asked_at, _ = self.asked.get(trial.revision, (-1.0, None))
+        if trial.failed_at is not None and asked_at > trial.failed_at:
+            trial.adopted = True
             return
         process = self._play.process
         if self._is_idle() and process is not None and trial.began is not None and not trial.deciding:
