@@ -39,7 +39,7 @@ from gateway.process.wanted import Wanted
 from gateway.redact import Redactor
 from gateway.requests import Requests, new_id
 from statemachine.change_events import Stage
-from statemachine.lifecycle import is_ending, is_restarting, knows
+from statemachine.lifecycle import is_ending, is_restarting, knows, may_be_reloaded
 from statemachine.lifecycle_events import ConfigChanged, ConfigRejected, Origin, SettleRevision, Ticket
 
 __all__ = ["LIFECYCLE", "Changes", "Write"]
@@ -180,6 +180,9 @@ class Changes:
             elif event.revision == base:
                 await self._watch(self._ledger.proposal(base).revision, "rollback")
                 self._dispatcher.post(LIFECYCLE, event, "rollback")
+            elif not may_be_reloaded(event):
+                # What is rolled back would run on until that restart. The file is looked at again when the base is back.
+                await self._restore_beside(base)
             elif not self.transactions.follows(event.revision):
                 try:
                     await self._propose_what_was_read(event, before, "watcher")

@@ -374,6 +374,7 @@ class Transactions:
         self._on_errand(self._look_again())
 
     def _restore_base(self, name: str, effect: events.RestoreBase) -> None:
+        self._pending[name].restored = True
         why = self._pending[name].last
         self._keep(self._standing.put_aside, effect.revision, effect.base, why.why if why else "")
         self._on_errand(self._restore(effect.base))
@@ -466,6 +467,9 @@ class Transactions:
             pending.ended.set_result(report)
             self._dispatcher.remove(name)
             del self._pending[name]
+            if pending.restored:
+                # The file may have been edited beside it.
+                self._on_errand(self._look_again())
 
 
 def _event_of(decision: Decision, by: str, seconds: float) -> Event:
