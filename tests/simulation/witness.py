@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gateway.config.file import revision_of
+from tests.simulation.trial import Call, Trial
 
 if TYPE_CHECKING:
     from tests.simulation.play import Play
@@ -26,67 +26,6 @@ AT_ONCE = 0.5
 LONGER = 2.0
 SHORTLY = 5.0
 """Seconds within which a file may be changed and changed back without anybody having seen it."""
-HISTORY = 200
-UNDECIDED = ("pending", "probation", "rolling_back", "restart_pending")
-
-
-@dataclass(eq=False)
-class Call:
-    """A call that writes. `raw` is what it wants in the file, None where only the gateway knows (a patch)."""
-
-    process: Process
-    note: str
-    raw: bytes | None
-    confirm: float | None
-    at: float
-    healthy: frozenset[str]
-    """Accounts that ran when it was sent, and still when it was written."""
-    wrote: bool = False
-    answer: str = ""
-
-
-@dataclass(eq=False)
-class Trial:
-    """A change that must be confirmed."""
-
-    call: Call
-    revision: str
-    seconds: float
-    bases: frozenset[str]
-    """What may be put back."""
-    version: int
-    """Of the file, when it was written."""
-    wall: float
-    """How wrong the wall clock was when its time began."""
-    began: float | None = None
-    earliest: float | None = None
-    deadline: float | None = None
-    """Its time is over at some moment between these two: nobody outside sees when exactly it began."""
-    confirmed: bool = False
-    cancelled: bool = False
-    adopted: bool = False
-    """When it was over somebody asked for it again."""
-    ended: float | None = None
-    """When it was over without having been confirmed."""
-    good: bool = False
-    """It was the last good one before."""
-    deciding: int = 0
-    """Decisions that were sent and have no answer yet; those that a crash has cut off never get one."""
-    failed_at: float | None = None
-    """When an account was seen to have failed under it first."""
-    asked_at: float = 0.0
-    """When somebody last decided something about it."""
-    granted: list[float] = field(default_factory=list)
-    """The seconds that it was given at first and by each extension."""
-    excuses: set[str] = field(default_factory=set)
-    """What may have ended it before its time."""
-    lazy: int = 0
-    negligent: int = 0
-    """Seconds for which it has run too long, and for which the failure of an account was left alone."""
-
-    @property
-    def is_open(self) -> bool:
-        return self.ended is None and not (self.confirmed or self.adopted)
 
 
 class Witness:
@@ -232,7 +171,7 @@ class Witness:
         if call.confirm is None:
             self._ask_for(revision)
             return
-        trial = self._of(call)
+        trial = self.of(call)
         if trial is None:
             # The file held it already.
             self.before_placing()
@@ -246,7 +185,7 @@ class Witness:
             if receipt["confirm_by"] is not None:  # or it is over already
                 self._told_deadline(trial, receipt["confirm_by"])
 
-    def _of(self, call: Call) -> Trial | None:
+    def of(self, call: Call) -> Trial | None:
         return next((trial for trial in self.trials if trial.call is call), None)
 
     def _hold_one_trial(self, call: Call, told: str) -> None:
@@ -546,33 +485,6 @@ class Witness:
         except FileNotFoundError:
             return {}
         return found
-
-    def judge_standing(self) -> None:
-        """Good is what ran, and did not fail on trial."""
-        good = self.standing().get("last_good")
-        if good is None:
-            return
-        self._expect(good in self.ever_ran, "good is what ran well", f"{good[:8]} is called good, and never ran")
-        failed = good in self.away and not self.away[good].good
-        self._expect(not failed, "good is what ran well", f"{good[:8]} is called good, and was rolled back")
-
-    def judge_history(self, process: Process) -> None:
-        """At rest: each write has one entry, which says what became of it."""
-        entries = process.app._history.entries(HISTORY)
-        for call in self.calls:
-            outcomes = [entry.outcome for entry in entries if entry.note == call.note]
-            told = f"{call.note}, answered {call.answer or 'by nobody'}, has {outcomes}"
-            self._expect(len(outcomes) <= 1, "one outcome a request", told)
-            if call.process is not process or not outcomes:
-                self._expect(call.process is not process or not call.wrote, "one outcome a request", told)
-                continue
-            trial = self._of(call)
-            settled = outcomes[0] not in UNDECIDED or process.monitor.dropped
-            self._expect(settled, "one outcome a request", told)
-            if trial is not None and trial.confirmed:
-                self._expect(outcomes == ["committed"], "one outcome a request", f"{told}, and was confirmed")
-            elif trial is not None and trial.ended is not None and not trial.deciding:
-                self._expect(outcomes[0] != "committed", "one outcome a request", f"{told}, and nobody confirmed it")
 
     @property
     def _now(self) -> float:
