@@ -153,7 +153,9 @@ class Witness:
             return
         self._expect(not call.wrote, "what is refused changes nothing", f"it was written, and its caller told {error}")
         if call.answer == "WindowOpenError":
-            maybe = any(trial.is_open or trial.deciding or self._ended_lately(trial) for trial in self.trials)
+            maybe = any(
+                trial.is_open or trial.adopted or trial.deciding or self._ended_lately(trial) for trial in self.trials
+            )
             others = any(other.confirm is not None and not other.answer for other in self.calls)
             self._expect(maybe or others, "a refusal is true", "no change waits to be confirmed")
         elif call.answer != "UnavailableError":
@@ -170,6 +172,9 @@ class Witness:
         self._hold_one_trial(call, "taken")
         if call.confirm is None:
             self._ask_for(revision)
+            for older in self.trials:
+                # It was taken: so no change was on trial any more.
+                older.adopted |= older.is_open and older.revision == revision
             return
         trial = self.of(call)
         if trial is None:
@@ -338,7 +343,7 @@ class Witness:
         for trial in self.trials:
             if trial.revision == before != runs:
                 self._ends_running(trial)
-            elif trial.revision == runs and trial.earliest is not None and asked_at > trial.earliest:
+            elif trial.revision == runs and trial.deadline is not None and asked_at > trial.deadline:
                 trial.adopted = True
 
     def _ends_running(self, trial: Trial) -> None:
@@ -402,7 +407,7 @@ class Witness:
             self._look_at(trial.deadline + GRACE, lambda: self._hold_deadline(trial))
             return
         asked_at, _ = self.asked.get(trial.revision, (-1.0, None))
-        if trial.earliest is not None and asked_at > trial.earliest:
+        if asked_at > trial.deadline:
             trial.adopted = True
             return
         if self.runs == trial.revision and self._is_idle() and not trial.deciding:

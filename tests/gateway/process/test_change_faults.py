@@ -330,3 +330,38 @@ def test_what_is_wrong_with_the_file_is_shown_for_as_long_as_it_is_there(tmp_pat
             assert house._changes.issues == []
 
     run(main())
+
+
+def test_good_is_only_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A boot that falls back must find the bytes."""
+
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            await both_run(house)
+            await asyncio.sleep(15)
+            with monkeypatch.context() as patched:
+                full(patched, history)
+                await house.edit(TWO)
+                await asyncio.sleep(15)
+                assert token(house) == "two-token"
+                assert house._standing.record.last_good == revision(ONE)
+        async with House(tmp_path, BROKEN) as house:
+            await both_run(house)
+            assert token(house) == "one-token"
+
+    run(main())
+
+
+def test_an_edit_that_had_no_entry_is_kept_when_it_is_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            await both_run(house)
+            with monkeypatch.context() as patched:
+                full(patched, history)
+                await house.edit(TWO)
+            await asyncio.sleep(15)
+        async with House(tmp_path, BROKEN) as house:
+            await both_run(house)
+            assert token(house) == "two-token"
+
+    run(main())
