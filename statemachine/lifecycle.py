@@ -198,9 +198,10 @@ class Lifecycle(LifecycleActions, Machine[LifecycleState, LifecycleData]):
 
     @guard
     def revision_is_known(data: LifecycleData, event: ConfigChanged | ConfigRejected) -> bool:
-        """One that was only noted, in reload mode `off`, is news once a call asks for it."""
+        """One that was only noted, in reload mode `off`, is news once a call asks for it; one that was rejected, once it is fit."""
         asked_for = data.drift and isinstance(event, ConfigChanged) and event.origin is Origin.CALL
-        return event.revision == data.known and not asked_for
+        is_fit_now = event.revision == data.rejected and isinstance(event, ConfigChanged)
+        return event.revision == data.known and not asked_for and not is_fit_now
 
     @guard
     def plan_is_stale(data: LifecycleData, event: ConfigChanged) -> bool:
@@ -216,7 +217,7 @@ class Lifecycle(LifecycleActions, Machine[LifecycleState, LifecycleData]):
 
     @guard
     def may_reload(data: LifecycleData, event: ConfigChanged) -> bool:
-        return event.reload and (event.impact < Impact.GATEWAY or event.overlay)
+        return may_be_reloaded(event)
 
     @guard
     def ticket_is_open(data: LifecycleData, event: Event) -> bool:
@@ -264,9 +265,14 @@ def is_serving(machine: Machine[Any, Any]) -> bool:
     return machine.state in (*SERVING, S.HOT_RELOADING)
 
 
+def may_be_reloaded(event: ConfigChanged) -> bool:
+    """It, or the part of it that is new, can run without a restart."""
+    return event.reload and (event.impact < Impact.GATEWAY or event.overlay)
+
+
 def knows(machine: Machine[Any, Any], revision: str) -> bool:
     """It was told of this revision, and a second word of it would be absorbed."""
-    return bool(machine.data.known == revision)
+    return bool(revision == machine.data.known != machine.data.rejected)
 
 
 def is_restarting(machine: Machine[Any, Any]) -> bool:

@@ -88,7 +88,10 @@ class Pending:
     revision: Revision | None = None
     """What it brings, where nobody proposed it."""
     base: str = ""
-    """What was wanted before it."""
+    base_raw: bytes = b""
+    """What was wanted before it, and its bytes where it is to be written."""
+    accepted: Revision | None = None
+    """What was valid last before it was read."""
     event: ConfigChanged | None = None
     old: bytes | None = None
     new: bytes = b""
@@ -97,6 +100,8 @@ class Pending:
     """Of its entry in the history; 0 where it has none."""
     ran: tuple[str, ...] = ()
     """Accounts that ran when it was proposed."""
+    restored: bool = False
+    """What ran before was asked for again."""
     error: Exception | None = None
     """Why it was refused, as its submitter is told."""
     last: Report | None = None

@@ -6,7 +6,7 @@ from tests.mutation.swaps import Swap
 
 CHANGES_PY, TRANSACTIONS_PY = "gateway/process/changes.py", "gateway/process/transactions.py"
 FIRST_PY, STANDING_PY, LIMITS_PY = "gateway/process/first.py", "gateway/config/standing.py", "gateway/admin/limits.py"
-ROWS = ("tests/gateway/process/test_rows.py",)
+PROCESS, ROWS = ("tests/gateway/process",), ("tests/gateway/process/test_rows.py",)
 WRITES = ("tests/gateway/process/test_changes.py",)
 CONFIRM, ENDS, FENCES = (
     ("tests/gateway/process/test_confirm.py",),
@@ -23,7 +23,7 @@ CHANGES = (
     ),
     Swap(
         "what was saved between reading and writing is written over", CHANGES_PY,
-        "            if here != pending.old:", "            if False:", WRITES,
+        "            if self._current() != pending.old or not", "            if not", WRITES,
     ),
     Swap(
         "something is written while the gateway stops", CHANGES_PY,
@@ -246,6 +246,25 @@ CHANGES = (
     Swap(
         "the last good config comes back, and what ran before is watched on", CHANGES_PY,
         "            self.transactions.supersede(revision.id, road)\n", "            pass\n", ENDS,
+    ),
+    Swap(
+        "what saved itself between the last look and the rename is written over", CHANGES_PY,
+        "not file.write(self.path, pending.new, pending.old):", "not file.write(self.path, pending.new):", WRITES,
+    ),
+    Swap(
+        "a restart passes over nobody", CHANGES_PY, "        self.transactions.pass_over(now.id)\n", "", PROCESS,
+    ),
+    Swap(
+        "what an earlier process left undecided stays so", TRANSACTIONS_PY,
+        '                if entry.outcome in UNDECIDED and pending.road == "boot":\n', "                if False:\n", PROCESS,
+    ),
+    Swap(
+        "a plan that was not seen is carried out", "gateway/process/consent.py",
+        "        if write.plan != current:", "        if False:", PROCESS,
+    ),
+    Swap(
+        "most of a file is dropped unseen", "gateway/process/consent.py",
+        "after < before / 2:", "False:", PROCESS,
     ),
     Swap(
         "what a restart has read is not followed", CHANGES_PY,

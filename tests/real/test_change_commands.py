@@ -230,9 +230,9 @@ async def test_the_token_is_found_where_it_is(tmp_path: Path, where: str) -> Non
     tokens = {"generated": "", "environment": environment, "file": "token: {file: token}, ", "none": environment}
     (tmp_path / "token").write_text("the-token-in-a-file\n")
     text = config_text().replace(f"token: {TOKEN}, ", tokens[where])
-    async with Gateway(tmp_path, text, GATEWAY_TOKEN="the-token-of-the-environment") as gateway:
-        environ = {"GATEWAY_TOKEN": "the-token-of-the-environment"} if where == "environment" else {}
-        done = await command(tmp_path, "history", **environ)
+    environ: dict[str, Any] = {"GATEWAY_TOKEN": "the-token-of-the-environment"} if tokens[where] == environment else {}
+    async with Gateway(tmp_path, text, **environ) as gateway:
+        done = await command(tmp_path, "history", **(environ if where == "environment" else {}))
         assert (done.code, done.err) == ((0, "") if where != "none" else (1, f"gateway: {NOT_LET_IN}\n"))
         assert gateway.url
 

@@ -16,6 +16,8 @@ from tests.simulation.referee import Referee
 
 NUMBERS = {"token": "timer", "work": "work", "generation": "generation"}
 """What an event may carry, and the field that holds the current one."""
+DROPS = (events.RestartCancelled, events.ConfigUnfit, events.RestartFailed)
+"""After these nothing may be left that waits for a restart."""
 
 
 class Monitor:
@@ -32,6 +34,10 @@ class Monitor:
         self.restarts = 0
         self.applied = ""
         self.last_change = ""
+        self.turns = 0
+        """How often another revision came than the one before."""
+        self.opened_in: dict[str, int] = {}
+        """By revision: in which of these turns a ticket was opened for it last."""
         self.astray = False
         """A reload broke off: the revision that runs by the book is applied once more, for the accounts that it lost."""
         self.dropped = False
@@ -41,6 +47,7 @@ class Monitor:
         """The settings of an account in the config that runs, or is being carried out."""
         self.stop_budget: float | None = None
         self.on_stop: Callable[[float], object] = lambda _: None
+        self.on_dropped: Callable[[], object] = lambda: None
         self._effects: dict[type[Effect], Callable[[str, Any], None]] = {
             events.TicketOpened: self._opened,
             events.CloseTicket: self._closed,
@@ -68,7 +75,10 @@ class Monitor:
             if handle is not None:
                 handle(name, effect)
         if isinstance(event, events.ConfigChanged):
+            self.turns += event.revision != self.last_change
             self.last_change = event.revision
+        elif isinstance(event, DROPS) and result.after == "running":
+            self.on_dropped()
         self._hold_needs(event, result)
 
     def _note(self, name: str, before: Any, event: Event, step: Step) -> None:
@@ -137,12 +147,13 @@ class Monitor:
         ticket = effect.ticket
         twice = ticket.revision is not None and ticket.revision in self.open.values()
         self._referee.expect(
-            not (twice and ticket.revision == self.last_change),
+            not (twice and self.opened_in.get(str(ticket.revision)) == self.turns),
             "one change, one ticket",
             f"a second ticket {ticket.id} for revision {str(ticket.revision)[:8]}, which nothing has replaced",
         )
         self._referee.expect(ticket.id not in self.open, "one outcome a request", f"{ticket.id} was opened twice")
         self.open[ticket.id] = ticket.revision
+        self.opened_in[str(ticket.revision)] = self.turns
 
     def _closed(self, _: str, effect: events.CloseTicket) -> None:
         known = effect.id in self.open or effect.id in self.served
