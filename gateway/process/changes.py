@@ -120,8 +120,8 @@ class Changes:
         if wanted != self._seen:
             raw = self._kept(wanted)
         revision = self._reader.load(file.read(self.path) if raw is None else raw)
-        if revision.id == self.on_disk:
-            self._standing.forget(self.on_disk)
+        if revision.id == self._seen:
+            self._standing.forget(self._seen)
         self._redactor.learn(secrets_of(revision.config))
         return revision
 
@@ -411,8 +411,8 @@ class Changes:
         """In a thread: put the new text in the place of the old."""
         assert pending.proposal is not None, "what is written has a plan"
         if pending.new != pending.old:
-            # Once more, at the last moment, and at the very last: an editor asks for no lock, and may have saved meanwhile.
-            if self._current() != pending.old or not file.write(self.path, pending.new, pending.old):
+            # An editor asks for no lock, and may have saved meanwhile.
+            if not file.write(self.path, pending.new, pending.old):
                 here = self._current()
                 raise StaleHashError(MISSING if here is None else file.revision_of(here), pending.base_hash)
             revision = pending.proposal.revision.id[:12]
