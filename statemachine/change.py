@@ -267,6 +267,11 @@ def gives_way_to(machine: Machine[Any, Any], revision: str) -> bool:
     return machine.state in (S.APPLYING, S.PROBATION)
 
 
+def restores(machine: Machine[Any, Any]) -> str | None:
+    """The base that it is putting back; None when it is not."""
+    return machine.data.base if machine.state is S.ROLLING_BACK else None
+
+
 def is_watched(machine: Machine[Any, Any]) -> bool:
     """It runs, and it is not decided whether it stays."""
     return machine.state is S.PROBATION

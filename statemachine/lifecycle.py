@@ -198,9 +198,10 @@ class Lifecycle(LifecycleActions, Machine[LifecycleState, LifecycleData]):
 
     @guard
     def revision_is_known(data: LifecycleData, event: ConfigChanged | ConfigRejected) -> bool:
-        """One that was only noted, in reload mode `off`, is news once a call asks for it."""
+        """One that was only noted, in reload mode `off`, is news once a call asks for it; one that was rejected, once it is fit."""
         asked_for = data.drift and isinstance(event, ConfigChanged) and event.origin is Origin.CALL
-        return event.revision == data.known and not asked_for
+        is_fit_now = event.revision == data.rejected and isinstance(event, ConfigChanged)
+        return event.revision == data.known and not asked_for and not is_fit_now
 
     @guard
     def plan_is_stale(data: LifecycleData, event: ConfigChanged) -> bool:
@@ -266,7 +267,7 @@ def is_serving(machine: Machine[Any, Any]) -> bool:
 
 def knows(machine: Machine[Any, Any], revision: str) -> bool:
     """It was told of this revision, and a second word of it would be absorbed."""
-    return bool(machine.data.known == revision)
+    return bool(revision == machine.data.known != machine.data.rejected)
 
 
 def is_restarting(machine: Machine[Any, Any]) -> bool:

@@ -104,16 +104,24 @@ class Reader:
         self._folder = folder
         self._known: dict[str, Revision] = {}
         """What was read last: one change reads the same bytes several times."""
+        self._known_with: dict[str, str] = {}
+        """The environment of that reading."""
 
     def load(self, raw: bytes) -> Revision:
         """Raises ConfigError with every fault that was found and the revision of `raw`."""
         revision = revision_of(raw)
         try:
-            return self._known.get(revision) or self._load(revision, raw)
+            return self._remembered(revision) or self._load(revision, raw)
         except ConfigError as error:
             raise ConfigError(_told(error.issues, raw), revision) from error
         except RecursionError as error:
             raise ConfigError([Issue("", "it is nested too deeply, or in itself")], revision) from error
+
+    def _remembered(self, revision: str) -> Revision | None:
+        environ = dict(self._environ)
+        if environ != self._known_with:
+            self._known, self._known_with = {}, environ
+        return self._known.get(revision)
 
     def _load(self, revision: str, raw: bytes) -> Revision:
         config, rests_on_files = self._validate(parse(raw))

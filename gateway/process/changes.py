@@ -132,6 +132,16 @@ class Changes:
         except UnknownRevisionError as error:
             raise ConfigError([Issue("", str(error))], revision) from error
 
+    async def load_to_run(self) -> Revision:
+        """What a restart runs: what is wanted, or what a change puts back beside a file that cannot be used. Raises ConfigError."""
+        try:
+            return await self.load()
+        except ConfigError:
+            base = self.transactions.being_restored()
+            if base is None:
+                raise
+            return await asyncio.to_thread(lambda: self._reader.load(self._kept(base)))
+
     async def load_file(self) -> Revision:
         """The file as it is, whatever is wanted. Raises ConfigError."""
         return await asyncio.to_thread(lambda: self._reader.load(file.read(self.path)))
@@ -369,27 +379,29 @@ class Changes:
         pending.base_hash = write.base
         pending.new = await asyncio.to_thread(write.edit, pending.old or b"")
         revision = await asyncio.to_thread(self._reader.load, pending.new)
-        check_consent(write, pending.old, revision, self._ledger.applied_id)
+        await asyncio.to_thread(check_consent, write, pending.old, revision, self._reader, self._ledger.applied_id)
         self._redactor.learn(secrets_of(revision.config))
-        pending.base = await self._wanted_before(pending.old, here, self._ledger.accepted)
+        pending.accepted = self._ledger.accepted
+        pending.base, pending.base_raw = await self._wanted_before(pending.old, here, pending.accepted)
         pending.proposal = self._ledger.propose(revision)
         pending.event = self._event(pending.proposal, Origin.CALL, write.requester, write.delay)
         self._waiters.setdefault(revision.id, []).append(pending.settled)
 
-    async def _wanted_before(self, old: bytes | None, here: str | None, valid: Revision) -> str:
+    async def _wanted_before(self, old: bytes | None, here: str | None, valid: Revision) -> tuple[str, bytes]:
         """What a rollback goes back to: what was wanted before, or what was valid last where that cannot be used."""
         try:
             if old is not None and here is not None:
                 wanted = self._standing.wanted(here)
                 raw = old if wanted == here else await asyncio.to_thread(self._history.raw, wanted)
-                return (await asyncio.to_thread(self._reader.load, raw)).id
+                return (await asyncio.to_thread(self._reader.load, raw)).id, raw
         except GatewayError:
             log.info("file_was_not_valid", revision=here)
-        await asyncio.to_thread(self._history.keep, valid.raw)
-        return valid.id
+        return valid.id, valid.raw
 
     def _forget(self, pending: Pending) -> None:
-        """It never went to the lifecycle: nobody waits for its word."""
+        """It never went to the lifecycle: nobody waits for its word, and it was never accepted."""
+        if pending.proposal is not None and pending.accepted is not None:
+            self._ledger.accepted = pending.accepted
         revision = pending.proposal.revision.id if pending.proposal is not None else ""
         left = [waiter for waiter in self._waiters.pop(revision, []) if waiter is not pending.settled]
         if left:

@@ -145,7 +145,7 @@ class Operations:
     async def check(self, _: str, effect: events.CheckReadiness) -> Event:
         """Whether a restart may begin: the file must be valid, and no message in the middle of being handled."""
         try:
-            await self._changes.load()
+            await self._changes.load_to_run()
         except ConfigError as error:
             return events.ConfigUnfit(effect.token, f"the config cannot be used: {error}")
         if self._pipeline.in_flight:
@@ -157,7 +157,7 @@ class Operations:
         control = self._control
         assert control is not None, "a restart comes after the start"
         try:
-            revision = await self._changes.load()
+            revision = await self._changes.load_to_run()
             listener = self._next_listener(control, revision.config)
         except (ConfigError, OSError) as error:
             return events.RestartFailed(effect.work, str(error), self._clock.monotonic(), recovered=True)

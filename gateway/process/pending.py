@@ -88,7 +88,10 @@ class Pending:
     revision: Revision | None = None
     """What it brings, where nobody proposed it."""
     base: str = ""
-    """What was wanted before it."""
+    base_raw: bytes = b""
+    """What was wanted before it, and its bytes where it is to be written."""
+    accepted: Revision | None = None
+    """What was valid last before it was read."""
     event: ConfigChanged | None = None
     old: bytes | None = None
     new: bytes = b""

@@ -38,6 +38,7 @@ from statemachine.change import (
     is_on_its_way,
     is_watched,
     may_yet_run,
+    restores,
 )
 from statemachine.change_events import ChangeData, Settlement, Stage
 from statemachine.channel import is_running
@@ -159,6 +160,10 @@ class Transactions:
         """Whether a change that may yet run brings this revision."""
         return any(machine.data.revision == revision and may_yet_run(machine) for _, machine in self._machines())
 
+    def being_restored(self) -> str | None:
+        """The base that a change is putting back, if one is."""
+        return next((base for _, machine in self._machines() if (base := restores(machine)) is not None), None)
+
     def _machines(self) -> list[tuple[str, AnyMachine]]:
         return [(name, self._dispatcher.machine(name)) for name in self._pending]
 
@@ -232,9 +237,9 @@ class Transactions:
         assert pending.proposal is not None, "what is written has a plan"
         if pending.old != pending.new or self._ledger.applied_id != pending.proposal.revision.id:
             self._enter(pending, pending.proposal.revision)
-        window = self._window(pending, effect) if effect.confirm is not None else None
-        if window is not None:
-            self._standing.hold(window)
+        if effect.confirm is not None:
+            self._standing.hold(self._window(pending, effect))
+            self._history.keep(pending.base_raw)  # from here on it is named, if by nothing else than this
             self._standing.flush()
         self._write_file(pending)
         self._standing.adopt()

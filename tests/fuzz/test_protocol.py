@@ -222,7 +222,7 @@ class Conversation(RuleBasedStateMachine):
         self.wait(SECONDS_A_WRITE)
         answer = self.ask(data, "config.patch", {"raw": json.dumps(patch), "baseHash": base})
         if answer is not None:
-            assert answer["error"]["details"] == {"currentHash": self.house.hash}
+            assert answer["error"]["details"]["currentHash"] == self.house.hash
 
     @precondition(lambda self: self.clients)
     @rule(data=st.data(), patch=BAD)

@@ -42,6 +42,11 @@ def poll_timeout(seconds: int, account: str = "main") -> str:
     return json.dumps({"channels": {"telegram": {"accounts": {account: {"poll_timeout_s": seconds}}}}})
 
 
+def token(of_bot: str) -> str:
+    """A patch that gives the account another token."""
+    return json.dumps({"channels": {"telegram": {"accounts": {"main": {"token": of_bot}}}}})
+
+
 def gateway_class(milliseconds: int) -> str:
     """A patch that needs the gateway to restart."""
     return json.dumps({"gateway": {"restart": {"defer_timeout_ms": milliseconds}}})
@@ -86,6 +91,11 @@ def tickets_seen(client: Client) -> set[str]:
     """The ids of all tickets that this client was told of."""
     told = [frame["payload"] for frame in client.events if frame["event"] == "lifecycle"]
     return {ticket["id"] for payload in told for ticket in payload["tickets"]}
+
+
+async def moves(gateway: Gateway, after: int) -> list[dict[str, Any]]:
+    """What the journal has after that entry of machines that came into another state."""
+    return [entry for entry in await gateway.journal() if entry["seq"] > after and entry["before"] != entry["after"]]
 
 
 async def outcome_of(gateway: Gateway, request: str) -> str:
@@ -448,8 +458,9 @@ async def test_case_20_an_adapter_that_breaks_makes_the_restart_the_safety_net(t
 
 
 async def test_case_40_a_token_that_telegram_refuses_fails_its_account_alone(tmp_path: Path) -> None:
-    """A wrong token in a patch: that account is `failed`, at once and for good; no ticket, no restart, the other account
-    goes on. The right token brings it back. (case 40, case 46)"""
+    """A token that nobody knows is refused before anything ends. One that is told who it is and may not receive: that account
+    is `failed`, at once and for good; no ticket, no restart, the other account goes on. The right token brings it back.
+    (case 40, case 46)"""
     async with FakeTelegram() as telegram:
         bot, other = telegram.add_bot(TOKEN, "main_bot"), telegram.add_bot("1002:another-secret-02", "other_bot")
         accounts = telegram_account("main", TOKEN, telegram.url)
@@ -459,9 +470,14 @@ async def test_case_40_a_token_that_telegram_refuses_fails_its_account_alone(tmp
             await gateway.until(lambda s: runs(s) and runs(s, name="telegram/other"))
             await other.wait_polls(2)
             polls = other.stats.polls
-            answer = await client.patch(
-                json.dumps({"channels": {"telegram": {"accounts": {"main": {"token": "1003:nobody-knows-this-one"}}}}})
-            )
+            refused = await attempt(client.patch(token("1003:nobody-knows-this-one")))
+            assert isinstance(refused, RpcError)
+            assert refused.error["code"] == "INVALID_REQUEST"
+            assert "its network refuses it" in refused.error["message"]
+            assert gateway.starts(MAIN) == 1
+            mute = telegram.add_bot("1001:another-of-the-same-bot", "mute_bot")
+            mute.fail_next(401, method="getUpdates", times=1000)
+            answer = await client.patch(token(mute.token))
             assert answer["ok"] is False
             assert answer["receipt"]["outcome"] == "applied"
             assert answer["receipt"]["plan"]["accounts"][MAIN]["state"] == "failed"
@@ -474,9 +490,7 @@ async def test_case_40_a_token_that_telegram_refuses_fails_its_account_alone(tmp
             status = await gateway.status()
             assert (status["state"], status["restarts"], state_of(status)["state"]) == ("running", 0, "failed")
             assert gateway.starts(MAIN) == 2
-            answer = await client.patch(
-                json.dumps({"channels": {"telegram": {"accounts": {"main": {"token": TOKEN}}}}})
-            )
+            answer = await client.patch(token(TOKEN))
             assert answer["ok"] is True
             assert other.stats.polls == polls
             await answers(bot)
@@ -576,8 +590,8 @@ async def test_case_4_a_second_edit_shortly_after_the_first_is_not_dropped(tmp_p
 
 
 async def test_case_59_the_same_config_again_causes_nothing(tmp_path: Path) -> None:
-    """The same bytes saved again, by hand and by call, and a comment changed: no machine moves, no account restarts, and
-    nothing is said to differ afterwards."""
+    """The same bytes saved again, by hand and by call, and a comment changed: neither the gateway nor an account moves, and
+    nothing is said to differ afterwards. Who calls gets a change of its own, which ends; who saves the same gets none."""
     async with FakeTelegram() as telegram:
         bot = telegram.add_bot(TOKEN, "main_bot")
         text = one_account(telegram, poll_timeout_s=30, reload=FAST)
@@ -590,6 +604,8 @@ async def test_case_59_the_same_config_again_causes_nothing(tmp_path: Path) -> N
                 await gateway.edit(lambda same: same)
                 await asyncio.sleep(0.3)
             gateway.config.write_text(text)
+            await asyncio.sleep(0.3)
+            assert [entry for entry in await moves(gateway, seq) if entry["machine"] != "change/1"] == []
             raw = (await client.request("config.get"))["raw"]
             answer = await client.request("config.apply", {"raw": raw, "baseHash": revision_of(text)})
             assert answer["noop"] is True
@@ -604,8 +620,9 @@ async def test_case_59_the_same_config_again_causes_nothing(tmp_path: Path) -> N
             assert status["config"]["applied"] == revision_of(commented)
             assert status["config"]["drift"] is False
             assert status["degraded"] == []
-            moved = [entry for entry in await gateway.journal() if entry["seq"] > seq]
-            assert [entry for entry in moved if entry["before"] != entry["after"]] == []
+            moved = {entry["machine"] for entry in await moves(gateway, seq)}
+            # The boot's, of the call with the same bytes, of the empty patch, and of the comment.
+            assert moved == {"change/1", "change/2", "change/3", "change/4"}
             assert runs(status, 1)
             assert bot.stats.polls == polls
 

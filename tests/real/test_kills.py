@@ -44,7 +44,7 @@ class Lane:
 
     def another_text(self) -> bytes:
         self.number += 1
-        comments = "".join(f"# {self.number} {self.random.random()}\n" for _ in range(self.random.randrange(400)))
+        comments = "".join(f"# {self.number} {self.random.random()}\n" for _ in range(self.random.randrange(200, 400)))
         return (
             (config_text() + comments[:LONGEST])
             .replace("gateway:\n", f"gateway:\n  name: n{self.number}\n", 1)

@@ -58,6 +58,7 @@ class Disk:
         """What others have put into it last."""
         self.rival: int | None = None
         """What another gateway that is about to write holds the lock on the folder with."""
+        self._busy_until = 0.0
         self._gone = False
         self.met: Counter[str] = Counter()
         self.bases: list[str | None] = []
@@ -163,6 +164,8 @@ class Disk:
                 self.version += 1
                 self._witness.placed(raw)
         if placed:
+            if self.raw() != raw:  # somebody saved right behind it
+                self._witness.placed(raw)
             self._stamp(path)
             self.tell(0.001, moved=True)
         self._step()
@@ -191,7 +194,7 @@ class Disk:
 
     @property
     def is_slow(self) -> bool:
-        return self._time.now < max(self.slow_until, self.slowest_until, self.full_until)
+        return self._time.now < max(self.slow_until, self.slowest_until, self.full_until, self._busy_until)
 
     async def job(self, do: Callable[..., T], *args: Any) -> T:
         """In the place of `asyncio.to_thread`: it takes its time, and is done whether somebody still waits or not."""
@@ -201,6 +204,7 @@ class Disk:
         delays = delays if self._time.now >= self.slowest_until else SLOWEST
         self.met["slow job"] += delays is not DELAYS
         before, after = (self._random.choice(delays) for _ in range(2))
+        self._busy_until = max(self._busy_until, self._time.now + before + after)
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         if before or after:
             owner = self.owner

@@ -134,7 +134,10 @@ class Judge:
             self._expect(same, "the last config runs", f"{data.applied[:8]} is called applied, and another one runs")
             return
         shown = data.known != data.applied or data.drift
-        asked = process.monitor.dropped or data.drift
+        refused = data.rejected == on_disk.id and any(
+            "its network refuses it" in i["message"] for i in app._changes.issues
+        )
+        asked = process.monitor.dropped or data.drift or refused
         wanted = " or ".join(sorted(revision[:8] for revision in must))
         told = f"{on_disk.id[:8]} is on disk, {wanted} must run, {app._ledger.applied_id[:8]} does"
         self._expect(asked, "the last config runs", f"{told}, and nobody said no")

@@ -16,6 +16,8 @@ from tests.simulation.referee import Referee
 
 NUMBERS = {"token": "timer", "work": "work", "generation": "generation"}
 """What an event may carry, and the field that holds the current one."""
+DROPS = (events.RestartCancelled, events.ConfigUnfit, events.RestartFailed)
+"""After these nothing may be left that waits for a restart."""
 
 
 class Monitor:
@@ -41,6 +43,7 @@ class Monitor:
         """The settings of an account in the config that runs, or is being carried out."""
         self.stop_budget: float | None = None
         self.on_stop: Callable[[float], object] = lambda _: None
+        self.on_dropped: Callable[[], object] = lambda: None
         self._effects: dict[type[Effect], Callable[[str, Any], None]] = {
             events.TicketOpened: self._opened,
             events.CloseTicket: self._closed,
@@ -69,6 +72,8 @@ class Monitor:
                 handle(name, effect)
         if isinstance(event, events.ConfigChanged):
             self.last_change = event.revision
+        elif isinstance(event, DROPS) and not self.open and not self.served:
+            self.on_dropped()
         self._hold_needs(event, result)
 
     def _note(self, name: str, before: Any, event: Event, step: Step) -> None:

@@ -106,6 +106,7 @@ class Play(Writers):
         """From a boot to an end, of whatever kind, and the pause until the supervisor boots the next one."""
         self.counts["boots"] += 1
         process = self.process = Process(self)
+        process.monitor.on_dropped = self.witness.restarts_dropped
         process.monitor.on_stop = lambda budget: self._watch_stop(process, budget + TEAR_DOWN, self.stalled)
         try:
             code = process.run()

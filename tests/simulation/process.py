@@ -226,7 +226,7 @@ class Process:
             and not (data.tickets or data.served or data.kept or data.reviewed or data.carried)
             and all(machine.state.value in ("running", "stopped", "failed") for machine in self.channels().values())
             and not self.unsettled()
-            and not self.app._changes.transactions._background  # what is written down on a slow disk
+            and not self._play.disk.is_slow
             and self.app._pipeline.in_flight == 0
             and self.app._runner.busy == len(self.line_open())
             and all(task.done() for task in self.clients)

@@ -57,7 +57,9 @@ class Trial:
     wall: float
     """How wrong the wall clock was when its time began."""
     began: float | None = None
+    earliest: float | None = None
     deadline: float | None = None
+    """Its time is over at some moment between these two: nobody outside sees when exactly it began."""
     confirmed: bool = False
     cancelled: bool = False
     ended: float | None = None
@@ -97,6 +99,8 @@ class Witness:
         self._process: Process | None = None
         self._usable: dict[str, bool] = {}
         self._last_usable = ""
+        self._before: bytes | None = None
+        """What the file held before it was changed last."""
 
     # What is done
 
@@ -120,9 +124,20 @@ class Witness:
                 self._begin_trial(exact[0], revision)
 
     def edited(self, raw: bytes | None) -> None:
-        """Somebody else has changed the file."""
-        if raw is not None:
-            self._ask_for(self._know(raw))
+        """Somebody else has changed the file. Who saves what it holds already asks for nothing."""
+        if raw is None or raw == self._before:
+            return
+        revision = self._know(raw)
+        self._ask_for(revision)
+        if revision == self._last_usable:
+            # Between the two it could not be used: whether the same is meant again nobody can say.
+            self.asked[revision] = self._now, None
+
+    def restarts_dropped(self) -> None:
+        """No restart is asked for any more: what waited for one will not run."""
+        for trial in self.trials:
+            if trial.is_open and trial.began is None:
+                self._end(trial)
 
     def wanted(self) -> None:
         """Somebody has sent SIGHUP: what the file holds is wanted."""
@@ -140,7 +155,7 @@ class Witness:
 
     def before_placing(self) -> None:
         """The file is about to be changed: what it holds now may be what is put back."""
-        raw = self._play.disk.raw()
+        raw = self._before = self._play.disk.raw()
         if raw is not None and self.is_usable(revision := self._know(raw)):
             self._last_usable = revision
 
@@ -150,7 +165,8 @@ class Witness:
             # What one on trial was to be put back to is what a second one may be put back to.
             if older.revision in bases and not older.confirmed:
                 bases |= older.bases
-                if older.ended is not None or (older.deadline is not None and older.deadline < self._now - AT_ONCE):
+                due = older.deadline is not None and older.deadline < self._now - AT_ONCE
+                if older.revision in self.away or (due and older.is_open):
                     bases -= {older.revision} - older.bases
         trial = Trial(
             call,
@@ -194,6 +210,7 @@ class Witness:
             self._expect(revision == revision_of(call.raw), "an answer is true", f"it names {revision[:8]}")
         self._hold_one_trial(call, "taken")
         if call.confirm is None:
+            self._ask_for(revision)
             return
         trial = self._of(call)
         if trial is None:
@@ -204,8 +221,10 @@ class Witness:
         if outcome == "rolled_back":
             self._end(trial)
         elif outcome == "probation":
-            trial.began = self._now if trial.began is None else trial.began
-            self._told_deadline(trial, receipt["confirm_by"], call.at)
+            if trial.began is None:
+                trial.began = self._now
+            if receipt["confirm_by"] is not None:  # or it is over already
+                self._told_deadline(trial, receipt["confirm_by"], call.at)
 
     def _of(self, call: Call) -> Trial | None:
         return next((trial for trial in self.trials if trial.call is call), None)
@@ -257,10 +276,13 @@ class Witness:
             trial.cancelled = True
             if outcome == "rolled_back":
                 self._end(trial)
-        elif outcome == "probation" and confirm_by is not None:
+        elif outcome == "probation":
             trial.seconds = seconds
             trial.wall = self._play.time.wall_jump
-            self._told_deadline(trial, confirm_by, trial.asked_at)
+            if confirm_by is None:  # it is over already
+                trial.earliest = trial.deadline = trial.asked_at + seconds
+            else:
+                self._told_deadline(trial, confirm_by, trial.asked_at)
 
     def _told_deadline(self, trial: Trial, confirm_by: int, asked_at: float) -> None:
         """It is by the wall clock; what was asked for began at some time between the asking and the answer."""
@@ -272,7 +294,7 @@ class Witness:
             self._expect(true, "an answer is true", f"{trial.seconds} s were asked for, it has {deadline - self._now}")
         else:
             deadline = self._now + trial.seconds
-        trial.deadline = deadline
+        trial.earliest = trial.deadline = deadline
 
     # What runs
 
@@ -295,10 +317,12 @@ class Witness:
         here = None if raw is None else self._know(raw)
         promise = self.standing().get("window")
         for trial in self.trials:
-            set_since = trial.wall != self._play.time.wall_jump
-            if trial.ended is not None and set_since and promise is not None and promise["revision"] == trial.revision:
-                # That it was over was not on the disk yet, and by the clock that was set it is not.
-                trial.ended, trial.deadline = None, self._now
+            unsure = trial.deciding or not trial.cancelled
+            if trial.ended is not None and unsure and promise is not None and promise["revision"] == trial.revision:
+                # That it was over was not on the disk yet. What is left of its time it may have, and by a clock that was set
+                # all of it; but nobody was told that it is over.
+                trial.ended, trial.deadline = None, max(self._now, trial.deadline or 0.0)
+                trial.excuses.add("a crash")
                 self.away.pop(trial.revision, None)
             if trial.is_open:
                 self._boot_of(trial, runs, here, promise)
@@ -352,21 +376,21 @@ class Witness:
 
     def _ends_running(self, trial: Trial) -> None:
         if trial.confirmed:
-            untouched = self._play.disk.version == trial.version
+            untouched = self._play.disk.version == trial.version and self._play.disk.hash == trial.revision
             self._expect(
                 not untouched or self._process_is_astray(),
                 "what was confirmed stays",
                 f"{trial.revision[:8]} was confirmed, is in the file, and does not run any more",
             )
             return
-        if trial.ended is not None:
-            return
-        early = trial.deadline is not None and self._now < trial.deadline - AT_ONCE
-        excused = trial.excuses or trial.deciding or trial.cancelled or self._process_is_astray()
+        if trial.ended is not None or self._process_is_astray():
+            return  # or it broke off, and may come with the restart that stands by
+        early = trial.earliest is not None and self._now < trial.earliest - AT_ONCE
+        excused = trial.excuses or trial.deciding or trial.cancelled
         self._expect(
             not early or bool(excused),
             "a change on trial has its time",
-            f"{trial.revision[:8]} ended {(trial.deadline or 0) - self._now:.1f} s before its time",
+            f"{trial.revision[:8]} ended {(trial.earliest or 0) - self._now:.1f} s before its time",
         )
         self._end(trial)
 
@@ -378,14 +402,14 @@ class Witness:
             return
         trial.ended = self._now
         asked_at, _ = self.asked.get(trial.revision, (-1.0, None))
-        if asked_at < self._now - AT_ONCE and trial.revision not in trial.bases:
+        if asked_at < self._now - AT_ONCE and trial.revision not in trial.bases and not trial.deciding:
             self.away[trial.revision] = trial
             self.asked.pop(trial.revision, None)
 
     def _runs(self, trial: Trial) -> None:
         """It runs: from when the lifecycle has nothing more to do about that its time begins."""
         if trial.began is None:
-            trial.began = self._now
+            trial.began, trial.earliest = self._now, self._now + trial.seconds
         process = self._process
         if process is None or process.lifecycle.state.value in ("starting", "hot_reloading", "restarting"):
             return
@@ -411,7 +435,7 @@ class Witness:
             self._look_at(trial.deadline + GRACE, lambda: self._hold_deadline(trial))
             return
         asked_at, _ = self.asked.get(trial.revision, (-1.0, None))
-        if asked_at > trial.deadline:
+        if trial.earliest is not None and asked_at > trial.earliest:
             trial.ended = self._now
             return
         if self.runs == trial.revision and self._is_idle() and not trial.deciding:
@@ -440,7 +464,7 @@ class Witness:
 
     def _hold_accounts(self, trial: Trial) -> None:
         """An account that ran before, and has failed, ends it."""
-        if not trial.is_open or self.runs != trial.revision or self._play.over:
+        if not trial.is_open or self.runs != trial.revision or self._play.over or trial.revision in trial.bases:
             return
         process = self._play.process
         if self._is_idle() and process is not None and trial.began is not None and not trial.deciding:

@@ -794,6 +794,7 @@ GUARDS: dict[str, tuple[list[tuple[LifecycleData, Event]], list[tuple[LifecycleD
             (d(known=""), changed("a")),
             (d(), ConfigRejected("bad", "x")),
             (d(known="b", drift=True), changed("b")),
+            (d(known="b", rejected="b"), changed("b")),
         ],
     ),
     "plan_is_stale": ([(d(), changed("b", base="z"))], [(d(), changed("b", base="a"))]),

@@ -102,6 +102,7 @@ def test_an_entry_says_who_when_why_by_which_road_and_what_became_of_it(tmp_path
             "outcome": "applied",
             "why": "as asked",
             "ended_at": 1_800_000_000_000,
+            "stage": "",
         }
         assert (oldest.number, oldest.base, oldest.outcome, oldest.ended_at) == (1, None, PENDING, None)
 

@@ -45,6 +45,14 @@ def test_a_secret_in_a_file_of_its_own_is_read_each_time(tmp_path: Path) -> None
     assert tokens == ["1", "1"]
 
 
+def test_another_environment_is_another_reading(tmp_path: Path) -> None:
+    environ = {"BOT": "1:one-token"}
+    here, raw = reader(tmp_path, environ), telegram(main='token: "${BOT}"').encode()
+    assert here.load(raw).config.accounts()["telegram/main"].identity == "1"
+    environ["BOT"] = "2:two-token"
+    assert here.load(raw).config.accounts()["telegram/main"].identity == "2"
+
+
 def test_what_was_wrong_is_looked_at_again(tmp_path: Path) -> None:
     here, raw = reader(tmp_path), telegram(main="token: {file: secret}").encode()
     with pytest.raises(ConfigError):

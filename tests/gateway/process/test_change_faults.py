@@ -13,6 +13,7 @@ from gateway.config import file, history, standing
 from gateway.errors import ConfigWriteError
 from gateway.process.pending import Decision
 from statemachine.lifecycle import LifecycleState
+from statemachine.lifecycle_events import Origin
 from tests.gateway.process.house import House, late
 from tests.gateway.process.two_accounts import (
     HOUR,
@@ -223,6 +224,90 @@ def test_confirmed_on_a_full_disk_its_writer_is_told(tmp_path: Path, monkeypatch
                 with pytest.raises(ConfigWriteError):
                     await house._changes.decide(receipt["revision"], Decision.CONFIRM, "test")
             await asyncio.sleep(120)
+            assert token(house) == "two-token"
+
+    run(main())
+
+
+# A file that cannot be used
+
+
+def test_a_rollback_by_a_restart_is_not_kept_by_a_file_that_cannot_be_used(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            await both_run(house)
+            await house.write(RESTARTS, delay=0, confirm=10)
+            await house.until(LifecycleState.RESTARTING)
+            await house.until(LifecycleState.RUNNING)
+            await house.edit(BROKEN)
+            await asyncio.sleep(60)
+            assert house._ledger.applied_id == revision(ONE)
+            assert house.outcomes()[0] == "rolled_back"
+            assert house.on_disk() == BROKEN.encode()
+
+    run(main())
+
+
+def test_what_is_put_back_is_what_was_accepted_not_what_was_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside a file that cannot be used: a write that failed has left nothing behind to go back to."""
+
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            await both_run(house)
+            await house.edit(BROKEN)
+            with monkeypatch.context() as patched:
+                full(patched, file)
+                with pytest.raises(ConfigWriteError):
+                    await house.write(TWO)
+            await house.write(THREE, confirm=1)
+            await asyncio.sleep(5)
+            assert (token(house), house._ledger.applied_id) == ("one-token", revision(ONE))
+
+    run(main())
+
+
+def test_what_is_put_back_is_kept_although_no_entry_names_it(tmp_path: Path) -> None:
+    """The history tidies between the planning and the writing: what nothing names is gone then."""
+
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            await both_run(house)
+            await house.edit(BROKEN)
+            house._history._loaded().clear()
+            await house.write(THREE, confirm=1)
+            await asyncio.sleep(5)
+            assert (token(house), house._ledger.applied_id) == ("one-token", revision(ONE))
+
+    run(main())
+
+
+def test_what_the_network_has_refused_is_tried_again_when_somebody_asks(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            await both_run(house)
+            house.network.refuses["two-token"] = "getMe: Unauthorized"
+            await house.edit(TWO)
+            await asyncio.sleep(1)
+            assert house.lifecycle.data.rejected == revision(TWO)
+            house.network.refuses.clear()
+            await house._changes.notice(Origin.CALL, "SIGHUP")
+            await asyncio.sleep(1)
+            assert (token(house), house._ledger.applied_id) == ("two-token", revision(TWO))
+
+    run(main())
+
+
+def test_what_the_network_has_refused_runs_when_the_same_is_written(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            await both_run(house)
+            house.network.refuses["two-token"] = "getMe: Unauthorized"
+            await house.edit(TWO)
+            await asyncio.sleep(1)
+            house.network.refuses.clear()
+            assert (await house.write(TWO))["outcome"] == "applied"
             assert token(house) == "two-token"
 
     run(main())
