@@ -5,14 +5,16 @@ from __future__ import annotations
 from tests.mutation.swaps import Swap
 
 CHANGES_PY, TRANSACTIONS_PY = "gateway/process/changes.py", "gateway/process/transactions.py"
+WANTED_PY = "gateway/process/wanted.py"
 FIRST_PY, STANDING_PY, LIMITS_PY = "gateway/process/first.py", "gateway/config/standing.py", "gateway/admin/limits.py"
-PROCESS, ROWS = ("tests/gateway/process",), ("tests/gateway/process/test_rows.py",)
+ROWS = ("tests/gateway/process/test_rows.py",)
 WRITES = ("tests/gateway/process/test_changes.py",)
 CONFIRM, ENDS, FENCES = (
     ("tests/gateway/process/test_confirm.py",),
     ("tests/gateway/process/test_change_ends.py",),
     ("tests/gateway/process/test_change_fences.py",),
 )
+PLANNED = ("tests/gateway/process/test_planned.py",)
 FAULTS = ("tests/gateway/process/test_change_faults.py",)
 STANDING, LIMITS = ("tests/gateway/config/test_standing.py",), ("tests/gateway/admin/test_limits.py",)
 SWAP_PY, SWAPPED = "gateway/config/swap.py", ("tests/gateway/config/test_swap.py",)
@@ -49,24 +51,17 @@ CHANGES = (
     ),
     Swap(
         "the file is written before the promise to roll it back", TRANSACTIONS_PY,
-        "        if window is not None:\n"
-        "            self._standing.hold(window)\n"
-        "            self._standing.flush()\n"
-        "        self._write_file(pending)\n",
-        "        self._write_file(pending)\n"
-        "        if window is not None:\n"
-        "            self._standing.hold(window)\n"
-        "            self._standing.flush()\n",
+        "        if effect.confirm is not None:\n            self._standing.hold(",
+        "        self._write_file(pending)\n        if effect.confirm is not None:\n            self._standing.hold(",
         CONFIRM,
     ),
     Swap(
         "the promise to roll back is not on the disk when the file is written", TRANSACTIONS_PY,
-        "            self._standing.hold(window)\n            self._standing.flush()\n",
-        "            self._standing.hold(window)\n", FENCES,
+        "            self._standing.flush()\n        self._write_file(", "        self._write_file(", FENCES,
     ),
     Swap(
         "the file is written before the history has what it held", TRANSACTIONS_PY,
-        "            self._enter(pending, pending.proposal.revision)\n        window =", "            pass\n        window =", FENCES,
+        "            self._enter(pending, pending.proposal.revision)\n        if effect", "            pass\n        if effect", FENCES,
     ),
     Swap(
         "what was rolled back is not wanted when a person writes it again", TRANSACTIONS_PY,
@@ -81,8 +76,8 @@ CHANGES = (
         "                    self._forget(pending)\n", "                    pass\n", FENCES,
     ),
     Swap(
-        "the bytes to go back to are not kept where the file cannot be used", CHANGES_PY,
-        "        await asyncio.to_thread(self._history.keep, valid.raw)\n", "", FENCES,
+        "the bytes to go back to are not kept where the file cannot be used", TRANSACTIONS_PY,
+        "            self._history.keep(pending.base_raw)  # from here on it is named, if by nothing else than this\n", "", FENCES,
     ),
     Swap(
         "a rollback goes back to what was rolled back before", CHANGES_PY,
@@ -151,7 +146,7 @@ CHANGES = (
         "                self.transactions.adopt()\n", "                pass\n", CONFIRM,
     ),
     Swap(
-        "what was set aside long ago is set aside still", CHANGES_PY,
+        "what was set aside long ago is set aside still", WANTED_PY,
         "            self._standing.forget(self._seen)\n", "            pass\n", FAULTS,
     ),
     Swap(
@@ -185,7 +180,9 @@ CHANGES = (
     ),
     Swap(
         "an edit beside a window is lost", TRANSACTIONS_PY,
-        "        self._on_errand(self._look_again())\n", "", CONFIRM,
+        "        self._keep(self._standing.release, effect.revision)\n        # The file may have been edited beside it.\n"
+        "        self._on_errand(self._look_again())\n",
+        "        self._keep(self._standing.release, effect.revision)\n", CONFIRM,
     ),
     Swap(
         "what is rolled back is not set aside", TRANSACTIONS_PY,
@@ -223,7 +220,7 @@ CHANGES = (
         '        await self._watch(revision, "rollback")\n', "", FENCES,
     ),
     Swap(
-        "bytes that are not kept are a defect", CHANGES_PY,
+        "bytes that are not kept are a defect", WANTED_PY,
         "        except UnknownRevisionError as error:", "        except ZeroDivisionError as error:", ENDS,
     ),
     Swap(
@@ -280,19 +277,16 @@ CHANGES = (
         "            self.transactions.supersede(revision.id, road)\n", "            pass\n", ENDS,
     ),
     Swap(
-        "a restart passes over nobody", CHANGES_PY, "        self.transactions.pass_over(now.id)\n", "", PROCESS,
-    ),
-    Swap(
         "what an earlier process left undecided stays so", TRANSACTIONS_PY,
-        '                if entry.outcome in UNDECIDED and pending.road == "boot":\n', "                if False:\n", PROCESS,
+        '                if entry.outcome in UNDECIDED and pending.road == "boot":\n', "                if False:\n", FENCES,
     ),
     Swap(
         "a plan that was not seen is carried out", "gateway/process/consent.py",
-        "        if write.plan != current:", "        if False:", PROCESS,
+        "        if write.plan != current:", "        if False:", PLANNED,
     ),
     Swap(
         "most of a file is dropped unseen", "gateway/process/consent.py",
-        "after < before / 2:", "False:", PROCESS,
+        "after < before / 2 and", "False and", PLANNED,
     ),
     Swap(
         "what a restart has read is not followed", CHANGES_PY,
