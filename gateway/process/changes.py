@@ -387,8 +387,8 @@ class Changes:
         """In a thread: put the new text in the place of the old."""
         assert pending.proposal is not None, "what is written has a plan"
         if pending.new != pending.old:
-            # Once more, at the last moment, and at the very last: an editor asks for no lock, and may have saved meanwhile.
-            if self._current() != pending.old or not file.write(self.path, pending.new, pending.old):
+            # An editor asks for no lock, and may have saved meanwhile.
+            if not file.write(self.path, pending.new, pending.old):
                 here = self._current()
                 raise StaleHashError(MISSING if here is None else file.revision_of(here), pending.base_hash)
             revision = pending.proposal.revision.id[:12]
