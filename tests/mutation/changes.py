@@ -181,7 +181,7 @@ CHANGES = (
     Swap(
         "an edit beside a window is lost", TRANSACTIONS_PY,
         "        self._keep(self._standing.release, effect.revision)\n        # The file may have been edited beside it.\n"
-        "        self._on_errand(self._look_again())\n",
+        "        self._errands.run(self._look_again())\n",
         "        self._keep(self._standing.release, effect.revision)\n", CONFIRM,
     ),
     Swap(
@@ -190,7 +190,7 @@ CHANGES = (
     ),
     Swap(
         "the lifecycle is not told what is put back", TRANSACTIONS_PY,
-        "        self._on_errand(self._restore(effect.base))\n", "", CONFIRM,
+        "        self._errands.run(self._restore(effect.base))\n", "", CONFIRM,
     ),
     Swap(
         "an edit that cannot be used keeps what is rolled back running", CHANGES_PY,
@@ -349,7 +349,7 @@ CHANGES = (
     ),
     Swap(
         "what could not be made lasting is not tried again", TRANSACTIONS_PY,
-        "            self._later(self.keep)\n", "            pass\n", FAULTS,
+        "            self._errands.later(self.keep)\n", "            pass\n", FAULTS,
     ),
     Swap(
         "who ran before a boot is forgotten", CHANGES_PY,
