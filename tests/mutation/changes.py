@@ -6,13 +6,14 @@ from tests.mutation.swaps import Swap
 
 CHANGES_PY, TRANSACTIONS_PY = "gateway/process/changes.py", "gateway/process/transactions.py"
 FIRST_PY, STANDING_PY, LIMITS_PY = "gateway/process/first.py", "gateway/config/standing.py", "gateway/admin/limits.py"
-PROCESS, ROWS = ("tests/gateway/process",), ("tests/gateway/process/test_rows.py",)
+ROWS = ("tests/gateway/process/test_rows.py",)
 WRITES = ("tests/gateway/process/test_changes.py",)
 CONFIRM, ENDS, FENCES = (
     ("tests/gateway/process/test_confirm.py",),
     ("tests/gateway/process/test_change_ends.py",),
     ("tests/gateway/process/test_change_fences.py",),
 )
+PLANNED = ("tests/gateway/process/test_planned.py",)
 FAULTS = ("tests/gateway/process/test_change_faults.py",)
 STANDING, LIMITS = ("tests/gateway/config/test_standing.py",), ("tests/gateway/admin/test_limits.py",)
 SWAP_PY, SWAPPED = "gateway/config/swap.py", ("tests/gateway/config/test_swap.py",)
@@ -41,7 +42,7 @@ CHANGES = (
     ),
     Swap(
         "a file that has come meanwhile is replaced", SWAP_PY,
-        "_create(fresh, target) if expected is None", "bool(fresh.replace(target)) if expected is None", SWAPPED,
+        "_rename(fresh, target, NO_REPLACE)", "_rename(fresh, target, 0)", SWAPPED,
     ),
     Swap(
         "something is written while the gateway stops", CHANGES_PY,
@@ -49,24 +50,18 @@ CHANGES = (
     ),
     Swap(
         "the file is written before the promise to roll it back", TRANSACTIONS_PY,
-        "        if window is not None:\n"
-        "            self._standing.hold(window)\n"
-        "            self._standing.flush()\n"
-        "        self._write_file(pending)\n",
-        "        self._write_file(pending)\n"
-        "        if window is not None:\n"
-        "            self._standing.hold(window)\n"
-        "            self._standing.flush()\n",
-        CONFIRM,
-    ),
-    Swap(
-        "the promise to roll back is not on the disk when the file is written", TRANSACTIONS_PY,
-        "            self._standing.hold(window)\n            self._standing.flush()\n",
-        "            self._standing.hold(window)\n", FENCES,
+        "            self._standing.flush()\n        self._write_file(pending)\n", "        self._write_file(pending)\n", FENCES,
     ),
     Swap(
         "the file is written before the history has what it held", TRANSACTIONS_PY,
-        "            self._enter(pending, pending.proposal.revision)\n        window =", "            pass\n        window =", FENCES,
+        "            self._enter(pending, pending.proposal.revision)\n        if effect", "            pass\n        if effect", FENCES,
+    ),
+    Swap(
+        "the bytes to go back to are not kept where the file cannot be used", TRANSACTIONS_PY,
+        "self._history.keep(pending.base_raw)", "pass", FENCES,
+    ),
+    Swap(
+        "most of a file is dropped unseen", "gateway/process/consent.py", "after < before / 2 and", "False and", PLANNED,
     ),
     Swap(
         "what was rolled back is not wanted when a person writes it again", TRANSACTIONS_PY,
@@ -79,10 +74,6 @@ CHANGES = (
     Swap(
         "who waits for a revision that was never submitted keeps waiting for it", CHANGES_PY,
         "                    self._forget(pending)\n", "                    pass\n", FENCES,
-    ),
-    Swap(
-        "the bytes to go back to are not kept where the file cannot be used", CHANGES_PY,
-        "        await asyncio.to_thread(self._history.keep, valid.raw)\n", "", FENCES,
     ),
     Swap(
         "a rollback goes back to what was rolled back before", CHANGES_PY,
@@ -160,7 +151,7 @@ CHANGES = (
     ),
     Swap(
         "what was set aside is forgotten while the file holds it", STANDING_PY,
-        "        if aside is not None and aside.revision != on_disk:", "        if aside is not None:", CONFIRM,
+        "        if aside is not None and aside.revision != on_disk:", "        if aside is not None:", STANDING,
     ),
     Swap(
         "another revision that was set aside is forgotten by a window", STANDING_PY,
@@ -212,7 +203,7 @@ CHANGES = (
         "an edit that cannot run is a defect", CHANGES_PY,
         "            except GatewayError as error:\n                self._refuse_edit(event.revision, error, requester)\n",
         "            except UnavailableError as error:\n                self._refuse_edit(event.revision, error, requester)\n",
-        FENCES,
+        CONFIRM,
     ),
     Swap(
         "what is put back is never known to be good", CHANGES_PY,
@@ -280,19 +271,12 @@ CHANGES = (
         "            self.transactions.supersede(revision.id, road)\n", "            pass\n", ENDS,
     ),
     Swap(
-        "a restart passes over nobody", CHANGES_PY, "        self.transactions.pass_over(now.id)\n", "", PROCESS,
-    ),
-    Swap(
         "what an earlier process left undecided stays so", TRANSACTIONS_PY,
-        '                if entry.outcome in UNDECIDED and pending.road == "boot":\n', "                if False:\n", PROCESS,
+        '                if entry.outcome in UNDECIDED and pending.road == "boot":\n', "                if False:\n", FENCES,
     ),
     Swap(
         "a plan that was not seen is carried out", "gateway/process/consent.py",
-        "        if write.plan != current:", "        if False:", PROCESS,
-    ),
-    Swap(
-        "most of a file is dropped unseen", "gateway/process/consent.py",
-        "after < before / 2:", "False:", PROCESS,
+        "        if write.plan != current:", "        if False:", PLANNED,
     ),
     Swap(
         "what a restart has read is not followed", CHANGES_PY,
@@ -351,7 +335,7 @@ CHANGES = (
     ),
     Swap(
         "an edit that was not applied is not tried again", CHANGES_PY,
-        "            self.transactions.look_again_later()\n", "            pass\n", FAULTS,
+        "            self.transactions.look_again_later()\n", "            pass\n", ENDS,
     ),
     Swap(
         "what could not be made lasting is not tried again", TRANSACTIONS_PY,
