@@ -35,6 +35,7 @@ from gateway.log import LevelFilter, Lines, configure
 from gateway.logtail import LogTail
 from gateway.messages.pipeline import Pipeline
 from gateway.metrics import Tally
+from gateway.process import address as address_file
 from gateway.process import signals
 from gateway.process.accounts import Accounts
 from gateway.process.changes import LIFECYCLE, Changes
@@ -222,6 +223,7 @@ class App:
             gc.enable()
         else:
             self._boot = new_boot(self._clock)
+        address_file.publish(self._options.state_dir, address)
         # The one line of standard output: for supervisors, tests, and whoever waits for it in a script.
         Lines(sys.stdout).msg(f"gateway ready {address} pid={os.getpid()} boot={self._boot.id}")
         log.info("page_ready", page=address, sign_in=f"with the token in {self._options.state_dir / 'admin-token'}")
@@ -240,6 +242,7 @@ class App:
             self._dispatcher.post(LIFECYCLE, RestartRequested(ticket), name)
 
     async def _tear_down(self) -> None:
+        address_file.withdraw(self._options.state_dir)
         self._watcher.stop()
         await self._runner.close()
         await self._changes.transactions.close()

@@ -217,7 +217,7 @@ class Lifecycle(LifecycleActions, Machine[LifecycleState, LifecycleData]):
 
     @guard
     def may_reload(data: LifecycleData, event: ConfigChanged) -> bool:
-        return event.reload and (event.impact < Impact.GATEWAY or event.overlay)
+        return may_be_reloaded(event)
 
     @guard
     def ticket_is_open(data: LifecycleData, event: Event) -> bool:
@@ -263,6 +263,11 @@ class Lifecycle(LifecycleActions, Machine[LifecycleState, LifecycleData]):
 def is_serving(machine: Machine[Any, Any]) -> bool:
     """The accounts run and the control plane takes requests, whatever else is under way."""
     return machine.state in (*SERVING, S.HOT_RELOADING)
+
+
+def may_be_reloaded(event: ConfigChanged) -> bool:
+    """It, or the part of it that is new, can run without a restart."""
+    return event.reload and (event.impact < Impact.GATEWAY or event.overlay)
 
 
 def knows(machine: Machine[Any, Any], revision: str) -> bool:

@@ -28,6 +28,11 @@ def test_every_command_of_the_readme_is_known_here() -> None:
     tried = {
         *RUN_HERE,
         *DEVELOPMENT,
+        "python -m gateway plan gateway.yaml",
+        "python -m gateway patch '{gateway: {name: home}}' --confirm-within 60 --note 'as it was'",
+        "python -m gateway confirm",
+        "python -m gateway history",
+        "python -m gateway rollback 1",
         "python -m gateway check",
         "python -m gateway schema gateway.admin.port",
         "python -m gateway --help",

@@ -23,6 +23,11 @@ REPLAY = """exit codes: 0 every step led to the same state, 1 one led elsewhere 
 2 the file is no whole journal (the line is named)."""
 
 
+PLAN = """exit codes: 0 nothing would change, 2 something would, 1 it could not be planned (the faults are named)."""
+RUNNING = ("plan", "apply", "patch", "history", "rollback", "confirm")
+"""Commands that ask the running gateway."""
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gateway",
@@ -43,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
             _add_places(parser_)
     _add_schema(commands)
     _add_replay(commands)
+    _add_changes(commands)
     return parser
 
 
@@ -58,6 +64,51 @@ def _add_replay(commands: Any) -> None:
     command = commands.add_parser("replay", help=text, description=text, epilog=REPLAY)
     command.add_argument("file", type=Path, metavar="FILE", help="what GET /api/v1/journal?format=jsonl answered")
     command.add_argument("--json", action="store_true", help="the result as JSON")
+
+
+def _add_changes(commands: Any) -> None:
+    helps = {
+        "plan": "say what a config would change, which accounts it would touch, and what to look at twice; nothing is done",
+        "apply": "replace the config by a whole file, and see it through",
+        "patch": "change the config by a merge patch, and see it through; comments and order stay",
+        "history": "say which configs came, who brought them, and what became of them",
+        "rollback": "write an earlier config of the history into the file again, and see it through",
+        "confirm": "confirm a change that waits for it, so that it stays",
+    }
+    parsers = {}
+    for name, text in helps.items():
+        parsers[name] = commands.add_parser(name, help=text, description=text, epilog=PLAN if name == "plan" else None)
+        _add_places(parsers[name])
+        parsers[name].add_argument("--json", action="store_true", help="what the gateway answers, as JSON")
+    for name in ("plan", "apply"):
+        parsers[name].add_argument("file", metavar="FILE", help="YAML or JSON; - is the standard input")
+    parsers["plan"].add_argument("--patch", action="store_true", help="the file is a merge patch (RFC 7396)")
+    parsers["patch"].add_argument(
+        "patch", metavar="PATCH", help="YAML, JSON or JSON5; @FILE, or - for the standard input"
+    )
+    for name in ("apply", "patch"):
+        parsers[name].add_argument(
+            "--base", metavar="HASH", help="of the file that it was made for (default: the present)"
+        )
+        parsers[name].add_argument("--plan", metavar="ID", help="do what this plan has said, or nothing")
+    parsers["history"].add_argument(
+        "revision", nargs="?", metavar="ENTRY", help="one alone: its number, or its revision"
+    )
+    parsers["history"].add_argument(
+        "--against", metavar="ENTRY", help="compare it with this one instead of what it replaced"
+    )
+    parsers["history"].add_argument("--limit", type=int, default=20, metavar="N", help="how many (default: 20)")
+    parsers["rollback"].add_argument("revision", metavar="ENTRY", help="its number in the history, or its revision")
+    for name in ("apply", "patch", "rollback"):
+        parsers[name].add_argument("--note", default="", metavar="TEXT", help="why, for the history")
+        text = "undo it unless it is confirmed in that time, or if an account that ran does not come back"
+        parsers[name].add_argument("--confirm-within", type=float, metavar="SECONDS", help=text)
+    parsers["confirm"].add_argument(
+        "revision", nargs="?", default="", metavar="REVISION", help="default: the one that waits"
+    )
+    otherwise = parsers["confirm"].add_mutually_exclusive_group()
+    otherwise.add_argument("--cancel", action="store_true", help="undo it now instead")
+    otherwise.add_argument("--extend", type=float, metavar="SECONDS", help="give it so much time from now on instead")
 
 
 def _add_places(parser: argparse.ArgumentParser) -> None:
@@ -92,6 +143,10 @@ def main(argv: list[str] | None = None) -> int:
         from gateway.cli.replay import replay  # noqa: PLC0415
 
         return replay(given.file, as_json=given.json)
+    if given.command in RUNNING:
+        from gateway.cli import changes  # noqa: PLC0415
+
+        return changes.run(given, config, state_dir)
     from gateway.cli.run import run  # noqa: PLC0415
 
     return run(config.absolute(), state_dir.absolute())

@@ -28,28 +28,23 @@ from gateway.dispatcher import LIFECYCLE, Dispatcher
 from gateway.errors import (
     ConfigError,
     GatewayError,
-    Issue,
     StaleHashError,
     UnavailableError,
-    UnknownRevisionError,
 )
 from gateway.process.consent import check_consent, moved_since
 from gateway.process.first import First
 from gateway.process.pending import Decision, Pending, Report, Settled, Write
 from gateway.process.transactions import Transactions
+from gateway.process.wanted import Wanted
 from gateway.redact import Redactor
 from gateway.requests import Requests, new_id
 from statemachine.change_events import Stage
-from statemachine.lifecycle import is_ending, is_restarting, knows
+from statemachine.lifecycle import is_ending, is_restarting, knows, may_be_reloaded
 from statemachine.lifecycle_events import ConfigChanged, ConfigRejected, Origin, SettleRevision, Ticket
 
 __all__ = ["LIFECYCLE", "Changes", "Write"]
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
-REREADS = 2
-REREAD_PAUSE = 0.15
-"""A file that is missing or cut off is read again that often, that many seconds apart, before it counts."""
 
 
 class Changes:
@@ -71,6 +66,7 @@ class Changes:
         self.path = path
         self._first = first
         self._reader = reader
+        self._wanted = Wanted(path, first.on_disk, reader, standing, history, redactor)
         self._ledger = ledger
         self._standing = standing
         self._history = history
@@ -86,51 +82,17 @@ class Changes:
         self.transactions = Transactions(self._replace, ledger, standing, history, dispatcher, redactor, clock)
         self.issues: list[dict[str, Any]] = []
         """What is wrong with the file on disk, if anything is."""
-        self.on_disk = first.on_disk
-        """The hash of the file when it was read last, "missing" when there was none."""
-        self._seen = self.on_disk
-        """The same, before it counts: what is cut off is read again."""
 
     # Reading
 
+    @property
+    def on_disk(self) -> str:
+        """The hash of the file when it was read last, "missing" when there was none."""
+        return self._wanted.on_disk
+
     async def load(self) -> Revision:
-        """What is wanted now; read again a little later when the file is missing or cut off. Raises ConfigError."""
-        for attempt in range(REREADS + 1):
-            try:
-                revision = await asyncio.to_thread(self._load)
-            except ConfigError:
-                if attempt == REREADS:
-                    self.on_disk = self._seen
-                    raise
-                await asyncio.sleep(REREAD_PAUSE)
-            else:
-                self.on_disk = self._seen
-                break
-        return revision
-
-    def _load(self) -> Revision:
-        """The file is looked at in any case: what it holds decides what is wanted."""
-        try:
-            raw = file.read(self.path)
-            self._seen = file.revision_of(raw)
-        except ConfigError as error:
-            self._seen = error.revision or MISSING
-            raw = None
-        wanted = self._standing.wanted(self._seen)
-        if wanted != self._seen:
-            raw = self._kept(wanted)
-        revision = self._reader.load(file.read(self.path) if raw is None else raw)
-        if revision.id == self._seen:
-            self._standing.forget(self._seen)
-        self._redactor.learn(secrets_of(revision.config))
-        return revision
-
-    def _kept(self, revision: str) -> bytes:
-        """The bytes that are wanted in the place of the file's. Raises ConfigError."""
-        try:
-            return self._history.raw(revision)
-        except UnknownRevisionError as error:
-            raise ConfigError([Issue("", str(error))], revision) from error
+        """What is wanted now. Raises ConfigError."""
+        return await self._wanted.load()
 
     async def load_to_run(self) -> Revision:
         """What a restart runs: what is wanted, or what a change puts back beside a file that cannot be used. Raises ConfigError."""
@@ -140,11 +102,11 @@ class Changes:
             base = self.transactions.being_restored()
             if base is None:
                 raise
-            return await asyncio.to_thread(lambda: self._reader.load(self._kept(base)))
+            return await self._wanted.load_kept(base)
 
     async def load_file(self) -> Revision:
         """The file as it is, whatever is wanted. Raises ConfigError."""
-        return await asyncio.to_thread(lambda: self._reader.load(file.read(self.path)))
+        return await self._wanted.load_file()
 
     async def review(self, origin: Origin, requester: str) -> ConfigChanged | ConfigRejected:
         """Read what is wanted and say what it means to what runs now."""
@@ -153,6 +115,7 @@ class Changes:
         except ConfigError as error:
             self.issues = [vars(issue) for issue in error.issues]
             return ConfigRejected(error.revision or MISSING, self._redactor.text(str(error)))
+        self.issues = []
         known = self._events.get(revision.id)
         if known is not None:
             origin, requester = known.origin, known.ticket.requester
@@ -217,6 +180,9 @@ class Changes:
             elif event.revision == base:
                 await self._watch(self._ledger.proposal(base).revision, "rollback")
                 self._dispatcher.post(LIFECYCLE, event, "rollback")
+            elif not may_be_reloaded(event):
+                # What is rolled back would run on until that restart. The file is looked at again when the base is back.
+                await self._restore_beside(base)
             elif not self.transactions.follows(event.revision):
                 try:
                     await self._propose_what_was_read(event, before, "watcher")
@@ -226,20 +192,17 @@ class Changes:
 
     async def _restore_beside(self, base: str) -> None:
         """The file cannot be used. What is wrong with it is said; what ran before runs all the same."""
-        issues = self.issues
         try:
-            revision = await asyncio.to_thread(lambda: self._reader.load(self._history.raw(base)))
+            revision = await self._wanted.load_kept(base)
         except GatewayError as error:
             self.transactions.settle(Settled(base, "failed", self._redactor.text(str(error)), {}))
             return
         event = self._event(self._ledger.propose(revision), Origin.CALL, "rollback", None)
         await self._watch(revision, "rollback")
         self._dispatcher.post(LIFECYCLE, event, "rollback")
-        self.issues = issues
 
     def _event(self, proposal: Proposal, origin: Origin, requester: str, delay: float | None) -> ConfigChanged:
         config, revision = proposal.revision.config, proposal.revision.id
-        self.issues = []
         known = self._events.get(revision)
         seconds = config.gateway.restart.delay_ms / 1000 if delay is None else min(max(delay, 0.0), 60.0)
         ticket = Ticket(new_id("restart"), requester, "config change", revision, self._clock.monotonic() + seconds)
@@ -360,6 +323,7 @@ class Changes:
                 async with self._writers.held():
                     self.transactions.open(pending)
                     await pending.submitted
+                self.issues = []
             finally:
                 if not pending.submitted.done() or pending.submitted.exception() is not None:
                     self._forget(pending)
@@ -428,7 +392,7 @@ class Changes:
                 raise StaleHashError(MISSING if here is None else file.revision_of(here), pending.base_hash)
             revision = pending.proposal.revision.id[:12]
             log.info("config_written", revision=revision, requester=pending.requester, note=pending.note)
-        self.on_disk = pending.proposal.revision.id
+        self._wanted.on_disk = pending.proposal.revision.id
 
     async def _outcome(self, pending: Pending) -> tuple[Settled, Report]:
         """What became of it. If a restart begins first, then that: its caller is told now, since its connection ends with it.

@@ -100,6 +100,8 @@ class Pending:
     """Of its entry in the history; 0 where it has none."""
     ran: tuple[str, ...] = ()
     """Accounts that ran when it was proposed."""
+    restored: bool = False
+    """What ran before was asked for again."""
     error: Exception | None = None
     """Why it was refused, as its submitter is told."""
     last: Report | None = None

@@ -14,11 +14,11 @@ from statemachine._machine import Event, Machine, Refusal, Step
 from statemachine.change_events import Stage
 from statemachine.lifecycle import is_ending
 from statemachine.lifecycle_data import LifecycleData
-from statemachine.lifecycle_events import ConfigChanged, ConfigRejected, Origin, Ticket
+from statemachine.lifecycle_events import ConfigChanged, ConfigRejected, Impact, Origin, Ticket
 from statemachine.promises import BESIDE, STALE, STOP_ARRIVES
 from statemachine.world.account import CURRENT, OLD, View
 from statemachine.world.change import NOTHING_STANDS, ChangeModel, Standing, Told, Window
-from statemachine.world.config import BAD, REVISIONS, TO_CONFIRM, Proposal, propose
+from statemachine.world.config import BAD, REVISIONS, TO_CONFIRM, Proposal, impact, propose
 from statemachine.world.effects import hold_known, hold_tickets, perform
 from statemachine.world.state import (
     LATER,
@@ -198,7 +198,8 @@ class ProcessModel:
     def _restore(self, process: Process) -> Change:
         base, wanted = process.restoring, process.wanted
         told = process._replace(restoring="")
-        if wanted in (base, BAD):
+        if wanted in (base, BAD) or impact(process.ledger, wanted) is Impact.GATEWAY:
+            # What needs a restart comes after the base: what is rolled back would run on until then.
             return Change(f"{base} is wanted again", self._propose(told, base, Origin.CALL))
         settled = self._settle_change(told, base, "superseded")
         return settled._replace(
@@ -233,8 +234,9 @@ class ProcessModel:
 
     def _take_told(self, label: str, process: Process, told: Told) -> Change:
         stale = told.change is not None and self._change_model.takes_stale(told.change)
+        is_back = process.change is not None and told.change is None and told.standing.aside is not None
         after = process._replace(
-            change=told.change, standing=told.standing, unread=process.unread or told.looks_again,
+            change=told.change, standing=told.standing, unread=process.unread or told.looks_again or is_back,
             restoring=told.restores or process.restoring,
         )  # fmt: skip
         return Change(label, after, broken=told.broken + ((STALE,) if stale else ()))

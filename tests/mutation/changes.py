@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutation.swaps import Swap
 
 CHANGES_PY, TRANSACTIONS_PY = "gateway/process/changes.py", "gateway/process/transactions.py"
+WANTED_PY = "gateway/process/wanted.py"
 FIRST_PY, STANDING_PY, LIMITS_PY = "gateway/process/first.py", "gateway/config/standing.py", "gateway/admin/limits.py"
 ROWS = ("tests/gateway/process/test_rows.py",)
 WRITES = ("tests/gateway/process/test_changes.py",)
@@ -50,18 +51,17 @@ CHANGES = (
     ),
     Swap(
         "the file is written before the promise to roll it back", TRANSACTIONS_PY,
-        "            self._standing.flush()\n        self._write_file(pending)\n", "        self._write_file(pending)\n", FENCES,
+        "        if effect.confirm is not None:\n            self._standing.hold(",
+        "        self._write_file(pending)\n        if effect.confirm is not None:\n            self._standing.hold(",
+        CONFIRM,
+    ),
+    Swap(
+        "the promise to roll back is not on the disk when the file is written", TRANSACTIONS_PY,
+        "            self._standing.flush()\n        self._write_file(", "        self._write_file(", FENCES,
     ),
     Swap(
         "the file is written before the history has what it held", TRANSACTIONS_PY,
         "            self._enter(pending, pending.proposal.revision)\n        if effect", "            pass\n        if effect", FENCES,
-    ),
-    Swap(
-        "the bytes to go back to are not kept where the file cannot be used", TRANSACTIONS_PY,
-        "self._history.keep(pending.base_raw)", "pass", FENCES,
-    ),
-    Swap(
-        "most of a file is dropped unseen", "gateway/process/consent.py", "after < before / 2 and", "False and", PLANNED,
     ),
     Swap(
         "what was rolled back is not wanted when a person writes it again", TRANSACTIONS_PY,
@@ -74,6 +74,10 @@ CHANGES = (
     Swap(
         "who waits for a revision that was never submitted keeps waiting for it", CHANGES_PY,
         "                    self._forget(pending)\n", "                    pass\n", FENCES,
+    ),
+    Swap(
+        "the bytes to go back to are not kept where the file cannot be used", TRANSACTIONS_PY,
+        "            self._history.keep(pending.base_raw)  # from here on it is named, if by nothing else than this\n", "", FENCES,
     ),
     Swap(
         "a rollback goes back to what was rolled back before", CHANGES_PY,
@@ -142,7 +146,7 @@ CHANGES = (
         "                self.transactions.adopt()\n", "                pass\n", CONFIRM,
     ),
     Swap(
-        "what was set aside long ago is set aside still", CHANGES_PY,
+        "what was set aside long ago is set aside still", WANTED_PY,
         "            self._standing.forget(self._seen)\n", "            pass\n", FAULTS,
     ),
     Swap(
@@ -176,7 +180,9 @@ CHANGES = (
     ),
     Swap(
         "an edit beside a window is lost", TRANSACTIONS_PY,
-        "        self._on_errand(self._look_again())\n", "", CONFIRM,
+        "        self._keep(self._standing.release, effect.revision)\n        # The file may have been edited beside it.\n"
+        "        self._errands.run(self._look_again())\n",
+        "        self._keep(self._standing.release, effect.revision)\n", CONFIRM,
     ),
     Swap(
         "what is rolled back is not set aside", TRANSACTIONS_PY,
@@ -184,7 +190,7 @@ CHANGES = (
     ),
     Swap(
         "the lifecycle is not told what is put back", TRANSACTIONS_PY,
-        "        self._on_errand(self._restore(effect.base))\n", "", CONFIRM,
+        "        self._errands.run(self._restore(effect.base))\n", "", CONFIRM,
     ),
     Swap(
         "an edit that cannot be used keeps what is rolled back running", CHANGES_PY,
@@ -214,7 +220,7 @@ CHANGES = (
         '        await self._watch(revision, "rollback")\n', "", FENCES,
     ),
     Swap(
-        "bytes that are not kept are a defect", CHANGES_PY,
+        "bytes that are not kept are a defect", WANTED_PY,
         "        except UnknownRevisionError as error:", "        except ZeroDivisionError as error:", ENDS,
     ),
     Swap(
@@ -279,6 +285,10 @@ CHANGES = (
         "        if write.plan != current:", "        if False:", PLANNED,
     ),
     Swap(
+        "most of a file is dropped unseen", "gateway/process/consent.py",
+        "after < before / 2 and", "False and", PLANNED,
+    ),
+    Swap(
         "what a restart has read is not followed", CHANGES_PY,
         '        await self._follow(now, "restart")\n', "", FENCES,
     ),
@@ -339,7 +349,7 @@ CHANGES = (
     ),
     Swap(
         "what could not be made lasting is not tried again", TRANSACTIONS_PY,
-        "            self._later(self.keep)\n", "            pass\n", FAULTS,
+        "            self._errands.later(self.keep)\n", "            pass\n", FAULTS,
     ),
     Swap(
         "who ran before a boot is forgotten", CHANGES_PY,

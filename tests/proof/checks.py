@@ -86,12 +86,16 @@ CHECKS: dict[str, Check] = {
         Check(
             "explore, 1 account, 3 things", "python -m statemachine explore --channels 1 --budget 3 --json", _explored
         ),
+        Check("explore, changes", "python -m statemachine explore --channels 1 --confirm --json", _explored),
         Check("Spin", "python -m statemachine promela --check", _spun),
         Check("simulation", "python -m tests.simulation --seeds 20000 --json", _simulated),
         Check("chaos", "python -m tests.chaos --minutes 60 --json chaos.json", _chaotic, "chaos.json"),
         Check("mutants", "python -m tests.mutation", _mutated),
         _tests("founding race", "tests/founding"),
         _tests("founding case, real process", "tests/real/test_founding_case.py"),
+        _tests("transactions", "tests/real/test_transactions.py"),
+        _tests("writers", "tests/real/test_writers.py"),
+        _tests("killed writes", "tests/real/test_kills.py"),
         _tests("planted bugs", "tests/simulation"),
         _tests("rows", "tests/gateway/process/test_rows.py"),
         _tests("replay", "tests/replay"),

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from tests.proof.checks import CHECKS
 
 EXPLORED = ("explore, 3 accounts", "explore, 5 accounts", "explore, 1 account, 3 things", "Spin")
+CHANGES = ("explore, changes", "simulation", "chaos", "transactions")
 ALL_ROADS = (*EXPLORED, "simulation", "chaos")
 
 
@@ -27,6 +28,9 @@ PROMISES = (
     Promise("A stop always arrives, and whatever is under way ends.", ALL_ROADS),
     Promise("Nothing of an older generation, timer or piece of work has an effect.", (*EXPLORED, "simulation", "mutants")),
     Promise("What a person stopped stays stopped.", (*EXPLORED, "simulation")),
+    Promise("Of a change that must be confirmed only what was confirmed stays, and nothing is begun beside it.", CHANGES),
+    Promise("What was rolled back does not run again by itself, and no rollback by itself writes into the user's file.", CHANGES),
+    Promise("The config file is the old one or the new one, whole, and no write is lost to another.", ("simulation", "writers", "killed writes")),
     Promise("A secret is in no output.", ("simulation", "chaos", "fuzz", "redaction")),
     Promise("What the journal says happened can be run through the tables again, and leads to the same states.", ("replay",)),
     Promise("Every row of the tables is taken by a test of a running gateway, and every guard is missed when it is gone.", ("rows", "mutants", "planted bugs")),

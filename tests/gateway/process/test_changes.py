@@ -17,7 +17,8 @@ from structlog.testing import capture_logs
 from gateway.config import file
 from gateway.config.edit import merge_patch, replacement
 from gateway.errors import ConfigError, ConfigOwnedError, ConfigWriteError, StaleHashError, UnavailableError
-from gateway.process.changes import LIFECYCLE, REREAD_PAUSE, REREADS, Write
+from gateway.process.changes import LIFECYCLE, Write
+from gateway.process.wanted import REREAD_PAUSE, REREADS
 from statemachine.lifecycle import LifecycleState
 from statemachine.lifecycle_events import Impact, Origin
 from tests.gateway.configs import telegram

@@ -278,6 +278,23 @@ def test_an_edit_beside_it_that_cannot_be_used_does_not_keep_it_running(tmp_path
     run(main())
 
 
+def test_an_edit_beside_it_that_needs_a_restart_does_not_keep_it_running_until_then(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            await both_run(house)
+            await house.write(TWO, confirm=30)
+            await house.edit(RESTARTS.replace("one-token", "three-token"))
+            await asyncio.sleep(30.5)
+            await both_run(house)
+            assert token(house) == "one-token"
+            await house.until(S.RESTARTING)
+            await house.until(S.RUNNING)
+            await both_run(house)
+            assert token(house) == "three-token"
+
+    run(main())
+
+
 def test_what_needs_a_restart_is_watched_from_when_it_runs(tmp_path: Path) -> None:
     async def main() -> None:
         async with House(tmp_path, ONE) as house:
@@ -334,7 +351,7 @@ def test_what_a_receipt_promises_is_on_the_disk_when_it_is_told(
             kept = tmp_path / "state" / "standing.json"
             with monkeypatch.context() as patched:
                 # Nothing that is done beside it comes to its turn in time.
-                patched.setattr(house._changes.transactions, "_in_background", lambda work: work.close())
+                patched.setattr(house._changes.transactions._errands, "see_through", lambda work: work.close())
                 receipt = await house.write(TWO, confirm=60)
             promised = json.loads(kept.read_bytes())["window"]
             assert promised["until"] == receipt["confirm_by"]
