@@ -255,7 +255,6 @@ class Changes:
     async def runs(self, revision: Revision | None = None) -> None:
         """A boot or a restart is complete, and this is what it runs with: None is what it booted with."""
         now = self._first.revision if revision is None else revision
-        self.transactions.pass_over(now.id)
         await self._follow(now, "restart")
         self.transactions.settle(Settled(now.id, "applied", "", {}))
 

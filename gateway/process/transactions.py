@@ -32,7 +32,6 @@ from statemachine import Event, Refusal, Step
 from statemachine import change_events as events
 from statemachine.change import (
     Change,
-    awaited_of,
     awaits_word_on,
     gives_way_to,
     has_ended,
@@ -292,12 +291,6 @@ class Transactions:
         for name, machine in self._machines():
             if name != by and gives_way_to(machine, revision):
                 self._dispatcher.post(name, events.ChangeSuperseded(by), f"change {revision[:12]}")
-
-    def pass_over(self, revision: str) -> None:
-        """A restart has come, and brought this revision: what waited for one to bring another waits in vain."""
-        for name, machine in self._machines():
-            if awaited_of(machine) not in (None, revision):
-                self._dispatcher.post(name, events.ChangeSuperseded("restart"), f"restart with {revision[:12]}")
 
     def settle(self, said: Settled) -> None:
         """The lifecycle's word on a revision, for those that wait for it."""

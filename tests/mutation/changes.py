@@ -43,7 +43,7 @@ CHANGES = (
     ),
     Swap(
         "a file that has come meanwhile is replaced", SWAP_PY,
-        "_create(fresh, target) if expected is None", "bool(fresh.replace(target)) if expected is None", SWAPPED,
+        "_rename(fresh, target, NO_REPLACE)", "_rename(fresh, target, 0)", SWAPPED,
     ),
     Swap(
         "something is written while the gateway stops", CHANGES_PY,
@@ -155,7 +155,7 @@ CHANGES = (
     ),
     Swap(
         "what was set aside is forgotten while the file holds it", STANDING_PY,
-        "        if aside is not None and aside.revision != on_disk:", "        if aside is not None:", CONFIRM,
+        "        if aside is not None and aside.revision != on_disk:", "        if aside is not None:", STANDING,
     ),
     Swap(
         "another revision that was set aside is forgotten by a window", STANDING_PY,
@@ -209,7 +209,7 @@ CHANGES = (
         "an edit that cannot run is a defect", CHANGES_PY,
         "            except GatewayError as error:\n                self._refuse_edit(event.revision, error, requester)\n",
         "            except UnavailableError as error:\n                self._refuse_edit(event.revision, error, requester)\n",
-        FENCES,
+        CONFIRM,
     ),
     Swap(
         "what is put back is never known to be good", CHANGES_PY,
@@ -345,7 +345,7 @@ CHANGES = (
     ),
     Swap(
         "an edit that was not applied is not tried again", CHANGES_PY,
-        "            self.transactions.look_again_later()\n", "            pass\n", FAULTS,
+        "            self.transactions.look_again_later()\n", "            pass\n", ENDS,
     ),
     Swap(
         "what could not be made lasting is not tried again", TRANSACTIONS_PY,
