@@ -115,6 +115,7 @@ class Changes:
         except ConfigError as error:
             self.issues = [vars(issue) for issue in error.issues]
             return ConfigRejected(error.revision or MISSING, self._redactor.text(str(error)))
+        self.issues = []
         known = self._events.get(revision.id)
         if known is not None:
             origin, requester = known.origin, known.ticket.requester
@@ -191,7 +192,6 @@ class Changes:
 
     async def _restore_beside(self, base: str) -> None:
         """The file cannot be used. What is wrong with it is said; what ran before runs all the same."""
-        issues = self.issues
         try:
             revision = await self._wanted.load_kept(base)
         except GatewayError as error:
@@ -200,11 +200,9 @@ class Changes:
         event = self._event(self._ledger.propose(revision), Origin.CALL, "rollback", None)
         await self._watch(revision, "rollback")
         self._dispatcher.post(LIFECYCLE, event, "rollback")
-        self.issues = issues
 
     def _event(self, proposal: Proposal, origin: Origin, requester: str, delay: float | None) -> ConfigChanged:
         config, revision = proposal.revision.config, proposal.revision.id
-        self.issues = []
         known = self._events.get(revision)
         seconds = config.gateway.restart.delay_ms / 1000 if delay is None else min(max(delay, 0.0), 60.0)
         ticket = Ticket(new_id("restart"), requester, "config change", revision, self._clock.monotonic() + seconds)
@@ -257,7 +255,6 @@ class Changes:
     async def runs(self, revision: Revision | None = None) -> None:
         """A boot or a restart is complete, and this is what it runs with: None is what it booted with."""
         now = self._first.revision if revision is None else revision
-        self.transactions.pass_over(now.id)
         await self._follow(now, "restart")
         self.transactions.settle(Settled(now.id, "applied", "", {}))
 
@@ -326,6 +323,7 @@ class Changes:
                 async with self._writers.held():
                     self.transactions.open(pending)
                     await pending.submitted
+                self.issues = []
             finally:
                 if not pending.submitted.done() or pending.submitted.exception() is not None:
                     self._forget(pending)
@@ -388,8 +386,8 @@ class Changes:
         """In a thread: put the new text in the place of the old."""
         assert pending.proposal is not None, "what is written has a plan"
         if pending.new != pending.old:
-            # Once more, at the last moment, and at the very last: an editor asks for no lock, and may have saved meanwhile.
-            if self._current() != pending.old or not file.write(self.path, pending.new, pending.old):
+            # An editor asks for no lock, and may have saved meanwhile.
+            if not file.write(self.path, pending.new, pending.old):
                 here = self._current()
                 raise StaleHashError(MISSING if here is None else file.revision_of(here), pending.base_hash)
             revision = pending.proposal.revision.id[:12]

@@ -24,6 +24,7 @@ from gateway.config.standing import Standing, Window
 from gateway.dispatcher import LIFECYCLE, AnyMachine, Dispatcher
 from gateway.errors import ConfigWriteError, GatewayError, NoWindowError, UnavailableError, WindowOpenError
 from gateway.journal import Entry
+from gateway.process.errands import Errands
 from gateway.process.pending import Decision, Pending, Report, Settled
 from gateway.redact import Redactor
 from gateway.runner import Runner
@@ -31,7 +32,6 @@ from statemachine import Event, Refusal, Step
 from statemachine import change_events as events
 from statemachine.change import (
     Change,
-    awaited_of,
     awaits_word_on,
     gives_way_to,
     has_ended,
@@ -55,8 +55,6 @@ SETTLEMENTS = {
 """What the lifecycle's words mean to a change; any other one means that it does not run."""
 UNDECIDED = frozenset({"pending", "restart_pending", "rolling_back"})
 """Outcomes in the history after which another one is to come."""
-AGAIN_AFTER = 2.0
-"""Seconds to the next try of what the disk, or too slow a network, has prevented."""
 ROLLBACK_PATIENCE = 60.0
 """Seconds that the answer to a cancelling waits for what ran before to be back."""
 
@@ -83,11 +81,9 @@ class Transactions:
         self._clock = clock
         self._pending: dict[str, Pending] = {}
         self._opened = 0
-        self._background: set[asyncio.Future[Any]] = set()
-        self._errands: set[asyncio.Future[Any]] = set()
+        self._errands = Errands()
         self._to_write: deque[Callable[[], None]] = deque()
         self._writing: asyncio.Future[Any] | None = None
-        self._retries: dict[Callable[[], Awaitable[None]], asyncio.TimerHandle] = {}
         self._restore: Callable[[str], Awaitable[None]] = _nothing
         self._look_again: Callable[[], Awaitable[None]] = _nothing
         self._try_out: Callable[[Config, Proposal], Awaitable[None]] = _nothing
@@ -116,18 +112,13 @@ class Transactions:
         runner.command(events.OpenWindow, self._open_window)
         runner.command(events.CloseWindow, self._close_window)
         runner.command(events.RestoreBase, self._restore_base)
-        runner.command(events.PromoteRevision, lambda _, effect: self._keep(self._standing.promote, effect.revision))
+        runner.command(events.PromoteRevision, self._promote)
         runner.command(events.ReportChange, self._report)
         self._dispatcher.journal.listen(self._on_entry)
 
     async def close(self) -> None:
         """Wait for what is being written down, and for nothing else: nobody decides anything any more."""
-        for handle in self._retries.values():
-            handle.cancel()
-        for errand in self._errands:
-            errand.cancel()
-        if left := self._background | self._errands:
-            await asyncio.wait(left)
+        await self._errands.close()
 
     # Opening one
 
@@ -301,12 +292,6 @@ class Transactions:
             if name != by and gives_way_to(machine, revision):
                 self._dispatcher.post(name, events.ChangeSuperseded(by), f"change {revision[:12]}")
 
-    def pass_over(self, revision: str) -> None:
-        """A restart has come, and brought this revision: what waited for one to bring another waits in vain."""
-        for name, machine in self._machines():
-            if awaited_of(machine) not in (None, revision):
-                self._dispatcher.post(name, events.ChangeSuperseded("restart"), f"restart with {revision[:12]}")
-
     def settle(self, said: Settled) -> None:
         """The lifecycle's word on a revision, for those that wait for it."""
         settlement = SETTLEMENTS.get(said.outcome, Settlement.PASSED)
@@ -371,13 +356,31 @@ class Transactions:
     def _close_window(self, _: str, effect: events.CloseWindow) -> None:
         self._keep(self._standing.release, effect.revision)
         # The file may have been edited beside it.
-        self._on_errand(self._look_again())
+        self._errands.run(self._look_again())
+
+    def _promote(self, name: str, effect: events.PromoteRevision) -> None:
+        pending = self._pending[name]
+        revision = pending.revision or (pending.proposal.revision if pending.proposal is not None else None)
+        if revision is None or pending.writes:
+            self._keep(self._standing.promote, effect.revision)  # its bytes were kept before it was written
+        else:
+            self._errands.see_through(self._keep_and_promote(revision))
+
+    async def _keep_and_promote(self, revision: Revision) -> None:
+        """What a boot could not read is nothing to fall back to."""
+        try:
+            await asyncio.to_thread(self._history.keep, revision.raw)
+        except ConfigWriteError as error:
+            log.error("last_good_not_kept", revision=revision.id[:12], why=str(error))
+        else:
+            self._standing.promote(revision.id)
+            await self.keep()
 
     def _restore_base(self, name: str, effect: events.RestoreBase) -> None:
         self._pending[name].restored = True
         why = self._pending[name].last
         self._keep(self._standing.put_aside, effect.revision, effect.base, why.why if why else "")
-        self._on_errand(self._restore(effect.base))
+        self._errands.run(self._restore(effect.base))
 
     def _keep(self, change: Callable[..., None], *arguments: Any) -> None:
         """In force at once; on disk as soon as it can be, and the fault shown where it cannot."""
@@ -385,7 +388,7 @@ class Transactions:
         self.keep_soon()
 
     def keep_soon(self) -> None:
-        self._in_background(self.keep())
+        self._errands.see_through(self.keep())
 
     def _flush(self) -> None:
         try:
@@ -400,21 +403,11 @@ class Transactions:
 
     def _keep_later_if_it_failed(self) -> None:
         if self._standing.fault:
-            self._later(self.keep)
+            self._errands.later(self.keep)
 
     def look_again_later(self) -> None:
         """What the file holds could not be taken up now."""
-        self._later(self._look_again)
-
-    def _later(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Once, however often it is asked for meanwhile."""
-        if work not in self._retries:
-            loop = asyncio.get_running_loop()
-            self._retries[work] = loop.call_later(AGAIN_AFTER, self._again, work)
-
-    def _again(self, work: Callable[[], Awaitable[None]]) -> None:
-        del self._retries[work]
-        self._on_errand(work())
+        self._errands.later(self._look_again)
 
     def adopt(self) -> None:
         """What the file holds is wanted, even if it was rolled back before."""
@@ -428,22 +421,11 @@ class Transactions:
         """In a thread, and in the order of the telling: an outcome comes after its entry, and the last one last."""
         self._to_write.append(work)
         if self._writing is None or self._writing.done():
-            self._writing = self._in_background(self._write_all_down())
+            self._writing = self._errands.see_through(self._write_all_down())
 
     async def _write_all_down(self) -> None:
         while self._to_write:
             await asyncio.to_thread(self._to_write.popleft())
-
-    def _in_background(self, work: Awaitable[Any]) -> asyncio.Future[Any]:
-        task = asyncio.ensure_future(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-        return task
-
-    def _on_errand(self, work: Awaitable[Any]) -> None:
-        task = asyncio.ensure_future(work)
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
 
     # What is said of it
 
@@ -469,7 +451,7 @@ class Transactions:
             del self._pending[name]
             if pending.restored:
                 # The file may have been edited beside it.
-                self._on_errand(self._look_again())
+                self._errands.run(self._look_again())
 
 
 def _event_of(decision: Decision, by: str, seconds: float) -> Event:

@@ -5,15 +5,19 @@ from __future__ import annotations
 from tests.mutation.swaps import Swap
 
 CHANGES_PY, TRANSACTIONS_PY = "gateway/process/changes.py", "gateway/process/transactions.py"
+WANTED_PY = "gateway/process/wanted.py"
 FIRST_PY, STANDING_PY, LIMITS_PY = "gateway/process/first.py", "gateway/config/standing.py", "gateway/admin/limits.py"
-PROCESS, ROWS = ("tests/gateway/process",), ("tests/gateway/process/test_rows.py",)
+ROWS = ("tests/gateway/process/test_rows.py",)
 WRITES = ("tests/gateway/process/test_changes.py",)
 CONFIRM, ENDS, FENCES = (
     ("tests/gateway/process/test_confirm.py",),
     ("tests/gateway/process/test_change_ends.py",),
     ("tests/gateway/process/test_change_fences.py",),
 )
+PLANNED = ("tests/gateway/process/test_planned.py",)
+FAULTS = ("tests/gateway/process/test_change_faults.py",)
 STANDING, LIMITS = ("tests/gateway/config/test_standing.py",), ("tests/gateway/admin/test_limits.py",)
+SWAP_PY, SWAPPED = "gateway/config/swap.py", ("tests/gateway/config/test_swap.py",)
 
 CHANGES = (
     # Writing: what its writer saw, the history, the promise, the file, in this order
@@ -23,7 +27,23 @@ CHANGES = (
     ),
     Swap(
         "what was saved between reading and writing is written over", CHANGES_PY,
-        "            if self._current() != pending.old or not", "            if not", WRITES,
+        "not file.write(self.path, pending.new, pending.old):", "not file.write(self.path, pending.new):", WRITES,
+    ),
+    Swap(
+        "the file is not looked at in the last moment", SWAP_PY,
+        "    if _read(target) != expected:", "    if False:", SWAPPED,
+    ),
+    Swap(
+        "what was replaced is not looked at", SWAP_PY,
+        "        if _read(fresh) == expected:", "        if True:", SWAPPED,
+    ),
+    Swap(
+        "what somebody saves while a swap is taken back is lost", SWAP_PY,
+        "        if fresh.stat().st_ino != ours:", "        if False:", SWAPPED,
+    ),
+    Swap(
+        "a file that has come meanwhile is replaced", SWAP_PY,
+        "_rename(fresh, target, NO_REPLACE)", "_rename(fresh, target, 0)", SWAPPED,
     ),
     Swap(
         "something is written while the gateway stops", CHANGES_PY,
@@ -31,40 +51,33 @@ CHANGES = (
     ),
     Swap(
         "the file is written before the promise to roll it back", TRANSACTIONS_PY,
-        "        if window is not None:\n"
-        "            self._standing.hold(window)\n"
-        "            self._standing.flush()\n"
-        "        self._write_file(pending)\n",
-        "        self._write_file(pending)\n"
-        "        if window is not None:\n"
-        "            self._standing.hold(window)\n"
-        "            self._standing.flush()\n",
+        "        if effect.confirm is not None:\n            self._standing.hold(",
+        "        self._write_file(pending)\n        if effect.confirm is not None:\n            self._standing.hold(",
         CONFIRM,
     ),
     Swap(
         "the promise to roll back is not on the disk when the file is written", TRANSACTIONS_PY,
-        "            self._standing.hold(window)\n            self._standing.flush()\n",
-        "            self._standing.hold(window)\n", FENCES,
+        "            self._standing.flush()\n        self._write_file(", "        self._write_file(", FENCES,
     ),
     Swap(
         "the file is written before the history has what it held", TRANSACTIONS_PY,
-        "            self._enter(pending, pending.proposal.revision)\n        window =", "            pass\n        window =", FENCES,
+        "            self._enter(pending, pending.proposal.revision)\n        if effect", "            pass\n        if effect", FENCES,
     ),
     Swap(
         "what was rolled back is not wanted when a person writes it again", TRANSACTIONS_PY,
-        "            self._standing.adopt()\n            self._standing.flush()\n", "            pass\n", FENCES,
+        "        self._standing.adopt()\n        self._flush()", "        self._flush()", FENCES,
     ),
     Swap(
         "that a person wants what was rolled back is not on the disk", TRANSACTIONS_PY,
-        "            self._standing.adopt()\n            self._standing.flush()\n", "            self._standing.adopt()\n", FENCES,
+        "        self._standing.adopt()\n        self._flush()", "        self._standing.adopt()", FENCES,
     ),
     Swap(
         "who waits for a revision that was never submitted keeps waiting for it", CHANGES_PY,
         "                    self._forget(pending)\n", "                    pass\n", FENCES,
     ),
     Swap(
-        "the bytes to go back to are not kept where the file cannot be used", CHANGES_PY,
-        "        await asyncio.to_thread(self._history.keep, valid.raw)\n", "", FENCES,
+        "the bytes to go back to are not kept where the file cannot be used", TRANSACTIONS_PY,
+        "            self._history.keep(pending.base_raw)  # from here on it is named, if by nothing else than this\n", "", FENCES,
     ),
     Swap(
         "a rollback goes back to what was rolled back before", CHANGES_PY,
@@ -77,7 +90,7 @@ CHANGES = (
     ),
     Swap(
         "an edit is not in the history", TRANSACTIONS_PY,
-        "            if not pending.writes:\n", "            if False:\n", FENCES,
+        "        if not pending.writes:\n", "        if False:\n", FENCES,
     ),
     # What is wanted
     Swap(
@@ -95,7 +108,7 @@ CHANGES = (
     ),
     Swap(
         "a change that is confirmed is set aside by an older rollback", STANDING_PY,
-        "        self.change(window=window, set_aside=None)", "        self.change(window=window)", STANDING,
+        "None if aside is None or aside.revision == window.revision else aside)", "aside)", STANDING,
     ),
     Swap(
         "one change closes another one's window", STANDING_PY,
@@ -116,9 +129,8 @@ CHANGES = (
     ),
     Swap(
         "a record that was not written counts as written", STANDING_PY,
-        "            record = self.record\n            if record == self._written:\n                return\n",
-        "            record = self.record\n            if record == self._written:\n                return\n"
-        "            self._written = record\n", STANDING,
+        "            try:\n                self._path.parent.mkdir(", "            self._written = record\n            try:\n"
+        "                self._path.parent.mkdir(", STANDING,
     ),
     Swap(
         "what is held in the place of the file is news", CHANGES_PY,
@@ -133,6 +145,22 @@ CHANGES = (
         "a person who asks for the file does not get it", CHANGES_PY,
         "                self.transactions.adopt()\n", "                pass\n", CONFIRM,
     ),
+    Swap(
+        "what was set aside long ago is set aside still", WANTED_PY,
+        "            self._standing.forget(self._seen)\n", "            pass\n", FAULTS,
+    ),
+    Swap(
+        "what was set aside before a boot is set aside still", FIRST_PY,
+        "        self._standing.forget(on_disk)\n", "", FAULTS,
+    ),
+    Swap(
+        "what was set aside is forgotten while the file holds it", STANDING_PY,
+        "        if aside is not None and aside.revision != on_disk:", "        if aside is not None:", STANDING,
+    ),
+    Swap(
+        "another revision that was set aside is forgotten by a window", STANDING_PY,
+        "None if aside is None or aside.revision == window.revision else aside)", "None)", FAULTS,
+    ),
     # Window, confirmation, rollback
     Swap(
         "what a person decided is not on the disk", TRANSACTIONS_PY,
@@ -144,8 +172,7 @@ CHANGES = (
     ),
     Swap(
         "what stands is never written down", TRANSACTIONS_PY,
-        "        change(*arguments)\n        self._in_background(asyncio.to_thread(self._flush))\n",
-        "        change(*arguments)\n", FENCES,
+        "        change(*arguments)\n        self.keep_soon()\n", "        change(*arguments)\n", FENCES,
     ),
     Swap(
         "a window that is closed holds on", TRANSACTIONS_PY,
@@ -153,7 +180,9 @@ CHANGES = (
     ),
     Swap(
         "an edit beside a window is lost", TRANSACTIONS_PY,
-        "        self._in_background(self._look_again())\n", "", CONFIRM,
+        "        self._keep(self._standing.release, effect.revision)\n        # The file may have been edited beside it.\n"
+        "        self._errands.run(self._look_again())\n",
+        "        self._keep(self._standing.release, effect.revision)\n", CONFIRM,
     ),
     Swap(
         "what is rolled back is not set aside", TRANSACTIONS_PY,
@@ -161,7 +190,7 @@ CHANGES = (
     ),
     Swap(
         "the lifecycle is not told what is put back", TRANSACTIONS_PY,
-        "        self._in_background(self._restore(effect.base))\n", "", CONFIRM,
+        "        self._errands.run(self._restore(effect.base))\n", "", CONFIRM,
     ),
     Swap(
         "an edit that cannot be used keeps what is rolled back running", CHANGES_PY,
@@ -180,7 +209,7 @@ CHANGES = (
         "an edit that cannot run is a defect", CHANGES_PY,
         "            except GatewayError as error:\n                self._refuse_edit(event.revision, error, requester)\n",
         "            except UnavailableError as error:\n                self._refuse_edit(event.revision, error, requester)\n",
-        FENCES,
+        CONFIRM,
     ),
     Swap(
         "what is put back is never known to be good", CHANGES_PY,
@@ -191,7 +220,7 @@ CHANGES = (
         '        await self._watch(revision, "rollback")\n', "", FENCES,
     ),
     Swap(
-        "bytes that are not kept are a defect", CHANGES_PY,
+        "bytes that are not kept are a defect", WANTED_PY,
         "        except UnknownRevisionError as error:", "        except ZeroDivisionError as error:", ENDS,
     ),
     Swap(
@@ -248,23 +277,16 @@ CHANGES = (
         "            self.transactions.supersede(revision.id, road)\n", "            pass\n", ENDS,
     ),
     Swap(
-        "what saved itself between the last look and the rename is written over", CHANGES_PY,
-        "not file.write(self.path, pending.new, pending.old):", "not file.write(self.path, pending.new):", WRITES,
-    ),
-    Swap(
-        "a restart passes over nobody", CHANGES_PY, "        self.transactions.pass_over(now.id)\n", "", PROCESS,
-    ),
-    Swap(
         "what an earlier process left undecided stays so", TRANSACTIONS_PY,
-        '                if entry.outcome in UNDECIDED and pending.road == "boot":\n', "                if False:\n", PROCESS,
+        '                if entry.outcome in UNDECIDED and pending.road == "boot":\n', "                if False:\n", FENCES,
     ),
     Swap(
         "a plan that was not seen is carried out", "gateway/process/consent.py",
-        "        if write.plan != current:", "        if False:", PROCESS,
+        "        if write.plan != current:", "        if False:", PLANNED,
     ),
     Swap(
         "most of a file is dropped unseen", "gateway/process/consent.py",
-        "after < before / 2:", "False:", PROCESS,
+        "after < before / 2 and", "False and", PLANNED,
     ),
     Swap(
         "what a restart has read is not followed", CHANGES_PY,
@@ -313,6 +335,21 @@ CHANGES = (
     Swap(
         "a deadline begins anew with each boot", TRANSACTIONS_PY,
         "        if pending.until is not None:\n", "        if False:\n", CONFIRM,
+    ),
+    Swap(
+        "a clock that was set back gives more time", FIRST_PY, "        if left > window.seconds:", "        if False:", FAULTS,
+    ),
+    Swap(
+        "what ran before is not what a boot falls back to", FIRST_PY,
+        "self._kept(overdue.base) if overdue is not None else None", "None", FAULTS,
+    ),
+    Swap(
+        "an edit that was not applied is not tried again", CHANGES_PY,
+        "            self.transactions.look_again_later()\n", "            pass\n", ENDS,
+    ),
+    Swap(
+        "what could not be made lasting is not tried again", TRANSACTIONS_PY,
+        "            self._errands.later(self.keep)\n", "            pass\n", FAULTS,
     ),
     Swap(
         "who ran before a boot is forgotten", CHANGES_PY,

@@ -154,7 +154,8 @@ class Disk:
         try:
             placed = self._real_write(path, raw, expected)
         finally:
-            if self.raw() == raw:
+            # What an editor has saved just so is no write of ours.
+            if self.raw() == raw and here != file.revision_of(raw):
                 untouched = version == self.version or self._saved == here
                 self._referee.expect(
                     seen and untouched,

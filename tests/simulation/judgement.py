@@ -22,6 +22,8 @@ QUIET = 8
 """Seconds without unrest that count as rest: longer than the watcher's reconcile, its debounce and a reading."""
 QUESTION = "are you there?"
 ENDED = ("done", "cancelled", "superseded", "refused", "failed")
+HISTORY = 200
+UNDECIDED = ("pending", "probation", "rolling_back", "restart_pending")
 CONFIG = build_config_model({"telegram": TelegramAdapter.account_model, "webchat": WebchatAdapter.account_model})
 
 
@@ -107,7 +109,7 @@ class Judge:
         open_tickets = {*process.monitor.open, *process.monitor.served}
         self._expect(not open_tickets, "one outcome a request", f"tickets were never closed: {open_tickets}")
         self._config(process)
-        self._play.witness.judge_history(process)
+        self._history(process)
         for name, machine in process.channels().items():
             self._account(process, name, machine)
         for fault in self._rubbish(process):
@@ -142,6 +144,34 @@ class Judge:
         told = f"{on_disk.id[:8]} is on disk, {wanted} must run, {app._ledger.applied_id[:8]} does"
         self._expect(asked, "the last config runs", f"{told}, and nobody said no")
         self._expect(shown, "the last config runs", f"{told}, and no drift is shown")
+
+    def standing(self) -> None:
+        """Good is what ran, and did not fail on trial."""
+        witness = self._play.witness
+        good = witness.standing().get("last_good")
+        if good is None:
+            return
+        self._expect(good in witness.ever_ran, "good is what ran well", f"{good[:8]} is called good, and never ran")
+        failed = good in witness.away and not witness.away[good].good
+        self._expect(not failed, "good is what ran well", f"{good[:8]} is called good, and was rolled back")
+
+    def _history(self, process: Process) -> None:
+        """At rest: each write has one entry, which says what became of it."""
+        witness, entries = self._play.witness, process.app._history.entries(HISTORY)
+        for call in witness.calls:
+            outcomes = [entry.outcome for entry in entries if entry.note == call.note]
+            told = f"{call.note}, answered {call.answer or 'by nobody'}, has {outcomes}"
+            self._expect(len(outcomes) <= 1, "one outcome a request", told)
+            if call.process is not process or not outcomes:
+                self._expect(call.process is not process or not call.wrote, "one outcome a request", told)
+                continue
+            trial = witness.of(call)
+            settled = outcomes[0] not in UNDECIDED or process.monitor.dropped
+            self._expect(settled, "one outcome a request", told)
+            if trial is not None and trial.confirmed:
+                self._expect(outcomes == ["committed"], "one outcome a request", f"{told}, and was confirmed")
+            elif trial is not None and trial.ended is not None and not trial.deciding:
+                self._expect(outcomes[0] != "committed", "one outcome a request", f"{told}, and nobody confirmed it")
 
     def _account(self, process: Process, name: str, machine: Any) -> None:
         state, held = machine.state.value, process.monitor.intents.get(name, machine.data.held)

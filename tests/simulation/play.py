@@ -112,7 +112,7 @@ class Play(Writers):
             code = process.run()
             if code != CRASHED:
                 self.judge.ended(process, code)
-            self.witness.judge_standing()
+            self.judge.standing()
         finally:
             self.process = None
             self.entries += process.entries

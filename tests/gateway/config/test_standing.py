@@ -43,6 +43,11 @@ def test_what_was_rolled_back_is_not_wanted_as_long_as_the_file_holds_it(tmp_pat
     assert (standing.wanted(NEW), standing.wanted(EDIT)) == (OLD, EDIT)
     assert standing.record.window is None
     assert standing.pinned() == {OLD}
+    standing.forget(NEW)
+    assert standing.wanted(NEW) == OLD, "the file holds it still"
+    standing.forget(EDIT)
+    assert standing.wanted(NEW) == NEW
+    standing.put_aside(NEW, OLD, "why")
     standing.adopt()
     assert standing.wanted(NEW) == NEW
 

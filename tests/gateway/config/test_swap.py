@@ -92,6 +92,19 @@ def test_who_saves_after_the_last_look_is_not_lost(
     assert (target.read_bytes(), target.stat().st_ino) == (b"saved %d" % (saves - 1), inodes[-1])
 
 
+def test_who_saves_the_first_file_after_the_last_look_is_not_lost(
+    target: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rename(source: Path, place: Path, flags: int) -> None:
+        save(target, b"saved")
+        RENAME(source, place, flags)
+
+    target.unlink()
+    monkeypatch.setattr(swap, "_rename", rename)
+    assert not swap.put(fresh, target, None)
+    assert target.read_bytes() == b"saved"
+
+
 def test_other_errors_are_told(target: Path, fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -232,3 +232,27 @@ def test_a_write_beside_a_rollback_is_one_change(tmp_path: Path) -> None:
             assert [entry.revision for entry in house._history.entries(9)].count(revision(THREE)) == 1
 
     run(main())
+
+
+def test_an_edit_for_which_the_network_was_too_slow_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is wrong with the file then, and nobody saves it a second time."""
+
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            await both_run(house)
+
+            async def slow(*_: Any) -> str:
+                await asyncio.sleep(30)
+                return ""
+
+            with monkeypatch.context() as patched:
+                patched.setattr(house.network.adapter, "probe", slow)
+                await house.edit(TWO)
+            assert (token(house), changes(house)) == ("one-token", {})
+            assert house.lifecycle.data.rejected is None
+            await asyncio.sleep(5)
+            assert token(house) == "two-token"
+
+    run(main())

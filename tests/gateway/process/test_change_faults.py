@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.config import file, history, standing
-from gateway.errors import ConfigWriteError
+from gateway.errors import ConfigError, ConfigWriteError
 from gateway.process.pending import Decision
 from statemachine.lifecycle import LifecycleState
 from statemachine.lifecycle_events import Origin
@@ -308,6 +308,60 @@ def test_what_the_network_has_refused_runs_when_the_same_is_written(tmp_path: Pa
             await asyncio.sleep(1)
             house.network.refuses.clear()
             assert (await house.write(TWO))["outcome"] == "applied"
+            assert token(house) == "two-token"
+
+    run(main())
+
+
+def test_what_is_wrong_with_the_file_is_shown_for_as_long_as_it_is_there(tmp_path: Path) -> None:
+    """A call that is refused has mended nothing."""
+
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            await both_run(house)
+            await house.edit(BROKEN)
+            issues = house._changes.issues
+            assert issues
+            house.network.refuses["two-token"] = "getMe: Unauthorized"
+            with pytest.raises(ConfigError):
+                await house.write(TWO)
+            assert house._changes.issues == issues
+            await house.write(THREE)
+            assert house._changes.issues == []
+
+    run(main())
+
+
+def test_good_is_only_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A boot that falls back must find the bytes."""
+
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            await both_run(house)
+            await asyncio.sleep(15)
+            with monkeypatch.context() as patched:
+                full(patched, history)
+                await house.edit(TWO)
+                await asyncio.sleep(15)
+                assert token(house) == "two-token"
+                assert house._standing.record.last_good == revision(ONE)
+        async with House(tmp_path, BROKEN) as house:
+            await both_run(house)
+            assert token(house) == "one-token"
+
+    run(main())
+
+
+def test_an_edit_that_had_no_entry_is_kept_when_it_is_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            await both_run(house)
+            with monkeypatch.context() as patched:
+                full(patched, history)
+                await house.edit(TWO)
+            await asyncio.sleep(15)
+        async with House(tmp_path, BROKEN) as house:
+            await both_run(house)
             assert token(house) == "two-token"
 
     run(main())

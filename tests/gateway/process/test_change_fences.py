@@ -23,6 +23,7 @@ from tests.gateway.process.two_accounts import (
     MAIN,
     ONE,
     OTHER,
+    RESTARTS,
     THREE,
     TWO,
     both_run,
@@ -451,6 +452,21 @@ def test_nothing_is_written_while_the_gateway_stops(tmp_path: Path) -> None:
             with pytest.raises(UnavailableError, match="nothing was written"):
                 await house.write(TWO)
             assert house.on_disk() == ONE.encode()
+
+    run(main())
+
+
+def test_what_waited_for_a_restart_when_the_process_died_is_called_interrupted(tmp_path: Path) -> None:
+    """Another text has come in its place meanwhile: nothing more can become of it."""
+
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            await both_run(house)
+            assert (await house.write(RESTARTS, delay=60))["outcome"] == "restart_pending"
+            number = house._history.entries(1)[0].number
+        async with House(tmp_path, THREE) as house:
+            await both_run(house)
+            assert house._history.find(str(number)).outcome == "interrupted"
 
     run(main())
 

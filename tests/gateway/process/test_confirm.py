@@ -351,7 +351,7 @@ def test_what_a_receipt_promises_is_on_the_disk_when_it_is_told(
             kept = tmp_path / "state" / "standing.json"
             with monkeypatch.context() as patched:
                 # Nothing that is done beside it comes to its turn in time.
-                patched.setattr(house._changes.transactions, "_in_background", lambda work: work.close())
+                patched.setattr(house._changes.transactions._errands, "see_through", lambda work: work.close())
                 receipt = await house.write(TWO, confirm=60)
             promised = json.loads(kept.read_bytes())["window"]
             assert promised["until"] == receipt["confirm_by"]

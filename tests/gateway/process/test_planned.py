@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from gateway.config.edit import merge_patch, replacement
 from gateway.config.file import revision_of
-from gateway.errors import ConfigError, StaleHashError
-from gateway.process.changes import LIFECYCLE
+from gateway.errors import ConfigError, StaleHashError, StalePlanError
+from gateway.process.changes import LIFECYCLE, Write
 from statemachine.lifecycle import LifecycleState
 from tests.gateway.configs import telegram
 from tests.gateway.process.house import House
@@ -167,6 +167,44 @@ def test_a_plan_is_stale_when_the_file_or_what_runs_has_moved(tmp_path: Path) ->
             await asyncio.sleep(1)
             third = await name()
             assert len({first, second, third}) == 3
+
+    with capture_logs():
+        run_virtual(main())
+
+
+def test_who_has_seen_a_plan_may_do_what_it_says_and_nothing_else(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with House(tmp_path, OLD) as house:
+            await settled(house)
+            edit = replacement(OLD.replace("1:a", "1:new"))
+            seen = (await house._changes.plan(edit))["plan_id"]
+            other = Write(replacement(OLD.replace("1:a", "1:newer")), house.hash, "test", plan=seen)
+            with pytest.raises(StalePlanError) as caught:
+                await house._changes.write(other)
+            assert house.on_disk() == OLD.encode()
+            assert caught.value.current == (await house._changes.plan(other.edit))["plan_id"]
+            assert (await house._changes.write(Write(edit, house.hash, "test", plan=seen)))["outcome"] == "applied"
+
+    with capture_logs():
+        run_virtual(main())
+
+
+def test_most_of_a_file_is_not_dropped_unseen(tmp_path: Path) -> None:
+    """case_55: what has lost more than half of its bytes is written for who has seen the plan, and by a person's rollback."""
+    long = OLD + "".join(f"# line {number} of what somebody has noted\n" for number in range(100))
+
+    async def main() -> None:
+        async with House(tmp_path, long) as house:
+            await settled(house)
+            edit = replacement(OLD)
+            with pytest.raises(ConfigError, match=r"it would leave \d+ of [\d,]+ bytes.*plan_id"):
+                await house._changes.write(Write(edit, house.hash, "test"))
+            assert house.on_disk() == long.encode()
+            seen = (await house._changes.plan(edit))["plan_id"]
+            assert (await house._changes.write(Write(edit, house.hash, "test", plan=seen)))["outcome"] == "noop"
+            house.save(long)
+            assert (await house._changes.write(Write(edit, None, "test", insists=True)))["outcome"] == "noop"
+            assert house.on_disk() == OLD.encode()
 
     with capture_logs():
         run_virtual(main())
