@@ -35,8 +35,9 @@ def may_exceed(text: str) -> bool:
     """Whether the text must be looked at more closely: no alias, few brackets and short lines are surely within bounds."""
     lines = text.splitlines()
     brackets = text.count("[") + text.count("{")
-    # A level takes a bracket, or a column of its line.
+    # A level takes a bracket, or a column of its line, and most of them take one at its beginning.
     deep = brackets + max(map(len, lines), default=0) > SURELY_SHALLOW
+    deep = deep or max((len(line) - len(line.lstrip(" \t-?")) for line in lines), default=0) > DEEPEST
     return deep or most_values(text, len(lines)) > MAX_VALUES or ("&" in text and "*" in text)
 
 
