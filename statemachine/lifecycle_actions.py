@@ -130,6 +130,9 @@ class LifecycleActions:
     @action
     def note_unchanged(draft: Draft[LifecycleData], event: ConfigChanged) -> None:
         """What runs is this revision, too: a comment was changed, or an earlier edit taken back."""
+        if draft.data.awaiting not in (None, event.revision):
+            # Nothing needs a restart any more.
+            draft.emit(SettleRevision(draft.data.awaiting, "superseded", event.revision))
         _know(draft, event.revision)
         draft.set(applied=event.revision, awaiting=None)
         draft.emit(SettleRevision(event.revision, "noop", "nothing differs from what runs"))

@@ -161,6 +161,8 @@ class Play(Writers):
         self.network.calm()
         self.api.calm()
         self.disk.calm()
+        if self.process is not None:
+            self.process.crash_in = 0
         self.port_taken_until = 0.0
         self._mend_what_boots_cannot()
         self._look()

@@ -44,7 +44,7 @@ class Trial:
     confirmed: bool = False
     cancelled: bool = False
     adopted: bool = False
-    """When it was over somebody asked for it again."""
+    """It is on trial no more: when it was over somebody asked for it again, or it was replaced before it ran."""
     ended: float | None = None
     """When it was over without having been confirmed."""
     good: bool = False

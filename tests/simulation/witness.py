@@ -302,7 +302,7 @@ class Witness:
         """What a boot may make of a change that nobody had confirmed."""
         if promise is None or promise["revision"] != trial.revision:
             if trial.revision not in (here, runs):
-                trial.excuses.add("the file was edited, and it had not begun to run")
+                trial.adopted = True  # the file was edited before it had begun to run: it is on trial no more
             return
         if trial.wall != self._play.time.wall_jump:
             trial.excuses.add("the wall clock was set")
@@ -313,7 +313,7 @@ class Witness:
             # It was not on the disk yet that it runs: it has all its time again.
             trial.deadline = max(trial.deadline, self._now + trial.seconds)
         if here != trial.revision and promise.get("until") is None:
-            trial.excuses.add("the file was edited, and it had not begun to run")
+            trial.adopted = True  # the file was edited before it had begun to run: it is on trial no more
 
     def _judge_boot(self, runs: str, here: str | None) -> None:
         """With an unusable file it is something good that runs; with none it must not have come so far."""

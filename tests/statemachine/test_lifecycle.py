@@ -225,13 +225,14 @@ ROWS: tuple[tuple[Case, ...], ...] = (
     (
         Case(
             "nothing differs any more: no restart", (S.RESTART_PENDING,),
-            d(tickets=(FOR_B, FOR_G), waiting=Waiting.IDLE, deferred_since=5.0), changed("c", Impact.NONE), S.RUNNING,
+            d(tickets=(FOR_B, FOR_G), awaiting="b", waiting=Waiting.IDLE, deferred_since=5.0),
+            changed("c", Impact.NONE), S.RUNNING,
             (
-                SettleRevision("c", "noop", ANY), CloseTicket("for b", "superseded", ANY),
+                SettleRevision("b", "superseded", "c"), SettleRevision("c", "noop", ANY), CloseTicket("for b", "superseded", ANY),
                 CloseTicket("for g", "superseded", ANY), DisarmTimer(),
             ),
             {
-                "known": "c", "applied": "c", "tickets": (), "timer": 8,
+                "known": "c", "applied": "c", "awaiting": None, "tickets": (), "timer": 8,
                 "waiting": Waiting.NOTHING, "deferred_since": None,
             },
         ),
@@ -1526,7 +1527,10 @@ class Watch:
             self.armed = None
         for effect in answer.effects:
             given_up = isinstance(event, RestartCancelled | ConfigUnfit | RestartFailed)
-            if given_up and isinstance(effect, SettleRevision) and effect.outcome == "noted":
+            reverted = isinstance(event, ConfigChanged) and event.impact is Impact.NONE
+            if isinstance(effect, SettleRevision) and (
+                (given_up and effect.outcome == "noted") or (reverted and not self.handling[effect.revision])
+            ):
                 assert effect.revision == before.awaiting, "a second word is for what was told to wait"
             else:
                 self._follow(effect)

@@ -365,3 +365,20 @@ def test_an_edit_that_had_no_entry_is_kept_when_it_is_good(tmp_path: Path, monke
             assert token(house) == "two-token"
 
     run(main())
+
+
+def test_what_waits_for_a_restart_that_an_older_text_makes_needless_has_ended(tmp_path: Path) -> None:
+    """Nothing was proposed against it: the older text came by the watcher's look alone."""
+
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            await both_run(house)
+            await house.write(RESTARTS, delay=60)
+            house.save(ONE)
+            event = await house._changes.review(Origin.FILE, "test")
+            await house.post(event)
+            await asyncio.sleep(30)
+            assert house.state is LifecycleState.RUNNING
+            assert house.outcomes()[0] == "superseded"
+
+    run(main())
