@@ -77,7 +77,8 @@ def hunt(first: int, count: int) -> int:
 
 def find(patch: Path, seeds: int) -> Find | None:
     with tempfile.TemporaryDirectory(prefix="planted-") as folder:
-        found = json.loads(ask(plant(patch, Path(folder) / "tree"), "--hunt", "--seeds", str(seeds)))
+        said = ask(plant(patch, Path(folder) / "tree"), "--hunt", "--seeds", str(seeds))
+    found = json.loads(said.splitlines()[-1])  # a defect may have printed its traceback before
     return None if found is None else Find(**found | {"actions": tuple(found["actions"])})
 
 

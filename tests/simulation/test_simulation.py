@@ -100,7 +100,7 @@ def test_every_patch_says_what_it_is_and_was_found_within_the_limit() -> None:
     for patch in PATCHES:
         head = patch.read_text().split("\n\n")[0].splitlines()
         assert len(head) >= 2, patch.name
-        assert FINDS[patch.stem].schedules <= 2_000
+        assert FINDS[patch.stem].schedules <= 5_000
 
 
 def test_the_summary_can_be_read_by_a_program() -> None:
