@@ -24,7 +24,11 @@ BACK_WITHIN = 75.0
 """Seconds from the end of its time until it is told that it was rolled back: a reload or a restart before it has its own."""
 CLOSE = 0.7
 """Seconds before its end from which on nobody can say in which order things come."""
+GONE_WITHIN = 10.0
+"""Seconds that a restart takes at the most, with what waits for its end."""
 BOOT_WITHIN = 30.0
+NOT_NOW = {"not_written", "unavailable", "UNAVAILABLE"}
+"""Answers that say to ask again: the disk is full, for one."""
 
 
 @dataclass
@@ -99,7 +103,7 @@ class Trials:
         answer = await self._decide(trial, "confirm")
         if answer.kind != "ok":
             if answer.kind == "refused" and left > CLOSE and self.world.life is trial.life:
-                await self._excuse_end(trial, f"its confirmation was refused {left:.1f} s before its end")
+                await self._excuse_end(trial, answer, f"its confirmation was refused {left:.1f} s before its end")
             return False
         self.world.record.expect(answer.body["outcome"] == "committed", f"confirmed, and told {answer.body}")
         self.world.confirmed[trial.revision] = now()
@@ -170,11 +174,13 @@ class Trials:
             return None
         return next((entry for entry in answer.body["entries"] if entry["note"] == trial.note), None)
 
-    async def _excuse_end(self, trial: Trial, what: str) -> None:
-        """It may end before its time where an account was lost, and otherwise not."""
+    async def _excuse_end(self, trial: Trial, answer: Answer, what: str) -> None:
+        """It may end before its time where an account was lost, and be confirmed later where the disk is full."""
+        if answer.code in NOT_NOW:
+            return
         entry = await self._entry(trial)
         excused = entry is None or "has failed" in entry["why"] or entry["outcome"] == "committed"
-        self.world.record.expect(excused or trial.life.over, f"{trial.note}: {what}; {entry}")
+        self.world.record.expect(excused or trial.life.over, f"{trial.note}: {what}: {answer.body}; {entry}")
 
     async def _is_rolled_back(self, trial: Trial) -> None:
         world = self.world
@@ -187,11 +193,20 @@ class Trials:
             await asyncio.sleep(0.3)
             entry = await self._entry(trial)
         world.record.counts["rolled back"] += 1
-        status = await world.http("GET", "/api/v1/status")
-        asked = world.asked_at.get(trial.revision, 0.0) >= began or world.adopted_at >= began - 2 * CLOSE
-        if status.kind == "ok" and not asked:
-            runs = status.body["config"]["applied"] == trial.revision
-            world.record.expect(not runs, f"{trial.note} was rolled back, and runs: {status.body['config']}")
+        await self._is_gone(trial, began, entry["ended_at"] / 1000)
+
+    async def _is_gone(self, trial: Trial, began: float, ended: float) -> None:
+        """It does not run, unless somebody has asked for it again. What took its place may still be on its way."""
+        world = self.world
+        for patience in (GONE_WITHIN, 0.0):
+            status = await world.http("GET", "/api/v1/status")
+            adopted = world.adopted_at >= ended - 2 * CLOSE
+            if status.kind != "ok" or adopted or world.asked_at.get(trial.revision, 0.0) >= began:
+                return
+            if status.body["config"]["applied"] != trial.revision:
+                return
+            await world.pause(patience)
+        world.record.violation(f"{trial.note} was rolled back, and runs: {status.body['config']}")
 
     async def roll_back(self) -> None:
         """A person wants an earlier revision, whatever the file holds."""

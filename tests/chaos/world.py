@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,7 @@ class World:
         self.asked_at: dict[str, float] = {}
         """When somebody asked for an earlier revision."""
         self.adopted_at = 0.0
-        """When somebody last asked for whatever the file holds."""
+        """When somebody last asked for whatever the file holds, in wall-clock seconds."""
         self.good: str | None = None
         """What the next process must fall back to."""
         self._numbers = 0
@@ -169,7 +170,7 @@ class World:
         """Send it, if there is a process that has set its handlers."""
         process = self.gateway.process
         if number == signal.SIGHUP:
-            self.adopted_at = now()
+            self.adopted_at = time.time()
         if self.life.ready.is_set() and process is not None and process.returncode is None:
             process.send_signal(number)
 
