@@ -18,7 +18,7 @@ import structlog
 
 from gateway.boot import new_boot
 from gateway.channels.base import Adapter
-from gateway.channels.receivers import FENCE_TIMEOUT, Receivers
+from gateway.channels.receivers import FENCE_TIMEOUT
 from gateway.channels.telegram import TelegramAdapter
 from gateway.channels.webchat import WebchatAdapter, WebchatHub
 from gateway.clock import Clock
@@ -29,23 +29,21 @@ from gateway.config.model import Config, build_config_model
 from gateway.config.secrets import secrets_of
 from gateway.config.standing import Standing
 from gateway.dispatcher import Dispatcher
-from gateway.handlers.echo import echo
 from gateway.journal import Journal, log_entry
 from gateway.log import LevelFilter, Lines, configure
 from gateway.logtail import LogTail
-from gateway.messages.pipeline import Pipeline
 from gateway.metrics import Tally
 from gateway.process import address as address_file
 from gateway.process import signals
 from gateway.process.accounts import Accounts
 from gateway.process.changes import LIFECYCLE, Changes
 from gateway.process.first import FirstRevision
+from gateway.process.messages import Messages
 from gateway.process.operations import ControlPlane, Operations, Reports, policy_of
 from gateway.process.watcher import OFF, Watcher, signature_of
 from gateway.redact import Redactor
 from gateway.requests import Requests, new_id
 from gateway.runner import Runner
-from statemachine import Event
 from statemachine.channel import Cause, CloseReceiver, FenceFailed, FenceReceiver, OpenReceiver, ReceiverEnded
 from statemachine.lifecycle import Lifecycle
 from statemachine.lifecycle_data import LifecycleData
@@ -145,11 +143,11 @@ class App:
         self._runner = Runner(self._dispatcher, self._clock, Random())  # noqa: S311 - jitter is no secret
         self._dispatcher.connect(self._runner.perform)
         self._ledger = Ledger(first)
-        self._pipeline = Pipeline(lambda: self._ledger.applied, {"echo": echo})
-        self._receivers = Receivers(
-            self._adapters, self._pipeline.accept, self._pipeline.drain, self._post_from_receiver, self._clock
-        )
-        self._pipeline.connect(self._receivers.send)
+        self._messages = Messages(
+            self._options.state_dir, lambda: self._ledger.applied, self._adapters, self._dispatcher, self._journal,
+            self._clock,
+        )  # fmt: skip
+        self._receivers = self._messages.receivers
         self._accounts = Accounts(self._dispatcher, self._adapters)
         self._changes = Changes(
             self._options.config, self._first, self._reader(), self._ledger, self._standing, self._history, self._dispatcher,
@@ -162,7 +160,7 @@ class App:
             lambda: self._changes.notice(Origin.FILE, "watcher"),
         )
         self._operations = Operations(
-            self._ledger, self._changes, self._accounts, self._pipeline, self._make_control_plane,
+            self._ledger, self._changes, self._accounts, self._messages, self._make_control_plane,
             Reports(self._on_applied, self._on_ready), self._clock,
         )  # fmt: skip
         self._changes.transactions.connect(
@@ -175,6 +173,7 @@ class App:
         runner, receivers = self._runner, self._receivers
         self._operations.register(runner)
         self._changes.transactions.register(runner)
+        self._messages.register(runner)
         runner.work(
             OpenReceiver,
             receivers.open,
@@ -193,15 +192,12 @@ class App:
     def _open_request(self, ticket: Ticket) -> None:
         self._requests.open("restart", ticket.requester, ticket.id)
 
-    def _post_from_receiver(self, name: str, event: Event) -> None:
-        self._dispatcher.post(name, event, f"receiver {name}")
-
     async def _make_control_plane(self) -> ControlPlane:
         """Imported in a thread, while the first polls are on their way: the server's library is large."""
         server = await asyncio.to_thread(import_module, "gateway.admin.server")
         services = server.Services(
             dispatcher=self._dispatcher, journal=self._journal, changes=self._changes, ledger=self._ledger,
-            model=self._model, accounts=self._accounts, receivers=self._receivers, pipeline=self._pipeline,
+            model=self._model, accounts=self._accounts, receivers=self._receivers, messages=self._messages,
             standing=self._standing, reader=self._reader(), history=self._history, hub=self._hub, requests=self._requests,
             redactor=self._redactor, tail=self._tail, clock=self._clock,
             state_dir=self._options.state_dir, boot=lambda: self._boot, watching=lambda: self._watcher.kind,
@@ -247,3 +243,4 @@ class App:
         await self._runner.close()
         await self._changes.transactions.close()
         await self._receivers.aclose()
+        await self._messages.close()

@@ -32,7 +32,7 @@ class _Posted:
     machine: str
     event: Event
     cause: str
-    answer: asyncio.Future[Step | Refusal]
+    answer: asyncio.Future[Step | Refusal] | None
 
 
 class Dispatcher:
@@ -41,6 +41,7 @@ class Dispatcher:
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self._machines: dict[str, AnyMachine] = {}
+        self._by_kind: dict[type[AnyMachine], dict[str, AnyMachine]] = {}
         self._inbox: asyncio.Queue[_Posted] = asyncio.Queue()
         self._waiters: dict[str, list[tuple[Callable[[AnyMachine], bool], asyncio.Future[None]]]] = {}
         self._perform: Perform = lambda *_: None
@@ -53,9 +54,11 @@ class Dispatcher:
 
     def add(self, machine: AnyMachine) -> None:
         self._machines[machine.name] = machine
+        self._by_kind.setdefault(type(machine), {})[machine.name] = machine
 
     def remove(self, name: str) -> None:
-        del self._machines[name]
+        machine = self._machines.pop(name)
+        del self._by_kind[type(machine)][name]
 
     def machine(self, name: str) -> AnyMachine:
         """The machine to look at, never to fire. Raises KeyError."""
@@ -65,9 +68,9 @@ class Dispatcher:
         """The same, None where there is none."""
         return self._machines.get(name)
 
-    def machines(self) -> dict[str, AnyMachine]:
-        """All of them, copied: of one alone ask `find`."""
-        return dict(self._machines)
+    def machines(self, kind: type[AnyMachine]) -> dict[str, AnyMachine]:
+        """All of one kind, copied: of one alone ask `find`."""
+        return dict(self._by_kind.get(kind, {}))
 
     # Events
 
@@ -76,6 +79,10 @@ class Dispatcher:
         answer: asyncio.Future[Step | Refusal] = asyncio.get_running_loop().create_future()
         self._inbox.put_nowait(_Posted(machine, event, cause, answer))
         return answer
+
+    def tell(self, machine: str, event: Event, cause: str) -> None:
+        """Queue an event of which nobody waits to hear."""
+        self._inbox.put_nowait(_Posted(machine, event, cause, None))
 
     async def run(self) -> None:
         """Handle events for ever."""
@@ -88,7 +95,7 @@ class Dispatcher:
         result = self._fire(posted)
         entry = self.journal.record(result, posted.cause, before)
         # A submitter that was cancelled has a done future: what it asked for happens all the same.
-        if not posted.answer.done():
+        if posted.answer is not None and not posted.answer.done():
             posted.answer.set_result(result)
         if isinstance(result, Step):
             self._perform(posted.machine, result.effects, f"step:{entry.seq}")

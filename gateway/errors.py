@@ -100,10 +100,12 @@ class ChannelError(GatewayError):
 class ConnectionLostError(ChannelError):
     """The network cannot be reached, or answered with a server's error: wait, then try again."""
 
-    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+    def __init__(self, message: str, retry_after: float = 0.0, *, unanswered: bool = False) -> None:
         super().__init__(message)
         self.retry_after = retry_after
         """Seconds that the network asked to wait."""
+        self.unanswered = unanswered
+        """The network may have done what it was asked: it was asked, and no answer came."""
 
 
 class ConflictError(ChannelError):
@@ -125,6 +127,30 @@ class SendError(ChannelError):
         super().__init__(message)
         self.retryable = retryable
         self.retry_after = retry_after
+
+
+class AnswerLostError(ChannelError):
+    """The line broke, or time ran out, between a sending and its answer: nobody knows whether it was sent."""
+
+
+# Messages
+
+
+class StoreError(GatewayError):
+    """The store cannot be used. The message names the file and the remedy."""
+
+
+class HandlerError(GatewayError):
+    """A handler gave no answer. `retryable` tells whether another try can help, `after` when (seconds).
+
+    One that does not count was never asked: its attempt is not used up.
+    """
+
+    def __init__(self, message: str, *, retryable: bool = False, after: float = 0.0, counts: bool = True) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+        self.after = after
+        self.counts = counts
 
 
 # Process

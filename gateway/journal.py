@@ -1,12 +1,17 @@
-"""Every step and every refusal, numbered, with what caused it. In memory for now, and as log lines."""
+"""Every step and every refusal, numbered, with what caused it: the latest in memory, all of them as log lines.
+
+The steps of messages are many, and kept apart, so that they do not push out what happened to accounts and the config.
+"""
 
 from __future__ import annotations
 
 import hmac
 import secrets
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from heapq import merge
 from itertools import islice
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -66,6 +71,7 @@ class Journal:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._entries: deque[Entry] = deque(maxlen=KEPT)
+        self._of_messages: deque[Entry] = deque(maxlen=KEPT)
         self._listeners: list[Callable[[Entry], None]] = []
         self._seq = 0
         self._moved_at: dict[str, int] = {}
@@ -78,11 +84,19 @@ class Journal:
     def ignore(self, listener: Callable[[Entry], None]) -> None:
         self._listeners.remove(listener)
 
+    def go_on_from(self, seq: int) -> None:
+        """Numbers go on where an earlier life has left off. What this one has recorded already is numbered anew."""
+        self._seq += seq
+        for kept in (self._entries, self._of_messages):
+            entries = [msgspec.structs.replace(entry, seq=entry.seq + seq) for entry in kept]
+            kept.clear()
+            kept.extend(entries)
+
     def record(self, result: Step | Refusal, cause: str, before: Before | None = None) -> Entry:
         self._seq += 1
         entry = self._entry(result, cause, before)
-        self._entries.append(entry)
-        if entry.before != entry.after:
+        (self._of_messages if _is_frequent(entry) else self._entries).append(entry)
+        if entry.before != entry.after and not _is_frequent(entry):
             self._moved_at[entry.machine] = entry.at
         for listener in tuple(self._listeners):
             listener(entry)
@@ -115,12 +129,20 @@ class Journal:
 
     def page(self, after: int = 0, limit: int = 100, machine: str | None = None) -> list[Entry]:
         """Entries with a higher `seq` than `after`, oldest first; at most `limit`."""
-        found = (entry for entry in self._entries if entry.seq > after and machine in (None, entry.machine))
+        found = (entry for entry in self._all() if entry.seq > after and machine in (None, entry.machine))
         return list(islice(found, limit))
+
+    def _all(self) -> Iterator[Entry]:
+        return merge(self._entries, self._of_messages, key=attrgetter("seq"))
 
     def newest(self, limit: int) -> list[Entry]:
         """The last `limit` entries, oldest first."""
         return list(self._entries)[-limit:]
+
+    @property
+    def last(self) -> int:
+        """The number of the newest entry."""
+        return self._seq
 
     @property
     def first(self) -> int:
@@ -137,8 +159,19 @@ class Journal:
         return hmac.digest(self._key, type(settings).__name__.encode() + content, "sha256").hex()
 
 
+def _is_frequent(entry: Entry) -> bool:
+    return entry.standing is not None and entry.standing.machine.frequent
+
+
+def is_ordinary(entry: Entry) -> bool:
+    """A step of a message: there are thousands, and its row in the store says where they led."""
+    return entry.row is not None and _is_frequent(entry)
+
+
 def log_entry(entry: Entry) -> None:
     """A journal listener: one `transition` line a move, `warning` for a refusal, `error` on entering a failed state."""
+    if is_ordinary(entry):
+        return
     log = structlog.get_logger()
     context: dict[str, Any] = {
         "machine": entry.machine,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -23,6 +24,11 @@ class Secret:
 
     def reveal(self) -> str:
         return self._value
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells one from another, and gives nothing away: it is of a long random text, and short."""
+        return hashlib.sha256(self._value.encode()).hexdigest()[:12]
 
     def __repr__(self) -> str:
         return f"Secret({MARK!r})"

@@ -107,8 +107,10 @@ class Runner:
         def complete(done: asyncio.Task[Event]) -> None:
             # Here and not in the task: one that is cancelled before its first step runs no line of its own.
             owned.discard(done)
+            if not owned and self._tasks.get(machine) is owned:
+                del self._tasks[machine]
             completion = worker.failed(effect, "it was cancelled") if done.cancelled() else done.result()
-            self._dispatcher.post(machine, completion, cause)
+            self._dispatcher.tell(machine, completion, cause)
 
         task.add_done_callback(complete)
 
@@ -138,4 +140,4 @@ class Runner:
 
     def _fire(self, machine: str, event: Event, cause: str) -> None:
         self._timers.pop(machine, None)
-        self._dispatcher.post(machine, event, f"timer of {cause}")
+        self._dispatcher.tell(machine, event, f"timer of {cause}")

@@ -210,6 +210,8 @@ class Machine(Generic[S, D]):
     failed: ClassVar[frozenset[Any]] = frozenset()
     final: ClassVar[frozenset[Any]] = frozenset()
     """The states in which it may stay for ever."""
+    frequent: ClassVar[bool] = False
+    """There is one for each message: of its ordinary steps the log says nothing above `debug`."""
 
     _cursor: ClassVar[_Cursor]
     _allowed: ClassVar[dict[Enum, tuple[str, ...]]]

@@ -10,6 +10,8 @@ from gateway.admin.views import Views
 from gateway.channels.webchat import Line
 from gateway.journal import Entry
 from statemachine.change import Change
+from statemachine.delivery import Delivery
+from statemachine.incoming import Incoming
 from statemachine.lifecycle import Lifecycle
 
 Broadcast = Callable[[str, dict[str, Any]], None]
@@ -18,10 +20,11 @@ Broadcast = Callable[[str, dict[str, Any]], None]
 class Announcer:
     """Turns journal entries and chat lines into events of the protocol."""
 
-    def __init__(self, services: Services, views: Views, broadcast: Broadcast) -> None:
+    def __init__(self, services: Services, views: Views, broadcast: Broadcast, watched: Callable[[], bool]) -> None:
         self._services = services
         self._views = views
         self._broadcast = broadcast
+        self._watched = watched
         self._chats = 0
 
     def start(self) -> None:
@@ -29,6 +32,8 @@ class Announcer:
         self._services.hub.listen(self._on_line)
 
     def _on_entry(self, entry: Entry) -> None:
+        if not self._watched():
+            return
         self._broadcast("journal", entry.as_dict())
         if entry.kind == "refusal":
             return
@@ -42,6 +47,8 @@ class Announcer:
         elif kind == Change.kind:
             change = {"change": entry.machine, "state": entry.after}
             self._broadcast("config", self._views.config_event(entry.standing.data.revision) | change)
+        elif kind in (Incoming.kind, Delivery.kind):
+            self._broadcast("message", {"machine": entry.machine, "state": entry.after})
         elif self._services.dispatcher.find(entry.machine) is not None:
             self._broadcast("channel", self._views.account(entry.machine))
 

@@ -22,7 +22,18 @@ ALLOWS: Mapping[str, frozenset[str]] = {
 }
 """What a scope lets its holder do: the greater holds the lesser, and the published client asks for the greatest alone."""
 
-EVENTS = ("connect.challenge", "tick", "health", "shutdown", "chat", "journal", "lifecycle", "channel", "config")
+EVENTS = (
+    "connect.challenge",
+    "tick",
+    "health",
+    "shutdown",
+    "chat",
+    "journal",
+    "lifecycle",
+    "channel",
+    "config",
+    "message",
+)
 
 
 @dataclass

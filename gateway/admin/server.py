@@ -37,7 +37,7 @@ class AdminServer:
         self._api = Api(services, self._views)
         self._app = web.Application()
         self._sockets = WebSockets(services, lambda app: Context(self._api, app), self._gatekeeper)
-        self._announcer = Announcer(services, self._views, self._sockets.broadcast)
+        self._announcer = Announcer(services, self._views, self._sockets.broadcast, self._sockets.watched)
         self._runner: web.AppRunner | None = None
         self._site: web.SockSite | None = None
         self._listener: socket.socket | None = None

@@ -18,10 +18,10 @@ from gateway.config.standing import Standing
 from gateway.dispatcher import Dispatcher
 from gateway.journal import Journal
 from gateway.logtail import LogTail
-from gateway.messages.pipeline import Pipeline
 from gateway.metrics import Tally
 from gateway.process.accounts import Accounts
 from gateway.process.changes import Changes
+from gateway.process.messages import Messages
 from gateway.redact import Redactor
 from gateway.requests import Requests
 
@@ -40,7 +40,7 @@ class Services:
     model: type[Config]
     accounts: Accounts
     receivers: Receivers
-    pipeline: Pipeline
+    messages: Messages
     hub: WebchatHub
     requests: Requests
     redactor: Redactor

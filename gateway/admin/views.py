@@ -37,7 +37,7 @@ class Views:
             "config": self._config(),
             "restarts": data.restarts,
             "accounts": self.accounts(),
-            "pending": {"messages": services.pipeline.in_flight, "unmatched": services.pipeline.unmatched},
+            "pending": services.messages.pending(),
             "process": {"pid": os.getpid(), "tasks": len(asyncio.all_tasks())},
         }
 
@@ -120,8 +120,7 @@ class Views:
     # Accounts
 
     def _channels(self) -> dict[str, AnyMachine]:
-        machines = self._services.dispatcher.machines()
-        return {name: machine for name, machine in machines.items() if isinstance(machine, Channel)}
+        return self._services.dispatcher.machines(Channel)
 
     def account(self, name: str) -> dict[str, Any]:
         """One account. Raises KeyError when there is none."""
@@ -178,11 +177,7 @@ class Views:
         return [self._machine(kind) for kind in MACHINES]
 
     def _machine(self, kind: type[AnyMachine]) -> dict[str, Any]:
-        instances = {
-            name: machine.state.value
-            for name, machine in self._services.dispatcher.machines().items()
-            if isinstance(machine, kind)
-        }
+        instances = {name: machine.state.value for name, machine in self._services.dispatcher.machines(kind).items()}
         return {
             "name": kind.kind,
             "initial": kind.initial.value,

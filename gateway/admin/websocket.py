@@ -159,6 +159,10 @@ class WebSockets:
         for connection in tuple(self._connections):
             connection.event(event, payload)
 
+    def watched(self) -> bool:
+        """Whether there is anybody to tell."""
+        return bool(self._connections)
+
     async def tick(self) -> None:
         """Tell everyone, from time to time, that we live."""
         while True:

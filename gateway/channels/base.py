@@ -6,28 +6,14 @@ An adapter knows its network and nothing of machines: it raises an error of `gat
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
 from gateway.config.model import Account
 from gateway.errors import GenerationRevokedError
+from gateway.messages.model import Message, Outgoing
+from gateway.messages.pace import Limits
 from statemachine.channel import ChannelPolicy
-
-
-@dataclass(frozen=True)
-class Message:
-    """One incoming message. `id` is unique within its account; `received_at` is in wall-clock milliseconds."""
-
-    id: str
-    channel: str
-    account: str
-    conversation: str
-    sender_id: str
-    sender_name: str
-    text: str
-    received_at: int
-    kind: str = "text"
 
 
 class Offsets:
@@ -36,6 +22,10 @@ class Offsets:
     def __init__(self) -> None:
         self._offsets: dict[str, int] = {}
 
+    def restore(self, offsets: Mapping[str, int]) -> None:
+        """What an earlier life has accepted."""
+        self._offsets.update(offsets)
+
     def get(self, identity: str) -> int | None:
         return self._offsets.get(identity)
 
@@ -43,17 +33,24 @@ class Offsets:
         self._offsets[identity] = offset
 
 
-Deliver = Callable[[list[Message]], Awaitable[None]]
+class Consumer(Protocol):
+    """Who takes messages over."""
+
+    async def accept(self, identity: str, offset: int, messages: list[Message]) -> None:
+        """Return when they, and the offset behind them, are safe. Being cancelled cancels nothing of it."""
+
+    async def room(self) -> None:
+        """Return when more may be received."""
 
 
 class Intake:
     """What one generation of a receiver delivers through. Once revoked it takes nothing more."""
 
     def __init__(
-        self, offsets: Offsets, deliver: Deliver, ready: Callable[[], None], now_ms: Callable[[], int]
+        self, offsets: Offsets, consumer: Consumer, ready: Callable[[], None], now_ms: Callable[[], int]
     ) -> None:
         self._offsets = offsets
-        self._deliver = deliver
+        self._consumer = consumer
         self._ready = ready
         self._now_ms = now_ms
         self._revoked = False
@@ -66,8 +63,11 @@ class Intake:
     async def accept(self, identity: str, offset: int, messages: list[Message]) -> None:
         """Take messages over, and with them the offset behind them. Raises GenerationRevokedError, taking nothing."""
         self._check()
-        await self._deliver(messages)
-        self._offsets.set(identity, offset)
+        await self._consumer.accept(identity, offset, messages)
+
+    async def room(self) -> None:
+        """Ask before each receive but the first: it returns when what it brings can be taken."""
+        await self._consumer.room()
 
     def received(self) -> None:
         """Say that a receive is complete, be it an empty one. The first makes the channel `running`."""
@@ -90,8 +90,14 @@ class Receiver(Protocol):
     async def run(self) -> None:
         """Receive until cancelled. The first completed receive must be a short one."""
 
-    async def send(self, conversation: str, text: str) -> None:
-        """Send a reply. Raises SendError."""
+    async def send(self, outgoing: Outgoing) -> str:
+        """Send a message; the network's id of it. One that is `marked` says that it may be there already.
+
+        Raises SendError when the network has it not, AnswerLostError when nobody knows.
+        """
+
+    async def typing(self, conversation: str) -> None:
+        """Show that an answer is on its way, where the network can. Fails silently: it is a courtesy."""
 
     async def confirm(self) -> None:
         """After the last receive of a clean stop: tell the network what has been accepted."""
@@ -113,6 +119,9 @@ class Adapter(Protocol):
 
     def policy(self, settings: Any) -> ChannelPolicy:
         """How patient to be with this account."""
+
+    def limits(self, settings: Any) -> Limits:
+        """How long a message may be, and how fast they may follow each other."""
 
     async def probe(self, name: str, old: Any, new: Any) -> str:
         """Try new settings while a receiver still runs with the old ones.

@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from gateway.channels.base import Adapter, Deliver, Intake, Offsets, Receiver
+from gateway.channels.base import Adapter, Consumer, Intake, Offsets, Receiver
 from gateway.clock import Clock
+from gateway.config.model import Account
 from gateway.errors import AccountRefusedError, ChannelError, ConflictError, ConnectionLostError, SendError
+from gateway.messages.model import Outgoing
+from gateway.messages.pace import Limits
 from statemachine import Event
 from statemachine.channel import (
     Cause,
@@ -58,20 +61,26 @@ class Receivers:
     def __init__(
         self,
         adapters: Mapping[str, Adapter],
-        deliver: Deliver,
-        drain: Callable[[str], Awaitable[None]],
+        settings: Callable[[str], Account | None],
+        offsets: Offsets,
         post: Callable[[str, Event], object],
         clock: Clock,
     ) -> None:
         self._adapters = adapters
-        self._deliver = deliver
-        self._drain = drain
+        self._settings = settings
+        self._offsets = offsets
         self._post = post
         self._clock = clock
-        self._offsets = Offsets()
         self._live: dict[str, _Live] = {}
         self._told_to_end: dict[str, CloseReceiver] = {}
-        self._up: dict[str, asyncio.Event] = {}
+        self._up: set[str] = set()
+        """Accounts from their generation's first receive until it is told to end."""
+
+    def connect(self, consumer: Consumer, drain: Callable[[str], Awaitable[None]], up: Callable[[str], None]) -> None:
+        """Say who takes messages over, who knows what is still to be sent, and who is told that an account runs."""
+        self._consumer = consumer
+        self._drain = drain
+        self._tell_up = up
 
     # Work and commands of the channel machine
 
@@ -98,7 +107,7 @@ class Receivers:
         if live is None or live.generation != effect.generation:
             return
         live.confirm = live.confirm or effect.confirm
-        self._up_event(name).clear()
+        self._up.discard(name)
         if told_before is None or told_before.generation != effect.generation:
             live.task.cancel()
 
@@ -110,31 +119,36 @@ class Receivers:
             await live.receiver.fence()
             live.fenced.set()
             if self._live.get(name) is live:
-                self._up_event(name).clear()
+                self._up.discard(name)
                 del self._live[name]
         return ReceiverFenced(effect.generation, self._clock.monotonic())
 
     # Sending and looking
 
-    async def send(self, name: str, conversation: str, text: str, wait: float) -> None:
-        """Send through the current generation; while none is running, wait for one. Raises SendError."""
-        try:
-            async with asyncio.timeout(wait):
-                # Again after waiting: what has come up may be told to end before whoever waited has its turn.
-                while not self._up_event(name).is_set():
-                    await self._up_event(name).wait()
-        except TimeoutError as error:
-            raise SendError(f"{name} was not running for {wait:g} s", retryable=False) from error
-        await self._live[name].receiver.send(conversation, text)
+    def is_up(self, account: str) -> bool:
+        """Whether its present generation has completed a receive, and was not told to end."""
+        return account in self._up
+
+    def limits(self, account: str) -> Limits:
+        """What its network allows; of one that is not there, what any does."""
+        settings = self._settings(account)
+        return Limits() if settings is None else self._adapters[account.split("/", 1)[0]].limits(settings)
+
+    async def send(self, account: str, outgoing: Outgoing) -> str:
+        """Send through the present generation; the network's id. Raises SendError or AnswerLostError."""
+        if not self.is_up(account):
+            raise SendError(f"{account} does not run", retryable=True)
+        return await self._live[account].receiver.send(outgoing)
+
+    async def typing(self, account: str, conversation: str) -> None:
+        """Show that an answer is on its way."""
+        if self.is_up(account):
+            await self._live[account].receiver.typing(conversation)
 
     def last_receive(self, name: str) -> int | None:
         """Wall-clock milliseconds of this generation's last completed receive."""
         live = self._live.get(name)
         return live.intake.last_receive if live else None
-
-    def _up_event(self, name: str) -> asyncio.Event:
-        """Set from a generation's first receive until it is told to end."""
-        return self._up.setdefault(name, asyncio.Event())
 
     # One receiver's life
 
@@ -143,9 +157,9 @@ class Receivers:
 
         def ready() -> None:
             self._post(name, ReceiverReady(effect.generation))
-            self._up_event(name).set()
+            self._go_up(name)
 
-        intake = Intake(self._offsets, self._deliver, ready, self._clock.wall_ms)
+        intake = Intake(self._offsets, self._consumer, ready, self._clock.wall_ms)
         receiver = self._adapters[channel].open(name, effect.run.settings, intake)
         task = asyncio.get_running_loop().create_task(receiver.run(), name=f"{name}:receiver:{effect.generation}")
         # What one ends in that nobody waits for any more is nobody's: unless somebody looks, the loop reports it as missed.
@@ -191,7 +205,7 @@ class Receivers:
     async def _say_goodbye(self, name: str, live: _Live) -> None:
         """On a clean stop: replies first, while the connection still is, then the last poll that confirms."""
         if live.intake.last_receive is not None:
-            self._up_event(name).set()  # or the replies would wait for a successor
+            self._go_up(name)  # or the replies would wait for a successor
         try:
             async with asyncio.timeout(DRAIN_TIMEOUT):
                 await self._drain(name)
@@ -207,7 +221,11 @@ class Receivers:
     def _take_down(self, name: str, live: _Live) -> None:
         """Nothing is sent through it any more. One that was cut off may have a successor, which is up already."""
         if self._live.get(name) is live:
-            self._up_event(name).clear()
+            self._up.discard(name)
+
+    def _go_up(self, name: str) -> None:
+        self._up.add(name)
+        self._tell_up(name)
 
     async def aclose(self) -> None:
         """At the very end of the process: nothing may outlive it."""

@@ -8,21 +8,26 @@ characters after entity parsing, counted in UTF-16 code units.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import Any, ClassVar
 
 import structlog
 
-from gateway.channels.base import Intake, Message
+from gateway.channels.base import Intake
 from gateway.channels.telegram_answers import bot_id, text_message, updates_of
 from gateway.channels.telegram_calls import CONNECT_TIMEOUT, BotApi, off_the_wire
 from gateway.config.model import Account, TelegramAccount
-from gateway.errors import AccountRefusedError, ChannelError, ConnectionLostError, SendError
+from gateway.errors import AccountRefusedError, AnswerLostError, ChannelError, ConnectionLostError, SendError
+from gateway.messages.model import Message, Outgoing
+from gateway.messages.pace import Limits, Rate
 from statemachine.channel import ChannelPolicy
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 TEXT_LIMIT = 4096
+AGAIN = "\u21bb "
+"""Stands before a text that may be there already."""
 ALLOWED_UPDATES = json.dumps(["message"])
 PROBE_TIMEOUT = 5.0
 """Seconds for the question whether a new token is good: a change of the config waits for it."""
@@ -32,6 +37,8 @@ SEND_TIMEOUT = 15.0
 DRAIN_TIMEOUT = 1.0
 """Seconds that sends in flight get to end before the session closes under them."""
 CONFLICT_MARGIN = 5.0
+CHAT_BURST = 5
+"""Messages to one chat that may follow each other at once."""
 SHORTEST_EMPTY_POLL = 1.0
 """Seconds from one empty poll to the next: a server that does not wait, whatever it is asked, is not asked all the time."""
 
@@ -48,6 +55,15 @@ class TelegramAdapter:
         """After a conflict wait for as long as the other's poll can last: a sooner retry would sustain it."""
         return ChannelPolicy(
             conflict_wait=settings.poll_timeout_s + CONFLICT_MARGIN, stop_timeout=settings.stop_timeout_ms / 1000
+        )
+
+    def limits(self, settings: TelegramAccount) -> Limits:
+        """What Telegram asks bots to keep to: https://core.telegram.org/bots/faq, "My bot is hitting limits"."""
+        account, chat = settings.sends_per_second, settings.sends_per_second_in_a_chat
+        return Limits(
+            TEXT_LIMIT,
+            Rate(1 / account, max(1, round(account))) if account else Rate(),
+            Rate(1 / chat, CHAT_BURST) if chat else Rate(),
         )
 
     async def probe(self, name: str, old: TelegramAccount, new: TelegramAccount) -> str:
@@ -74,18 +90,20 @@ class TelegramReceiver:
         self._settings = settings
         self._intake = intake
         self._api = BotApi(settings)
-        self._identity = ""
-        self._sends: set[asyncio.Task[None]] = set()
+        self._bot = self._identity = ""
+        self._sends: set[asyncio.Task[str]] = set()
 
     # Receiving
 
     async def run(self) -> None:
-        self._identity = f"telegram:{bot_id(await self._api.call('getMe', {}, CONNECT_TIMEOUT))}"
+        self._bot = f"telegram:{bot_id(await self._api.call('getMe', {}, CONNECT_TIMEOUT))}"
+        self._identity = f"{self._bot}:{self._settings.token.fingerprint}"
         if self._settings.delete_webhook:
             await self._api.call("deleteWebhook", {}, CONNECT_TIMEOUT)
         # The first poll is short, so that `running` is known at once; the long ones follow it.
         await self._poll(timeout=0)
         while True:
+            await self._intake.room()
             least = asyncio.get_running_loop().time() + SHORTEST_EMPTY_POLL
             if not await self._poll(timeout=self._settings.poll_timeout_s):
                 await asyncio.sleep(least - asyncio.get_running_loop().time())
@@ -108,7 +126,7 @@ class TelegramReceiver:
         if message is None:
             return None
         return Message(
-            id=str(number),
+            id=f"{self._bot}:{number}",
             channel=self._channel,
             account=self._account,
             conversation=str(message.chat),
@@ -128,21 +146,28 @@ class TelegramReceiver:
 
     # Sending
 
-    async def send(self, conversation: str, text: str) -> None:
+    async def send(self, outgoing: Outgoing) -> str:
         # A task of its own, so that ending the generation can wait for what is half said.
-        task = asyncio.get_running_loop().create_task(self._send(conversation, text))
+        task = asyncio.get_running_loop().create_task(self._send(outgoing))
         self._sends.add(task)
         task.add_done_callback(self._sends.discard)
-        await task
+        return await task
 
-    async def _send(self, conversation: str, text: str) -> None:
+    async def _send(self, outgoing: Outgoing) -> str:
+        text = AGAIN + outgoing.text if outgoing.marked else outgoing.text
         try:
-            for part in split(text):
-                await self._api.call("sendMessage", {"chat_id": conversation, "text": part}, SEND_TIMEOUT)
+            sent = await self._api.call("sendMessage", {"chat_id": outgoing.conversation, "text": text}, SEND_TIMEOUT)
         except ConnectionLostError as error:
+            if error.unanswered:
+                raise AnswerLostError(str(error)) from error
             raise SendError(str(error), retryable=True, retry_after=error.retry_after) from error
         except ChannelError as error:
             raise SendError(str(error), retryable=False) from error
+        return str(sent.get("message_id", "")) if isinstance(sent, dict) else ""
+
+    async def typing(self, conversation: str) -> None:
+        with contextlib.suppress(ChannelError):
+            await self._api.call("sendChatAction", {"chat_id": conversation, "action": "typing"}, SEND_TIMEOUT)
 
     # Ending
 
@@ -153,34 +178,3 @@ class TelegramReceiver:
 
     async def fence(self) -> None:
         await self._api.abort()
-
-
-def split(text: str, limit: int = TEXT_LIMIT) -> list[str]:
-    """Cut a text into parts of at most `limit` UTF-16 code units.
-
-    Each cut is at the last line end in the second half of what fits; where there is none, so that a part would be short,
-    at the last line end or space at all; and where there is none of these, in the middle of a word.
-    """
-    parts = []
-    while _units(text) > limit:
-        cut = _longest_prefix(text, limit)
-        border = text.rfind("\n", max(1, cut // 2), cut)
-        if border < 0:
-            border = max(text.rfind("\n", 1, cut), text.rfind(" ", 1, cut))
-        cut = border if border > 0 else cut
-        parts.append(text[:cut])
-        text = text[cut:].lstrip(" \n")
-    return [part for part in (*parts, text) if part.strip()]
-
-
-def _units(text: str) -> int:
-    return len(text) + sum(ord(character) > 0xFFFF for character in text)
-
-
-def _longest_prefix(text: str, limit: int) -> int:
-    units = 0
-    for index, character in enumerate(text):
-        units += 2 if ord(character) > 0xFFFF else 1
-        if units > limit:
-            return index
-    return len(text)

@@ -37,7 +37,7 @@ def result_of(method: str, status: int, raw: bytes) -> Any:
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError):
-        raise ConnectionLostError(f"{method}: the answer is not JSON (HTTP {status})") from None
+        raise ConnectionLostError(f"{method}: the answer is not JSON (HTTP {status})", unanswered=True) from None
     ok = body.get("ok") if isinstance(body, dict) else None
     if ok is True:
         return body.get("result")
@@ -47,7 +47,7 @@ def result_of(method: str, status: int, raw: bytes) -> Any:
 
 
 def not_the_bot_apis(method: str, what: str) -> ConnectionLostError:
-    return ConnectionLostError(f"{method}: an answer that is not the Bot API's ({what})")
+    return ConnectionLostError(f"{method}: an answer that is not the Bot API's ({what})", unanswered=True)
 
 
 def _error(method: str, status: int, body: dict[str, Any]) -> ChannelError:

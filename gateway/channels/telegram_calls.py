@@ -39,11 +39,13 @@ class BotApi:
         try:
             async with asyncio.timeout(patience), self._request(method, params) as response:
                 status, raw = response.status, await _whole(method, response)
-        except TimeoutError as error:
-            raise ConnectionLostError(f"{method}: no answer within {patience:g} s") from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except aiohttp.ClientConnectorError as error:
             # Not the error's text: it may hold the address, and the address holds the token.
             raise ConnectionLostError(f"{method}: {type(error).__name__}") from None
+        except TimeoutError as error:
+            raise ConnectionLostError(f"{method}: no answer within {patience:g} s", unanswered=True) from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise ConnectionLostError(f"{method}: {type(error).__name__}", unanswered=True) from None
         try:
             return result_of(method, status, raw)
         except ChannelError as error:

@@ -13,9 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from gateway.channels.base import Intake, Message
+from gateway.channels.base import Intake
 from gateway.clock import Clock
 from gateway.config.model import Account, WebchatAccount
+from gateway.messages.model import Message, Outgoing
+from gateway.messages.pace import Limits
 from statemachine.channel import ChannelPolicy
 
 CONVERSATIONS_KEPT = 1_000
@@ -70,12 +72,13 @@ class WebchatHub:
         self.queue(name).put_nowait((conversation, line))
         return line
 
-    def answer(self, name: str, conversation: str, text: str) -> None:
+    def answer(self, name: str, conversation: str, text: str) -> Line:
         """The gateway says something: it goes to everyone who watches."""
         asked = next((line for line in reversed(self.history(name, conversation)) if line.role == "user"), None)
         line = self._append(name, conversation, "assistant", text, f"re:{asked.run}" if asked else "")
         for listener in tuple(self._listeners):
             listener(name, conversation, line)
+        return line
 
     def history(self, name: str, conversation: str) -> list[Line]:
         return list(self._lines.get((name, conversation), ()))
@@ -103,6 +106,10 @@ class WebchatAdapter:
     def policy(self, settings: WebchatAccount) -> ChannelPolicy:
         return ChannelPolicy(stop_timeout=settings.stop_timeout_ms / 1000)
 
+    def limits(self, settings: WebchatAccount) -> Limits:  # noqa: ARG002 - as the protocol has it
+        """A page takes what it is given."""
+        return Limits(text=100_000)
+
     async def probe(self, name: str, old: WebchatAccount, new: WebchatAccount) -> str:  # noqa: ARG002 - as the protocol has it
         """There is no network that could refuse it."""
         return ""
@@ -121,9 +128,11 @@ class WebchatReceiver:
         queue = self._hub.queue(self._name)
         self._intake.received()
         while True:
+            await self._intake.room()
             conversation, line = await queue.get()
+            identity = f"webchat:{self._account}:{conversation}:{line.run}"
             message = Message(
-                line.id, self._channel, self._account, conversation, conversation, "you", line.text, line.ts
+                identity, self._channel, self._account, conversation, conversation, "you", line.text, line.ts
             )
             try:
                 await self._intake.accept(f"webchat:{self._name}", int(line.id), [message])
@@ -132,8 +141,11 @@ class WebchatReceiver:
                 raise
             self._intake.received()
 
-    async def send(self, conversation: str, text: str) -> None:
-        self._hub.answer(self._name, conversation, text)
+    async def send(self, outgoing: Outgoing) -> str:
+        return self._hub.answer(self._name, outgoing.conversation, outgoing.text).id
+
+    async def typing(self, conversation: str) -> None:
+        """The page shows by itself that it waits."""
 
     async def confirm(self) -> None:
         """Nothing to tell: the hub is in this process."""

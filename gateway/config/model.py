@@ -181,6 +181,15 @@ class TelegramAccount(Account, frozen=True, kw_only=True):
         Meta(description="Remove a webhook that is set for the bot. Unless this is on, one is an error that stops it."),
     ] = False
 
+    sends_per_second: Annotated[
+        float,
+        LIVE,
+        Meta(ge=0, description="Messages that the bot may send in a second, over all chats; 0 is no limit."),
+    ] = 30.0
+    sends_per_second_in_a_chat: Annotated[
+        float, LIVE, Meta(ge=0, description="The same in one chat, where a few may follow each other at once.")
+    ] = 1.0
+
     @property
     def identity(self) -> str | None:
         """The bot's number, which a new token of the same bot keeps: what stands before the colon."""
@@ -208,6 +217,21 @@ class Route(Model, frozen=True, kw_only=True):
     account: Annotated[
         str, LIVE, Meta(description='The account whose messages it takes; "*" is any.', examples=["main"])
     ] = "*"
+    conversation: Annotated[
+        str | None, LIVE, Meta(description="The one conversation (chat) whose messages it takes; without it, any.")
+    ] = None
+    senders: Annotated[
+        tuple[str | int, ...],
+        LIVE,
+        Meta(
+            description="Whose messages it takes: user ids, @names; without it, anybody's.", examples=[["@me", 12345]]
+        ),
+    ] = ()
+    kinds: Annotated[
+        tuple[Literal["text", "media", "edit", "callback", "other"], ...],
+        LIVE,
+        Meta(description="What it takes: text, media, edit, callback or other; without it, texts and media."),
+    ] = ("text", "media")
     match: Annotated[
         str | None,
         LIVE,
@@ -219,6 +243,18 @@ class Route(Model, frozen=True, kw_only=True):
     handler: Annotated[
         str, LIVE, Meta(description="The handler that gets the message, by its name in `handlers`.", examples=["echo"])
     ]
+
+    after_unknown: Annotated[
+        Literal["resend", "ask"],
+        LIVE,
+        Meta(
+            description="What follows when nobody knows whether a reply was sent, since the process or the line died: "
+            "`resend` sends it once more, marked; `ask` leaves it to a person."
+        ),
+    ] = "resend"
+    max_age_s: Annotated[
+        int, LIVE, Meta(ge=1, description="A reply that could not be sent for so many seconds is not sent any more.")
+    ] = 86_400
 
     def __post_init__(self) -> None:
         try:
@@ -232,12 +268,10 @@ class StoreSettings(Model, frozen=True, kw_only=True):
 
     durability: Annotated[
         Literal["full", "normal"],
-        GATEWAY,
-        Meta(description="`full` outlives a power cut, `normal` is faster. This has no effect yet."),
+        LIVE,
+        Meta(description="`full` outlives a power cut, `normal` outlives the end of the process and is faster."),
     ] = "full"
-    keep_days: Annotated[
-        int, LIVE, Meta(ge=1, description="How long messages are kept, in days. This has no effect yet.")
-    ] = 30
+    keep_days: Annotated[int, LIVE, Meta(ge=1, description="How long messages and the journal are kept, in days.")] = 30
 
 
 ACCOUNTS = Meta(description="The accounts, each by a name of your choice.")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gateway.channels.base import Message
 from gateway.config.model import EchoHandler
+from gateway.messages.model import Message, Reply
 
 
-async def echo(message: Message, settings: EchoHandler) -> str | None:  # noqa: ARG001 - echo has no settings
-    return message.text
+async def echo(message: Message, settings: EchoHandler) -> tuple[Reply, ...]:  # noqa: ARG001 - echo has no settings
+    return (Reply(message.text),) if message.text else ()

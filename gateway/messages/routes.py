@@ -5,28 +5,50 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from gateway.channels.base import Message
-from gateway.config.model import Account, Config
+from gateway.config.model import Config, Route
+from gateway.messages.model import Message
+from statemachine.incoming import Verdict
 
 
-def is_allowed(account: Account, message: Message) -> bool:
-    """Whether `allow_from` names the sender: by id, by @name, or by "*"."""
-    allowed = {str(entry) for entry in account.allow_from}
-    return not allowed.isdisjoint({"*", message.sender_id, f"@{message.sender_name}"})
+def route_of(config: Config, message: Message) -> tuple[Verdict, str, str]:
+    """What is to become of a message: the verdict, the handler's name, and why where there is none."""
+    account = config.accounts().get(message.name)
+    if account is None:
+        return Verdict.REFUSED, "", "the account is gone"
+    if not is_allowed(account.allow_from, message):
+        return Verdict.REFUSED, "", "the sender is not in allow_from"
+    route = matching_route(config, message)
+    if route is None:
+        return Verdict.UNMATCHED, "", "no route matches"
+    return Verdict.MATCHED, route.handler, ""
 
 
-def find_handler(config: Config, message: Message) -> str | None:
-    """The name of the handler of the first route that matches."""
-    for route in config.routes:
-        if (
-            route.channel in ("*", message.channel)
-            and route.account in ("*", message.account)
-            and (route.match is None or _compiled(route.match).search(message.text))
-        ):
-            return route.handler
-    return None
+def is_allowed(allowed: tuple[str | int, ...], message: Message) -> bool:
+    """Whether a list names the sender: by id, by @name, or by "*"."""
+    return "*" in allowed or not _texts(allowed).isdisjoint({message.sender_id, f"@{message.sender_name}"})
+
+
+def matching_route(config: Config, message: Message) -> Route | None:
+    """The first route that matches."""
+    return next((route for route in config.routes if _matches(route, message)), None)
+
+
+def _matches(route: Route, message: Message) -> bool:
+    return (
+        route.channel in ("*", message.channel)
+        and route.account in ("*", message.account)
+        and (route.conversation is None or route.conversation == message.conversation)
+        and (not route.senders or is_allowed(route.senders, message))
+        and (not route.kinds or message.kind in route.kinds)
+        and (route.match is None or _compiled(route.match).search(message.text) is not None)
+    )
 
 
 @lru_cache(maxsize=1024)
 def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
+
+
+@lru_cache(maxsize=1024)
+def _texts(allowed: tuple[str | int, ...]) -> frozenset[str]:
+    return frozenset(map(str, allowed))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import structlog
@@ -49,6 +49,8 @@ class Accounts:
     def __init__(self, dispatcher: Dispatcher, adapters: Mapping[str, Adapter]) -> None:
         self._dispatcher = dispatcher
         self._adapters = adapters
+        self._held: frozenset[str] = frozenset()
+        """Accounts that a person has stopped in an earlier life."""
         self._generations: dict[str, int] = {}
         """How far accounts had come that were removed: one that comes back goes on from there, so that no number is used twice."""
 
@@ -59,8 +61,9 @@ class Accounts:
     def _adapter(self, name: str) -> Adapter:
         return self._adapters[name.split("/", 1)[0]]
 
-    def boot(self, config: Config, revision: str) -> None:
-        """Make a machine for each account, and ask those that are enabled to start."""
+    def boot(self, config: Config, revision: str, held: Collection[str] = ()) -> None:
+        """Make a machine for each account, and ask those that are enabled to start. Those `held` a person has stopped."""
+        self._held = frozenset(held)
         for name, account in config.accounts().items():
             self._ensure(name)
             if account.enabled:
@@ -171,11 +174,13 @@ class Accounts:
         return described | ({"error": machine.data.last_error} if machine.data.last_error else {})
 
     def _channels(self) -> list[str]:
-        return [name for name, machine in self._dispatcher.machines().items() if isinstance(machine, Channel)]
+        return list(self._dispatcher.machines(Channel))
 
     def _ensure(self, name: str) -> None:
         if self._dispatcher.find(name) is None:
-            self._dispatcher.add(Channel(name, ChannelData(generation=self._generations.get(name, 0))))
+            self._dispatcher.add(
+                Channel(name, ChannelData(generation=self._generations.get(name, 0), held=name in self._held))
+            )
 
     def _left_behind(self, config: Config) -> dict[str, AccountAction]:
         """What a reload that could not be finished left behind, and no plan knows of, since what ran before was put back."""

@@ -13,10 +13,10 @@ import structlog
 from gateway.clock import Clock
 from gateway.config.ledger import Ledger
 from gateway.config.model import Config
-from gateway.errors import ConfigError
-from gateway.messages.pipeline import Pipeline
+from gateway.errors import ConfigError, StoreError
 from gateway.process.accounts import Accounts
 from gateway.process.changes import Changes
+from gateway.process.messages import Messages
 from gateway.runner import Runner
 from statemachine import Event
 from statemachine import lifecycle_events as events
@@ -73,7 +73,7 @@ class Operations:
         ledger: Ledger,
         changes: Changes,
         accounts: Accounts,
-        pipeline: Pipeline,
+        messages: Messages,
         make_control: Callable[[], Awaitable[ControlPlane]],
         reports: Reports,
         clock: Clock,
@@ -81,7 +81,7 @@ class Operations:
         self._ledger = ledger
         self._changes = changes
         self._accounts = accounts
-        self._pipeline = pipeline
+        self._messages = messages
         self._make_control = make_control
         self._control: ControlPlane | None = None
         self._reports = reports
@@ -124,7 +124,13 @@ class Operations:
             why = f"gateway.admin: cannot listen on {admin.host}:{admin.port}: {error.strerror}; choose another port"
             log.error("cannot_listen", why=why)
             return events.StartFailed(effect.work, why, 1)
-        self._accounts.boot(self._ledger.applied, self._ledger.applied_id)
+        try:
+            held = await self._messages.open()
+        except StoreError as error:
+            listener.close()
+            log.error("store_unusable", why=str(error))
+            return events.StartFailed(effect.work, str(error), 1)
+        self._accounts.boot(self._ledger.applied, self._ledger.applied_id, held)
         await self._changes.begin()
         # Made only now: its library is large, and the first polls are already on their way.
         self._control = await self._make_control()
@@ -148,8 +154,8 @@ class Operations:
             await self._changes.load_to_run()
         except ConfigError as error:
             return events.ConfigUnfit(effect.token, f"the config cannot be used: {error}")
-        if self._pipeline.in_flight:
-            return events.WorkInFlight(effect.token, self._pipeline.in_flight, self._clock.monotonic())
+        if self._messages.in_flight:
+            return events.WorkInFlight(effect.token, self._messages.in_flight, self._clock.monotonic())
         return events.RestartReady(effect.token)
 
     async def restart(self, _: str, effect: events.RestartGateway) -> Event:

@@ -275,7 +275,7 @@ class Schedule:
         return self.house.account(name) in ("running", "stopped", "failed")
 
     def machines(self) -> list[str]:
-        return [name for name, machine in self.house._dispatcher.machines().items() if isinstance(machine, Channel)]
+        return [name for name, machine in self.house._dispatcher.machines(Channel).items()]
 
     def check(self) -> None:
         house = self.house
@@ -290,7 +290,7 @@ class Schedule:
         for name in self.machines():
             self._check_account(name)
         assert house.network.violations == []
-        watched = {name for name, machine in house._dispatcher.machines().items() if isinstance(machine, Change)}
+        watched = {name for name, machine in house._dispatcher.machines(Change).items()}
         assert all(is_watched(house._dispatcher.machine(name)) for name in watched), "a change did not come to its end"
         waiting = {name for name in self.machines() if house.account(name) != "running"}
         assert set(house._runner._timers) <= waiting | watched

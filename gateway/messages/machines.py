@@ -1,0 +1,23 @@
+"""The dispatcher as messages see it: one machine a message, told what happened, and taken away at its end."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from statemachine import Event, Machine
+
+
+class Machines(Protocol):
+    """Who owns the machines."""
+
+    def add(self, machine: Machine[Any, Any]) -> None:
+        """From now on it is told what happens to it."""
+
+    def remove(self, name: str) -> None:
+        """Nothing happens to it any more. Raises KeyError."""
+
+    def find(self, name: str) -> Machine[Any, Any] | None:
+        """To look at, never to fire."""
+
+    def tell(self, machine: str, event: Event, cause: str) -> None:
+        """Something happened, and nobody waits for what becomes of it."""

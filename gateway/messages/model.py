@@ -1,0 +1,130 @@
+"""What a message is: one that came in, what a handler makes of it, and one that goes out.
+
+They are frozen records that can be written as JSON: the store keeps them so, and handlers elsewhere are sent them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+Format = Literal["plain", "markdown", "html"]
+"""How a text is marked up. A network that refuses the marks is sent the plain text."""
+AfterUnknown = Literal["resend", "ask"]
+"""What follows when nobody knows whether a message was sent: it is sent once more, or a person decides."""
+
+
+class Attachment(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A file that came with a message, by reference: nothing of it is fetched. `ref` is the network's own name for it."""
+
+    kind: str
+    """photo, document, audio, voice, video, animation, sticker, location, contact, or what else the network calls it."""
+    ref: str = ""
+    name: str = ""
+    mime: str = ""
+    size: int | None = None
+    """Bytes, where the network says."""
+
+
+class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One incoming message. `id` is unique in the world; `received_at` is in wall-clock milliseconds."""
+
+    id: str
+    channel: str
+    account: str
+    conversation: str
+    sender_id: str
+    sender_name: str
+    text: str
+    received_at: int
+    kind: str = "text"
+    """text, media, edit, callback, or other: what the network has and Gateway has no word for."""
+    attachments: tuple[Attachment, ...] = ()
+    reply_to: str | None = None
+    """The network's id of the message that this one answers."""
+    thread: str | None = None
+    """The network's id of the thread or topic that it stands in."""
+    network_id: str | None = None
+    """The network's own id of it, for an answer that refers to it."""
+    attempt: int = 1
+    """How often it has been given to a handler, this time included."""
+
+    @property
+    def name(self) -> str:
+        """The account's name: `telegram/main`."""
+        return f"{self.channel}/{self.account}"
+
+    def as_told(self) -> dict[str, Any]:
+        """As handlers elsewhere are sent it."""
+        return {
+            "id": self.id,
+            "channel": self.channel,
+            "account": self.account,
+            "conversation": self.conversation,
+            "thread": self.thread,
+            "sender": {"id": self.sender_id, "name": self.sender_name},
+            "kind": self.kind,
+            "text": self.text,
+            "attachments": [msgspec.to_builtins(attachment) for attachment in self.attachments],
+            "reply_to": self.reply_to,
+            "received_at": self.received_at,
+            "attempt": self.attempt,
+        }
+
+
+class Address(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A conversation on an account."""
+
+    channel: str
+    account: str
+    conversation: str
+    thread: str | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.channel}/{self.account}"
+
+
+class Reply(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What a handler answers. It goes to where the message came from unless `to` says otherwise."""
+
+    text: str
+    format: Format = "plain"
+    quote: bool = False
+    """Refer to the message that is answered, as the network shows it."""
+    to: Address | None = None
+
+
+class Outgoing(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One message to be sent. `number` is its place in the order of all; times are wall-clock milliseconds."""
+
+    number: int
+    key: str
+    """Whoever asks twice with the same key has one message sent."""
+    channel: str
+    account: str
+    conversation: str
+    text: str
+    created_at: int
+    expires_at: int
+    """It is not sent after this."""
+    format: Format = "plain"
+    quote: str | None = None
+    """The network's id of the message that it refers to."""
+    thread: str | None = None
+    policy: AfterUnknown = "resend"
+    answers: int | None = None
+    """The number of the message that it answers; None where it answers none."""
+    marked: bool = False
+    """It may be there already: it is sent once more, and says so."""
+
+    @property
+    def name(self) -> str:
+        """The account's name: `telegram/main`."""
+        return f"{self.channel}/{self.account}"
+
+    @property
+    def lane(self) -> tuple[str, str]:
+        """What is sent there is sent in order."""
+        return self.name, self.conversation

@@ -1,0 +1,1 @@
+"""What outlives the process: messages, offsets, the journal, requests. One SQLite file, one thread that writes it."""

@@ -1,0 +1,182 @@
+"""The SQLite file: open it, bring it up to date, find out whether it is whole, and commit to it.
+
+Everything here blocks, and is done in the store's thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gateway.errors import StoreError
+from gateway.store.migrations import migrations
+
+BUSY_TIMEOUT = 0.2
+"""Seconds that a commit waits for a lock of another program before it says so; then it is tried again."""
+SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
+PAGES_FREED = 200
+"""Pages that one round of retention gives back to the disk: a few milliseconds."""
+
+Rows = Sequence[tuple[Any, ...]]
+Statements = Mapping[str, Rows]
+"""SQL, and the parameters that it is run with."""
+
+
+class Database:
+    """One connection that writes. `open` before everything else."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._connection: sqlite3.Connection | None = None
+        self._inode = 0
+        self._durability = ""
+
+    def open(self) -> None:
+        """Raises StoreError when the file is damaged, is of a newer version, or cannot be used."""
+        try:
+            self._connection = self._connect(self.path)
+            _check(self._connection, self.path)
+            _migrate(self._connection, self.path)
+            self._inode = self.path.stat().st_ino
+        except (sqlite3.Error, OSError) as error:
+            self.close()
+            raise StoreError(f"{self.path} cannot be used: {error}; {REMEDY}") from error
+        except StoreError:
+            self.close()
+            raise
+
+    def _connect(self, path: Path) -> sqlite3.Connection:
+        # Not before it exists: SQLite would make it readable for everybody.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+        # Before the first table: later it needs the whole file to be written again.
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        return connection
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        assert self._connection is not None, "open() comes first"
+        return self._connection
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    # Writing
+
+    def commit(self, statements: Statements, durability: str) -> None:
+        """All of it or nothing. Raises sqlite3.Error or OSError; then nothing was written, and it can be tried again."""
+        self._come_back_if_deleted()
+        self._be_durable(durability)
+        connection = self.connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            for sql, rows in statements.items():
+                connection.executemany(sql, rows)
+            connection.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            raise
+
+    def _be_durable(self, durability: str) -> None:
+        if durability != self._durability:
+            self.connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS[durability]}")
+            self._durability = durability
+
+    def _come_back_if_deleted(self) -> None:
+        """A file that somebody removed lives on without a name as long as it is open: it is written out under its name again."""
+        try:
+            if self.path.stat().st_ino == self._inode:
+                return
+            beside = True
+        except FileNotFoundError:
+            beside = False
+        if beside:
+            # Somebody put another one in its place: that is theirs, and not written over.
+            raise OSError(f"{self.path} was replaced by another file while it was in use")
+        for left in ("-wal", "-shm"):
+            self.path.with_name(self.path.name + left).unlink(missing_ok=True)
+        fresh = self._connect(self.path)
+        try:
+            self.connection.backup(fresh)
+            fresh.execute("PRAGMA journal_mode = WAL")
+        except BaseException:
+            fresh.close()
+            self.path.unlink(missing_ok=True)
+            raise
+        self.close()
+        self._connection, self._durability = fresh, ""
+        self._inode = self.path.stat().st_ino
+
+    def give_back(self) -> None:
+        """Give freed pages back to the disk, some at a time."""
+        self.connection.execute(f"PRAGMA incremental_vacuum({PAGES_FREED})").fetchall()
+
+    # Reading
+
+    def reader(self) -> sqlite3.Connection:
+        """A connection that only reads, beside the one that writes."""
+        connection = sqlite3.connect(
+            f"file:{self.path}?mode=ro", uri=True, timeout=5.0, isolation_level=None, check_same_thread=False
+        )
+        connection.row_factory = sqlite3.Row
+        return connection
+
+    def backup(self, target: Path) -> None:
+        """A whole copy while it is in use. Raises StoreError, and leaves no half copy."""
+        partial = target.with_name(target.name + ".part")
+        try:
+            os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
+            with contextlib.closing(sqlite3.connect(partial)) as copy, contextlib.closing(self.reader()) as source:
+                source.backup(copy, pages=1_000)
+                _check(copy, partial)
+            partial.replace(target)
+        except (sqlite3.Error, OSError) as error:
+            partial.unlink(missing_ok=True)
+            raise StoreError(f"no backup was made at {target}: {error}") from error
+
+
+REMEDY = "restore a backup there, or move it away: the gateway then begins with an empty one"
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises StoreError for a file that is damaged. What SQLite cannot even read it says itself."""
+    found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(3)")]
+    if found != ["ok"]:
+        raise StoreError(f"{path} is damaged ({found[0]}); {REMEDY}")
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """The version of the schema; 0 of an empty file."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Each step as a whole. Raises StoreError for a file that a newer gateway has made."""
+    steps = migrations()
+    have, newest = version_of(connection), max(steps)
+    if have > newest:
+        raise StoreError(
+            f"{path} is of version {have}, and this gateway knows versions up to {newest}: "
+            "use the gateway that made it, or a newer one, or move the file away"
+        )
+    for number, script in steps.items():
+        if number > have:
+            connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+
+
+def merged(batches: Iterable[Statements]) -> dict[str, list[tuple[Any, ...]]]:
+    """Several batches as one."""
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    for batch in batches:
+        for sql, rows in batch.items():
+            found.setdefault(sql, []).extend(rows)
+    return found

@@ -1,0 +1,326 @@
+"""The store as the rest of the gateway knows it: what is kept, and what is asked for again.
+
+What is written goes through the writer's one thread, and nothing here waits for it but `committed`. Everything else is
+read on a connection of its own, in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from gateway.clock import Clock
+from gateway.messages.model import Message, Outgoing
+from gateway.store.database import Database
+from gateway.store.writer import Writer
+
+FILE = "gateway.sqlite3"
+CLOSE_PATIENCE = 1.0
+"""Seconds that what waits gets to be written at the end of the process."""
+
+# In the order in which they are run where several wait: a row is inserted before it is changed, and changed in the order
+# in which the changes came.
+RECEIVE = "INSERT OR IGNORE INTO inbox (number, id, account, conversation, body, received_at) VALUES (?, ?, ?, ?, ?, ?)"
+OFFSET = "INSERT OR REPLACE INTO offsets (identity, next, at) VALUES (?, ?, ?)"
+FINISH = "UPDATE inbox SET state = ?, why = ?, ended_at = ?, attempts = ? WHERE number = ? AND state = 'received'"
+TAKE_UP = "UPDATE inbox SET attempts = ? WHERE number = ? AND state = 'received'"
+QUEUE = (
+    "INSERT OR IGNORE INTO outbox (number, key, account, conversation, body, created_at, changed_at)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+MARK = "UPDATE outbox SET state = ?, attempts = ?, why = ?, network_id = ?, marked = ?, changed_at = ? WHERE number = ?"
+JOURNAL = "INSERT INTO journal (seq, at, machine, body) VALUES (?, ?, ?, ?)"
+REQUEST = "INSERT OR REPLACE INTO requests (id, at, outcome, body) VALUES (?, ?, ?, ?)"
+INTEND = "INSERT OR REPLACE INTO intents (account, intent, at) VALUES (?, ?, ?)"
+FORGET_INTENT = "DELETE FROM intents WHERE account = ?"
+NOTICE = "INSERT OR REPLACE INTO notices (request, body, at) VALUES (?, ?, ?)"
+FORGET_NOTICE = "DELETE FROM notices WHERE request = ?"
+FORGET_INBOX = "DELETE FROM inbox WHERE ended_at < ?"
+FORGET_OUTBOX = "DELETE FROM outbox WHERE state IN ('sent', 'dead') AND changed_at < ?"
+FORGET_JOURNAL = "DELETE FROM journal WHERE at < ? OR seq <= ?"
+FORGET_REQUESTS = "DELETE FROM requests WHERE at < ?"
+STATEMENTS = (
+    RECEIVE, OFFSET, FINISH, TAKE_UP, QUEUE, MARK, JOURNAL, REQUEST, INTEND, FORGET_INTENT, NOTICE, FORGET_NOTICE,
+    FORGET_INBOX, FORGET_OUTBOX, FORGET_JOURNAL, FORGET_REQUESTS,
+)  # fmt: skip
+
+OPEN_OUTBOX = "state NOT IN ('sent', 'dead')"
+
+
+class Received(NamedTuple):
+    """A message of the inbox and its number; `attempts` is how often it was taken up."""
+
+    number: int
+    message: Message
+    attempts: int = 0
+
+
+class Kept(NamedTuple):
+    """A message of the outbox, as it is kept."""
+
+    outgoing: Outgoing
+    state: str
+    attempts: int
+    marked: bool
+    why: str
+    network_id: str
+    changed_at: int
+
+
+class Beginning(NamedTuple):
+    """What a boot must know of the life before."""
+
+    offsets: dict[str, int]
+    last_received: int
+    last_outgoing: int
+    last_seq: int
+    intents: dict[str, str]
+
+
+class Store:
+    """Open it before the first message. `durability` is asked at each commit: full, or normal."""
+
+    def __init__(self, state_dir: Path, durability: Callable[[], str], clock: Clock) -> None:
+        self.path = state_dir / FILE
+        self._clock = clock
+        self._database = Database(self.path)
+        self._writer = self._make_writer(self._database, durability)
+        self._readers = ThreadPoolExecutor(2, "store-reader")
+        self._encode = msgspec.json.Encoder().encode
+        self._message = msgspec.json.Decoder(Message)
+        self._outgoing = msgspec.json.Decoder(Outgoing)
+
+    def _make_writer(self, database: Database, durability: Callable[[], str]) -> Writer:
+        return Writer(database, STATEMENTS, durability)
+
+    async def open(self) -> Beginning:
+        """Raises StoreError when the file is damaged, is of a newer version, or cannot be used."""
+        await self._writer.in_thread(self._database.open)
+        beginning: Beginning = await self._writer.in_thread(partial(_beginning, self._database.connection))
+        self._last_received = beginning.last_received
+        self._last_outgoing = beginning.last_outgoing
+        return beginning
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be written now; empty while all is well."""
+        return self._writer.trouble
+
+    def commit_seconds(self) -> list[float]:
+        """How long each commit took since this was asked last."""
+        seconds, self._writer.seconds = self._writer.seconds, []
+        return seconds
+
+    async def committed(self) -> None:
+        """Return when all that was written before is on the disk, however long that takes."""
+        await self._writer.committed()
+
+    async def close(self) -> bool:
+        """Whether everything was written in time."""
+        whole = await self._writer.close(CLOSE_PATIENCE)
+        self._readers.shutdown(wait=False, cancel_futures=True)
+        self._database.close()
+        return whole
+
+    # Incoming
+
+    async def receive(self, identity: str, offset: int, messages: Sequence[Message]) -> list[Received]:
+        """Take messages over together with the offset behind them. The answer has those that were not known before."""
+        first = self._last_received + 1
+        for message in messages:
+            self._last_received += 1
+            self._writer.write(
+                RECEIVE,
+                (
+                    self._last_received, message.id, message.name, message.conversation, self._encode(message),
+                    message.received_at,
+                ),
+            )  # fmt: skip
+        last = self._last_received
+        self._writer.write(OFFSET, (identity, offset, self._clock.wall_ms()))
+        await self._writer.committed()
+        if not messages:
+            return []
+        new = await self._writer.in_thread(partial(_numbers, self._database, first, last))
+        return [Received(first + place, message) for place, message in enumerate(messages) if first + place in new]
+
+    def finish(self, number: int, state: str, why: str, attempts: int, outgoing: Sequence[Outgoing] = ()) -> None:
+        """What became of a message, and what follows from it, as one."""
+        self._writer.write(FINISH, (state, _clean(why), self._clock.wall_ms(), attempts, number))
+        for each in outgoing:
+            self.queue(each)
+
+    def taken_up(self, number: int, attempts: int) -> None:
+        """It is given to a handler once more than before."""
+        self._writer.write(TAKE_UP, (attempts, number))
+
+    async def unfinished(self, after: int, until: int, limit: int) -> list[Received]:
+        """Messages that no life before has finished, oldest first: numbers above `after`, up to `until`."""
+        sql = "SELECT number, body, attempts FROM inbox WHERE state = 'received' AND number > ? AND number <= ? ORDER BY number LIMIT ?"
+        rows = await self._read(sql, (after, until, limit))
+        return [Received(row["number"], self._message.decode(row["body"]), row["attempts"]) for row in rows]
+
+    async def messages(self, state: str | None, limit: int) -> list[dict[str, Any]]:
+        """The newest messages of the inbox, newest first."""
+        where, values = ("WHERE state = ?", (state,)) if state else ("", ())
+        rows = await self._read(f"SELECT * FROM inbox {where} ORDER BY number DESC LIMIT ?", (*values, limit))  # noqa: S608
+        return [dict(row) | {"body": msgspec.json.decode(row["body"])} for row in rows]
+
+    async def counts(self) -> dict[str, int]:
+        """How many messages there are in each state, as `inbox.received` and so on."""
+        found: dict[str, int] = {}
+        for table in ("inbox", "outbox"):
+            rows = await self._read(f"SELECT state, count(*) AS n FROM {table} GROUP BY state", ())  # noqa: S608
+            found |= {f"{table}.{row['state']}": row["n"] for row in rows}
+        return found
+
+    # Outgoing
+
+    def next_number(self) -> int:
+        """The number of the next outgoing message."""
+        self._last_outgoing += 1
+        return self._last_outgoing
+
+    def queue(self, outgoing: Outgoing) -> None:
+        self._writer.write(
+            QUEUE,
+            (
+                outgoing.number, outgoing.key, outgoing.name, outgoing.conversation, self._encode(outgoing),
+                outgoing.created_at, outgoing.created_at,
+            ),
+        )  # fmt: skip
+
+    def mark(
+        self, number: int, state: str, attempts: int, why: str = "", network_id: str = "", marked: bool = False
+    ) -> None:
+        """Where an outgoing message is."""
+        now = self._clock.wall_ms()
+        self._writer.write(MARK, (state, attempts, _clean(why), _clean(network_id), int(marked), now, number))
+
+    async def unsent(self) -> list[Kept]:
+        """What is neither sent nor dead, oldest first."""
+        return self._kept(await self._read(f"SELECT * FROM outbox WHERE {OPEN_OUTBOX} ORDER BY number", ()))  # noqa: S608
+
+    async def outbox(self, state: str | None, limit: int) -> list[Kept]:
+        """The newest, newest first; without a state those that are neither sent nor dead."""
+        where, values = ("state = ?", (state,)) if state else (OPEN_OUTBOX, ())
+        sql = f"SELECT * FROM outbox WHERE {where} ORDER BY number DESC LIMIT ?"  # noqa: S608
+        return self._kept(await self._read(sql, (*values, limit)))
+
+    async def outgoing(self, number: int) -> Kept | None:
+        found = self._kept(await self._read("SELECT * FROM outbox WHERE number = ?", (number,)))
+        return found[0] if found else None
+
+    async def by_key(self, key: str) -> Kept | None:
+        """What was asked for with this idempotency key before."""
+        found = self._kept(await self._read("SELECT * FROM outbox WHERE key = ?", (key,)))
+        return found[0] if found else None
+
+    def _kept(self, rows: Iterable[sqlite3.Row]) -> list[Kept]:
+        return [
+            Kept(
+                self._outgoing.decode(row["body"]), row["state"], row["attempts"], bool(row["marked"]), row["why"],
+                row["network_id"], row["changed_at"],
+            )
+            for row in rows
+        ]  # fmt: skip
+
+    # The rest
+
+    def journal(self, seq: int, at: int, machine: str, body: bytes) -> None:
+        self._writer.write(JOURNAL, (seq, at, machine, body))
+
+    async def journal_page(self, after: int, limit: int, machine: str | None) -> list[dict[str, Any]]:
+        """Entries with a higher number, oldest first."""
+        where, values = ("AND machine = ?", (machine,)) if machine else ("", ())
+        sql = f"SELECT body FROM journal WHERE seq > ? {where} ORDER BY seq LIMIT ?"  # noqa: S608
+        return [msgspec.json.decode(row["body"]) for row in await self._read(sql, (after, *values, limit))]
+
+    def request(self, request: str, at: int, outcome: str, body: Any) -> None:
+        self._writer.write(REQUEST, (request, at, outcome, self._encode(body)))
+
+    async def requests(self, limit: int) -> list[dict[str, Any]]:
+        """The newest, oldest first."""
+        rows = await self._read("SELECT body FROM requests ORDER BY at DESC LIMIT ?", (limit,))
+        return [msgspec.json.decode(row["body"]) for row in reversed(rows)]
+
+    def intend(self, account: str, intent: str | None) -> None:
+        """What a person wants of an account; None: nothing any more."""
+        if intent is None:
+            self._writer.write(FORGET_INTENT, (account,))
+        else:
+            self._writer.write(INTEND, (account, intent, self._clock.wall_ms()))
+
+    def notice(self, request: str, body: Any) -> None:
+        """Somebody is to be told when a request is carried out."""
+        self._writer.write(NOTICE, (request, self._encode(body), self._clock.wall_ms()))
+
+    def forget_notice(self, request: str) -> None:
+        self._writer.write(FORGET_NOTICE, (request,))
+
+    async def notices(self) -> dict[str, Any]:
+        rows = await self._read("SELECT request, body FROM notices ORDER BY at", ())
+        return {row["request"]: msgspec.json.decode(row["body"]) for row in rows}
+
+    # Keeping house
+
+    async def forget(self, before: int, journal_until: int) -> None:
+        """Retention: what ended before that time (wall-clock ms), and the journal up to that number."""
+        for statement in (FORGET_INBOX, FORGET_OUTBOX, FORGET_REQUESTS):
+            self._writer.write(statement, (before,))
+        self._writer.write(FORGET_JOURNAL, (before, journal_until))
+        await self._writer.committed()
+        await self._writer.in_thread(self._database.give_back)
+
+    async def backup(self, target: Path) -> None:
+        """A whole copy, while everything goes on. Raises StoreError."""
+        await self._in_reader(partial(self._database.backup, target))
+
+    async def _read(self, sql: str, values: tuple[Any, ...]) -> list[sqlite3.Row]:
+        rows: list[sqlite3.Row] = await self._in_reader(partial(_fetch, self._database, sql, values))
+        return rows
+
+    async def _in_reader(self, job: Callable[[], Any]) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, job)
+
+
+def _fetch(database: Database, sql: str, values: tuple[Any, ...]) -> list[sqlite3.Row]:
+    reader = database.reader()
+    try:
+        return reader.execute(sql, values).fetchall()
+    finally:
+        reader.close()
+
+
+def _numbers(database: Database, first: int, last: int) -> set[int]:
+    rows = database.connection.execute("SELECT number FROM inbox WHERE number BETWEEN ? AND ?", (first, last))
+    return {row[0] for row in rows}
+
+
+def _beginning(connection: sqlite3.Connection) -> Beginning:
+    def one(sql: str) -> int:
+        return int(connection.execute(sql).fetchone()[0] or 0)
+
+    def last(table: str) -> int:
+        # SQLite remembers the highest number there ever was, also when its row is gone.
+        return one(f"SELECT max(seq) FROM sqlite_sequence WHERE name = '{table}'")  # noqa: S608 - a name of ours
+
+    return Beginning(
+        offsets=dict(connection.execute("SELECT identity, next FROM offsets")),
+        last_received=last("inbox"),
+        last_outgoing=last("outbox"),
+        last_seq=one("SELECT max(seq) FROM journal"),
+        intents=dict(connection.execute("SELECT account, intent FROM intents")),
+    )
+
+
+def _clean(text: str) -> str:
+    """Without half characters, which no database takes."""
+    return text.encode(errors="replace").decode()

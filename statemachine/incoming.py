@@ -1,0 +1,240 @@
+"""One incoming message: from the store to its end.
+
+It is in the store before this machine exists, and stays `received` there until one of the final states is written down
+together with the replies. So a crash at any point leaves either an unfinished message, which the next boot takes up,
+or a finished one with all its replies.
+
+Who sends what: the pipeline says `turn_came` when the messages before it in its conversation are done; the handler's
+run ends in `handler_answered` or `handler_failed`; the rest is this machine's timer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, ClassVar
+
+from statemachine._machine import Command, Draft, Event, Exits, Machine, Outcome, Row, Work, action, guard
+from statemachine.effects import ArmTimer, DisarmTimer
+
+
+class IncomingState(Enum):
+    """How far an incoming message is."""
+
+    RECEIVED = "received"
+    """In the store, and waiting for its turn in its conversation."""
+    HANDLING = "handling"
+    """A handler works on it."""
+    BACKOFF = "backoff"
+    """The handler failed, or cannot be asked now; a timer runs, then it is tried again."""
+    HANDLED = "handled"
+    """The handler has answered, and its replies are kept."""
+    UNMATCHED = "unmatched"
+    """No route takes it: it is kept and counted, and nothing follows."""
+    REFUSED = "refused"
+    """Its sender is not among those whom the account listens to."""
+    DEAD = "dead"
+    """The handler failed for good, or too often."""
+
+
+S = IncomingState
+
+
+class Verdict(Enum):
+    """What the routes say of a message."""
+
+    MATCHED = "matched"
+    UNMATCHED = "unmatched"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class IncomingData:
+    """What it knows beside its state."""
+
+    attempt: int = 0
+    """How often it was given to a handler."""
+    attempts: int = 1
+    """How often it may be."""
+    patience: float = 60.0
+    """Seconds that a handler may take."""
+    why: str = ""
+    """What the last failure was."""
+
+
+# Events
+
+
+class TurnCame(Event, frozen=True):
+    """The messages before it are done. `attempts` and `patience` (seconds) are its handler's."""
+
+    verdict: Verdict
+    attempts: int = 1
+    patience: float = 60.0
+    why: str = ""
+
+
+class HandlerAnswered(Event, frozen=True):
+    """The completion of `handle`: `replies` are records that only the shell reads."""
+
+    attempt: int
+    replies: tuple[Any, ...] = ()
+
+
+class HandlerFailed(Event, frozen=True):
+    """The other completion. `retryable`: another try can help; `after` is when (seconds), 0 where nobody said.
+
+    One that `counts` not was never begun: the handler could not be asked at all.
+    """
+
+    attempt: int
+    why: str
+    retryable: bool = False
+    after: float = 0.0
+    counts: bool = True
+
+
+class HandlingOverdue(Event, frozen=True):
+    """The handler has taken too long."""
+
+    attempt: int
+
+
+class HandlingDue(Event, frozen=True):
+    """The wait after a failure is over."""
+
+    attempt: int
+
+
+# Effects
+
+
+class Handle(Work, frozen=True):
+    """Give it to its handler."""
+
+    attempt: int
+
+
+class CancelHandling(Command, frozen=True):
+    """The handler's answer is not waited for any more."""
+
+
+class Finish(Command, frozen=True):
+    """Write down what became of it, with all that follows, as one; then the next of its conversation has its turn."""
+
+    outcome: str
+    why: str = ""
+    replies: tuple[Any, ...] = ()
+
+
+FIRST_WAIT = 1.0
+LONGEST_WAIT = 60.0
+
+
+class Incoming(Machine[IncomingState, IncomingData]):
+    """The table."""
+
+    kind = "incoming"
+    states = IncomingState
+    initial = S.RECEIVED
+    waiting = frozenset({S.RECEIVED, S.BACKOFF})
+    failed = frozenset({S.DEAD})
+    final = frozenset({S.HANDLED, S.UNMATCHED, S.REFUSED, S.DEAD})
+    frequent = True
+    exits: ClassVar[Mapping[IncomingState, Exits[IncomingState]]] = {
+        S.HANDLING: Exits(
+            success=(HandlerAnswered,), failure=(HandlerFailed,), deadline=(HandlingOverdue,), restart=()
+        ),
+    }
+    # fmt: off
+    table: ClassVar[tuple[Row[IncomingState], ...]] = (
+        Row(TurnCame, S.RECEIVED, S.REFUSED, ("sender_is_refused",), effects=("finish_refused",)),
+        Row(TurnCame, S.RECEIVED, S.UNMATCHED, ("no_route_takes_it",), effects=("finish_unmatched",)),
+        Row(TurnCame, S.RECEIVED, S.HANDLING, effects=("note_handler", "handle")),
+
+        Row(HandlerAnswered, S.HANDLING, S.HANDLED, ("attempt_is_current",), effects=("disarm", "finish_handled")),
+        Row(HandlerFailed, S.HANDLING, S.BACKOFF, ("attempt_is_current", "may_be_tried_again"), effects=("back_off",)),
+        Row(HandlerFailed, S.HANDLING, S.DEAD, ("attempt_is_current",), effects=("disarm", "finish_dead")),
+        Row(HandlingOverdue, S.HANDLING, S.BACKOFF, ("attempt_is_current", "has_attempts_left"),
+            effects=("cancel", "back_off")),
+        Row(HandlingOverdue, S.HANDLING, S.DEAD, ("attempt_is_current",), effects=("cancel", "finish_dead")),
+        # The handler that was given up says its last word.
+        Row(HandlerFailed, S.BACKOFF, None, ("attempt_is_current",), outcome=Outcome.COALESCED),
+        Row(HandlingDue, S.BACKOFF, S.HANDLING, ("attempt_is_current",), effects=("handle",)),
+    )
+    # fmt: on
+
+    # Guards
+
+    @guard
+    def sender_is_refused(data: IncomingData, event: TurnCame) -> bool:
+        return event.verdict is Verdict.REFUSED
+
+    @guard
+    def no_route_takes_it(data: IncomingData, event: TurnCame) -> bool:
+        return event.verdict is Verdict.UNMATCHED
+
+    @guard
+    def attempt_is_current(
+        data: IncomingData, event: HandlerAnswered | HandlerFailed | HandlingOverdue | HandlingDue
+    ) -> bool:
+        return event.attempt == data.attempt
+
+    @guard
+    def may_be_tried_again(data: IncomingData, event: HandlerFailed) -> bool:
+        return event.retryable and (not event.counts or data.attempt < data.attempts)
+
+    @guard
+    def has_attempts_left(data: IncomingData, event: HandlingOverdue) -> bool:
+        return data.attempt < data.attempts
+
+    # Actions
+
+    @action
+    def note_handler(draft: Draft[IncomingData], event: TurnCame) -> None:
+        draft.set(attempts=event.attempts, patience=event.patience)
+
+    @action
+    def handle(draft: Draft[IncomingData], event: Event) -> None:
+        attempt = draft.data.attempt + 1
+        draft.set(attempt=attempt)
+        draft.emit(ArmTimer(HandlingOverdue(attempt), after=draft.data.patience))
+        draft.emit(Handle(attempt))
+
+    @action
+    def back_off(draft: Draft[IncomingData], event: HandlerFailed | HandlingOverdue) -> None:
+        """Full jitter, doubled each time, and never sooner than was asked for."""
+        attempt, after, counts = draft.data.attempt, 0.0, True
+        why = "the handler took too long"
+        if isinstance(event, HandlerFailed):
+            after, counts, why = event.after, event.counts, event.why
+        wait = min(FIRST_WAIT * 2.0 ** (attempt - 1), LONGEST_WAIT)
+        # One that was never begun is not counted: the number goes on, and so does what may be.
+        draft.set(why=why, attempts=draft.data.attempts + (not counts))
+        draft.emit(ArmTimer(HandlingDue(attempt), after=wait, jitter=True, at_least=after))
+
+    @action
+    def cancel(draft: Draft[IncomingData], event: Event) -> None:
+        draft.emit(CancelHandling())
+
+    @action
+    def disarm(draft: Draft[IncomingData], event: Event) -> None:
+        draft.emit(DisarmTimer())
+
+    @action
+    def finish_refused(draft: Draft[IncomingData], event: TurnCame) -> None:
+        draft.emit(Finish(S.REFUSED.value, event.why))
+
+    @action
+    def finish_unmatched(draft: Draft[IncomingData], event: TurnCame) -> None:
+        draft.emit(Finish(S.UNMATCHED.value, event.why))
+
+    @action
+    def finish_handled(draft: Draft[IncomingData], event: HandlerAnswered) -> None:
+        draft.emit(Finish(S.HANDLED.value, "", event.replies))
+
+    @action
+    def finish_dead(draft: Draft[IncomingData], event: HandlerFailed | HandlingOverdue) -> None:
+        why = event.why if isinstance(event, HandlerFailed) else "the handler took too long"
+        draft.emit(Finish(S.DEAD.value, why))
