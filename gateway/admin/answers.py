@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, UnsetType, field
 
+from gateway.admin.body import Body
+from gateway.admin.message_answers import Deliveries, DeliveryDecided, IncomingMessages, Sent
 
-class Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The base: exactly these keys."""
+__all__ = ["Deliveries", "DeliveryDecided", "IncomingMessages", "Sent"]
 
 
 # The details of errors
@@ -165,9 +166,11 @@ class ConfigStatus(Body, frozen=True, kw_only=True):
 
 
 class Pending(Body, frozen=True, kw_only=True):
-    """Messages that are being handled, and those that no route matched."""
+    """Messages that are not handled or not sent yet, whether receivers wait for that, and those that no route matched."""
 
     messages: int
+    full: bool
+    outbox: int
     unmatched: int
 
 

@@ -11,6 +11,7 @@ from gateway.admin import schemas
 from gateway.admin.config_calls import ConfigCalls
 from gateway.admin.errors import BadRequestError, NotFoundError, RefusedError
 from gateway.admin.history import HistoryViews
+from gateway.admin.message_calls import MessageCalls
 from gateway.admin.preflight import preflight, scheduled
 from gateway.admin.services import Services
 from gateway.admin.views import Views
@@ -33,6 +34,7 @@ class Api:
     def __init__(self, services: Services, views: Views) -> None:
         self._services = services
         self.config = ConfigCalls(services)
+        self.messages = MessageCalls(services)
         self.views = views
         self.history = HistoryViews(services)
 
@@ -135,13 +137,19 @@ class Api:
 
     # Journal and machines
 
-    def journal(self, params: schemas.JournalList) -> dict[str, Any]:
-        journal = self._services.journal
+    async def journal(self, params: schemas.JournalList) -> dict[str, Any]:
+        """A page of it. What is too old for the memory, or of an earlier life, is in the store."""
+        journal, found = self._services.journal, []
         if params.after is None and params.machine is None:
-            entries = journal.newest(params.limit)
-        else:
-            entries = journal.page(params.after or 0, params.limit, params.machine)
-        return {"entries": [journal.full(entry) for entry in entries]}
+            return {"entries": [journal.full(entry) for entry in journal.newest(params.limit)]}
+        after = params.after or 0
+        if after + 1 < journal.first:
+            store = self._services.messages.store
+            page = await store.journal_page(after, params.limit, params.machine)
+            found = [entry for entry in page if entry["seq"] < journal.first]
+            after = journal.first - 1 if len(page) < params.limit or len(found) < len(page) else found[-1]["seq"]
+        entries = journal.page(after, params.limit - len(found), params.machine) if len(found) < params.limit else []
+        return {"entries": [*found, *(journal.full(entry) for entry in entries)]}
 
     def journal_file(self, query: schemas.JournalQuery) -> Iterator[dict[str, Any]]:
         """The header and the entries of an export, as they are at this moment."""

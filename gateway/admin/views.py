@@ -92,13 +92,30 @@ class Views:
 
     def degraded(self) -> list[dict[str, str]]:
         """Why all is not well, each reason with its remedy."""
-        reasons = [*self._config_reasons()]
+        reasons = [*self._config_reasons(), *self._message_reasons()]
         for name, machine in self._channels().items():
             if machine.has_failed:
                 detail = f"{name} is {machine.state.value}: {machine.data.last_error or 'it does not end'}"
                 remedy = "mend the account's settings, or start it by hand once the cause is gone"
                 reasons.append({"reason": "channel_failed", "detail": detail, "remedy": remedy})
         return reasons
+
+    def _message_reasons(self) -> Iterator[dict[str, str]]:
+        messages = self._services.messages
+        if messages.trouble:
+            detail = f"{messages.store.path} cannot be written: {messages.trouble}; nothing is confirmed meanwhile"
+            yield {
+                "reason": "store_stalled",
+                "detail": detail,
+                "remedy": "make room, or let go of the file; it is tried again",
+            }
+        if messages.pipeline.full:
+            detail = f"{messages.in_flight} messages are not handled yet: no more are received until there is room"
+            yield {
+                "reason": "pipeline_full",
+                "detail": detail,
+                "remedy": "look at the handlers: they are slower than the messages come",
+            }
 
     def _config_reasons(self) -> Iterator[dict[str, str]]:
         changes, standing = self._services.changes, self._services.standing

@@ -25,7 +25,9 @@ REPLAY = """exit codes: 0 every step led to the same state, 1 one led elsewhere 
 
 PLAN = """exit codes: 0 nothing would change, 2 something would, 1 it could not be planned (the faults are named)."""
 RUNNING = ("plan", "apply", "patch", "history", "rollback", "confirm")
-"""Commands that ask the running gateway."""
+"""Commands about changes, which ask the running gateway."""
+MESSAGES = ("send", "outbox", "backup")
+"""Commands about messages."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -49,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_schema(commands)
     _add_replay(commands)
     _add_changes(commands)
+    _add_messages(commands)
     return parser
 
 
@@ -111,6 +114,31 @@ def _add_changes(commands: Any) -> None:
     otherwise.add_argument("--extend", type=float, metavar="SECONDS", help="give it so much time from now on instead")
 
 
+def _add_messages(commands: Any) -> None:
+    helps = {
+        "send": "send a message; answered when it is kept, and sent as soon as its account runs",
+        "outbox": "say which messages are not sent yet; or send one again, or let it go",
+        "backup": "copy the store with all messages, while the gateway goes on",
+    }
+    parsers = {}
+    for name, text in helps.items():
+        parsers[name] = commands.add_parser(name, help=text, description=text)
+        _add_places(parsers[name])
+    for name in ("send", "outbox"):
+        parsers[name].add_argument("--json", action="store_true", help="what the gateway answers, as JSON")
+    send, outbox = parsers["send"], parsers["outbox"]
+    send.add_argument("to", metavar="ADDRESS", help="CHANNEL/ACCOUNT/CONVERSATION, like telegram/main/12345")
+    send.add_argument("text", metavar="TEXT", help="what to say; - is the standard input")
+    send.add_argument("--key", default="", help="with a key that was used before nothing new is sent")
+    send.add_argument("--format", choices=("plain", "markdown", "html"), default="plain", help="how it is marked up")
+    outbox.add_argument("action", nargs="?", choices=("list", "retry", "discard"), default="list", help="default: list")
+    outbox.add_argument("id", nargs="?", type=int, metavar="ID", help="which one to retry or discard")
+    states = ("queued", "sending", "sent", "retry_wait", "unknown", "dead")
+    outbox.add_argument("--state", choices=states, help="those of one state (default: neither sent nor dead)")
+    outbox.add_argument("--limit", type=int, default=50, metavar="N", help="how many (default: 50)")
+    parsers["backup"].add_argument("file", type=Path, metavar="FILE", help="where the copy goes")
+
+
 def _add_places(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=Path, default=argparse.SUPPRESS, metavar="FILE",
@@ -147,6 +175,10 @@ def main(argv: list[str] | None = None) -> int:
         from gateway.cli import changes  # noqa: PLC0415
 
         return changes.run(given, config, state_dir)
+    if given.command in MESSAGES:
+        from gateway.cli import messages  # noqa: PLC0415
+
+        return messages.run(given, config, state_dir)
     from gateway.cli.run import run  # noqa: PLC0415
 
     return run(config.absolute(), state_dir.absolute())

@@ -20,6 +20,7 @@ from gateway.journal import Entry, Journal, is_ordinary
 from gateway.messages.outbox import Outbox
 from gateway.messages.pipeline import Pipeline
 from gateway.process.errands import Errands
+from gateway.requests import Request, Requests
 from gateway.runner import Runner
 from gateway.store.store import Store
 from statemachine import Event, delivery, incoming
@@ -29,6 +30,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 DAY_MS = 86_400_000
 HOUSEKEEPING = 3_600.0
+REQUESTS_RESTORED = 1_000
+"""Requests of earlier lives whose outcome can be asked for."""
 JOURNAL_KEPT = 200_000
 """Entries of the journal that are kept at the most, however young."""
 
@@ -43,10 +46,12 @@ class Messages:
         adapters: Mapping[str, Adapter],
         dispatcher: Dispatcher,
         journal: Journal,
+        requests: Requests,
         clock: Clock,
     ) -> None:
         self._config = config
         self._journal = journal
+        self._requests = requests
         self._dispatcher = dispatcher
         self._clock = clock
         self._errands = Errands()
@@ -85,6 +90,8 @@ class Messages:
         self._offsets.restore(beginning.offsets)
         self._journal.go_on_from(beginning.last_seq)
         self._journal.listen(self._keep)
+        self._requests.keep_with(self._keep_request)
+        self._requests.restore(await self.store.requests(REQUESTS_RESTORED))
         self.outbox.resume(await self.store.unsent())
         self._errands.run(self.pipeline.resume(beginning))
         self._errands.run(self._keep_house())
@@ -128,6 +135,9 @@ class Messages:
             machine = self._dispatcher.find(entry.machine)
             if machine is not None:
                 self.store.intend(entry.machine, "stopped" if held_by_person(machine) else None)
+
+    def _keep_request(self, request: Request) -> None:
+        self.store.request(request.id, request.at, request.outcome, request.as_dict())
 
     async def _keep_house(self) -> None:
         """Once an hour what is too old is forgotten."""
