@@ -24,7 +24,7 @@ from statemachine.incoming import (
     Verdict,
 )
 
-from .builders import Case, Story, at, guarded_by, guards_of, holds, numbered, row_for
+from .builders import Case, Story, at, guarded_by, guards_of, holds, numbered, only, row_for
 
 S = IncomingState
 TABLE = Incoming.table
@@ -278,7 +278,7 @@ def test_it_is_tried_as_often_as_it_may_be_and_waits_longer_each_time():
     story.fire(TurnCame(Verdict.MATCHED, attempts=9, patience=20.0), S.HANDLING)
     waited = []
     for attempt in range(1, 9):
-        (wait,) = story.fire(failed(attempt, retryable=True), S.BACKOFF)
+        wait = only(story.fire(failed(attempt, retryable=True), S.BACKOFF), ArmTimer)
         waited.append(wait.after)
         story.ring(S.HANDLING)
     story.fire(failed(9, retryable=True), S.DEAD)
@@ -292,7 +292,7 @@ def test_a_handler_that_is_away_for_days_is_asked_again_and_again():
     story = Story(Incoming("incoming/1", IncomingData()))
     story.fire(TurnCame(Verdict.MATCHED, attempts=1, patience=20.0), S.HANDLING)
     for attempt in range(1, 3_000):
-        (wait,) = story.fire(HandlerFailed(attempt, "away", retryable=True, counts=False), S.BACKOFF)
+        wait = only(story.fire(HandlerFailed(attempt, "away", retryable=True, counts=False), S.BACKOFF), ArmTimer)
         assert wait.after <= 60.0
         story.ring(S.HANDLING)
     story.fire(HandlerAnswered(3_000), S.HANDLED)
@@ -303,6 +303,7 @@ def test_every_end_is_written_down_once_and_none_before():
     for state, data, event in ((case.states[0], case.data, case.event) for _, case in numbered(ROWS)):
         machine = at(Incoming, state, data)
         step = machine.fire(event)
+        assert isinstance(step, Step)
         finished = [effect for effect in step.effects if isinstance(effect, Finish)]
         assert len(finished) == (machine.state in Incoming.final), step
         assert all(effect.outcome == machine.state.value for effect in finished)
