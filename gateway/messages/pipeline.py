@@ -150,16 +150,19 @@ class Pipeline:
             while True:
                 while len(self._open) > MOST_OPEN - CHUNK:
                     await self._change()
-                chunk = await self._store.unfinished(after, max(until, self._left_in_store), CHUNK)
+                last = max(until, self._left_in_store)
+                chunk = await self._store.unfinished(after, last, CHUNK)
                 for received in chunk:
                     after = received.number
                     self._admit(self._counted(received) if received.number <= until else received)
                 if chunk and first:
                     log.info("messages_taken_up", why="the process ended before they were handled")
                     first = False
-                if not chunk and self._left_in_store <= after:
-                    return
-                after = after if chunk else self._left_in_store
+                if not chunk:
+                    # Not further than was read: meanwhile more may have been left in the store.
+                    after = last
+                    if self._left_in_store <= after:
+                        return
         finally:
             self._behind = False
             self._changed.set()

@@ -19,6 +19,7 @@ from typing import Any
 
 import structlog
 
+from gateway.errors import StoreError
 from gateway.store.database import Database
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -37,7 +38,7 @@ class Writer:
         self._thread = ThreadPoolExecutor(1, "store")
         self._rows: dict[str, list[tuple[Any, ...]]] = {}
         self._committed: asyncio.Future[None] | None = None
-        self._handing_over = False
+        self._handing_over = self._closed = False
         self._task: asyncio.Task[None] | None = None
         self.trouble = ""
         """Why nothing can be written now; empty while all is well."""
@@ -45,7 +46,9 @@ class Writer:
         """How long the latest commits took, for whoever collects them."""
 
     def write(self, statement: str, row: tuple[Any, ...]) -> None:
-        """Have a row written with the next commit."""
+        """Have a row written with the next commit. When the store is closed nothing is: the process ends."""
+        if self._closed:
+            return
         self._rows.setdefault(statement, []).append(row)
         if not self._handing_over:
             # At the end of this turn of the loop: what else is written in it goes along.
@@ -53,7 +56,12 @@ class Writer:
             asyncio.get_running_loop().call_soon(self._hand_over)
 
     async def committed(self) -> None:
-        """Return when all that was written before is on the disk. Being cancelled cancels nothing of it."""
+        """Return when all that was written before is on the disk. Being cancelled cancels nothing of it.
+
+        Raises StoreError when the store is closed.
+        """
+        if self._closed:
+            raise StoreError(f"{self._database.path} is closed: the gateway has ended")
         if not self._rows:
             if self._task is not None and not self._task.done():
                 await asyncio.shield(self._task)
@@ -106,9 +114,13 @@ class Writer:
     async def close(self, patience: float) -> bool:
         """Write what waits, for at most so many seconds. Whether all of it was."""
         done = True
-        if self._task is not None and not self._task.done():
-            finished, _ = await asyncio.wait({self._task}, timeout=patience)
-            done = bool(finished)
+        try:
+            async with asyncio.timeout(patience):
+                await self.committed()
+        except TimeoutError:
+            done = False
+        self._closed = True
+        if self._task is not None:
             self._task.cancel()
         self._thread.shutdown(wait=done, cancel_futures=True)
         return done and not self._rows
