@@ -134,7 +134,7 @@ class App:
     def _build(self, first: Revision) -> None:
         """Make every part and tie them together; nothing runs yet."""
         self._journal = Journal(self._clock)
-        self._journal.listen(log_entry)
+        self._journal.listen(log_entry, ordinary=False)
         self._tally = Tally()
         self._journal.listen(self._tally.note)
         self._requests = Requests(self._clock)

@@ -12,9 +12,10 @@ network's pace allows it; the sending ends in `delivery_sent`, `delivery_failed`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar
+
+import msgspec
 
 from statemachine._machine import Command, Draft, Event, Exits, Machine, Outcome, Row, Work, action, guard
 from statemachine.effects import ArmTimer, DisarmTimer
@@ -40,8 +41,7 @@ class DeliveryState(Enum):
 S = DeliveryState
 
 
-@dataclass(frozen=True)
-class DeliveryData:
+class DeliveryData(msgspec.Struct, frozen=True):
     """What it knows beside its state."""
 
     resend: bool = True

@@ -11,9 +11,10 @@ run ends in `handler_answered` or `handler_failed`; the rest is this machine's t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar
+
+import msgspec
 
 from statemachine._machine import Command, Draft, Event, Exits, Machine, Outcome, Row, Work, action, guard
 from statemachine.effects import ArmTimer, DisarmTimer
@@ -49,8 +50,7 @@ class Verdict(Enum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True)
-class IncomingData:
+class IncomingData(msgspec.Struct, frozen=True):
     """What it knows beside its state."""
 
     attempt: int = 0

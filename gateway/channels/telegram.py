@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import structlog
@@ -59,12 +60,7 @@ class TelegramAdapter:
 
     def limits(self, settings: TelegramAccount) -> Limits:
         """What Telegram asks bots to keep to: https://core.telegram.org/bots/faq, "My bot is hitting limits"."""
-        account, chat = settings.sends_per_second, settings.sends_per_second_in_a_chat
-        return Limits(
-            TEXT_LIMIT,
-            Rate(1 / account, max(1, round(account))) if account else Rate(),
-            Rate(1 / chat, CHAT_BURST) if chat else Rate(),
-        )
+        return _limits(settings.sends_per_second, settings.sends_per_second_in_a_chat)
 
     async def probe(self, name: str, old: TelegramAccount, new: TelegramAccount) -> str:
         """A new token is asked who it is. That it cannot be asked now is no reason to refuse it."""
@@ -91,7 +87,7 @@ class TelegramReceiver:
         self._intake = intake
         self._api = BotApi(settings)
         self._bot = self._identity = ""
-        self._sends: set[asyncio.Task[str]] = set()
+        self._sends: set[asyncio.Future[None]] = set()
 
     # Receiving
 
@@ -147,11 +143,14 @@ class TelegramReceiver:
     # Sending
 
     async def send(self, outgoing: Outgoing) -> str:
-        # A task of its own, so that ending the generation can wait for what is half said.
-        task = asyncio.get_running_loop().create_task(self._send(outgoing))
-        self._sends.add(task)
-        task.add_done_callback(self._sends.discard)
-        return await task
+        # Ending the generation waits for what is half said.
+        said = asyncio.get_running_loop().create_future()
+        self._sends.add(said)
+        try:
+            return await self._send(outgoing)
+        finally:
+            self._sends.discard(said)
+            said.set_result(None)
 
     async def _send(self, outgoing: Outgoing) -> str:
         text = AGAIN + outgoing.text if outgoing.marked else outgoing.text
@@ -178,3 +177,13 @@ class TelegramReceiver:
 
     async def fence(self) -> None:
         await self._api.abort()
+
+
+@lru_cache(maxsize=64)
+def _limits(account: float, chat: float) -> Limits:
+    """Asked for by every message. Messages a second; 0 is no limit."""
+    return Limits(
+        TEXT_LIMIT,
+        Rate(1 / account, max(1, round(account))) if account else Rate(),
+        Rate(1 / chat, CHAT_BURST) if chat else Rate(),
+    )

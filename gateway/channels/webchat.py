@@ -22,6 +22,7 @@ from statemachine.channel import ChannelPolicy
 
 CONVERSATIONS_KEPT = 1_000
 LINES_KEPT = 500
+LIMITS = Limits(text=100_000)
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class WebchatAdapter:
 
     def limits(self, settings: WebchatAccount) -> Limits:  # noqa: ARG002 - as the protocol has it
         """A page takes what it is given."""
-        return Limits(text=100_000)
+        return LIMITS
 
     async def probe(self, name: str, old: WebchatAccount, new: WebchatAccount) -> str:  # noqa: ARG002 - as the protocol has it
         """There is no network that could refuse it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,12 +17,11 @@ import msgspec
 import structlog
 
 from gateway.clock import Clock
-from gateway.config.model import Config
+from gateway.config.model import Route
 from gateway.errors import AnswerLostError, SendError
 from gateway.messages.machines import Machines
 from gateway.messages.model import Address, AfterUnknown, Format, Message, Outgoing, Reply
 from gateway.messages.pace import Limits, Pace
-from gateway.messages.routes import matching_route
 from gateway.messages.split import split
 from gateway.store.store import Kept, Store
 from statemachine import Event
@@ -73,12 +72,9 @@ class _Account:
 
 
 class Outbox:
-    """Owns what is to be sent. `config` returns what applies now."""
+    """Owns what is to be sent."""
 
-    def __init__(
-        self, config: Callable[[], Config], store: Store, network: Network, machines: Machines, clock: Clock
-    ) -> None:
-        self._config = config
+    def __init__(self, store: Store, network: Network, machines: Machines, clock: Clock) -> None:
         self._store = store
         self._network = network
         self._machines = machines
@@ -96,19 +92,18 @@ class Outbox:
 
     # What comes in
 
-    def compose(self, message: Message, number: int, replies: Sequence[Reply]) -> list[Outgoing]:
+    def compose(self, message: Message, number: int, replies: Sequence[Reply], route: Route) -> list[Outgoing]:
         """Replies as messages to be sent: each in parts that its network takes, to where it says or where the message came from."""
-        route = matching_route(self._config(), message)
         here = Address(message.channel, message.account, message.conversation, message.thread)
-        policy = route.after_unknown if route is not None else "resend"
-        max_age = route.max_age_s if route is not None else MAX_AGE
         found: list[Outgoing] = []
         for reply in replies:
             to = reply.to or here
             quote = message.network_id if reply.quote and reply.to is None else None
             for part in split(reply.text, reply.format, self._network.limits(to.name).text):
                 key = f"{message.id}#{len(found) + 1}"
-                found.append(self._outgoing(key, to, part, reply.format, quote, policy, max_age, number))
+                found.append(
+                    self._outgoing(key, to, part, reply.format, quote, route.after_unknown, route.max_age_s, number)
+                )
                 quote = None
         return found
 

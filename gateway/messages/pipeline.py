@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from gateway.channels.base import Offsets
-from gateway.config.model import Config
+from gateway.config.model import Config, Route
 from gateway.errors import HandlerError
 from gateway.messages.machines import Machines
 from gateway.messages.model import Message, Outgoing, Reply
@@ -34,7 +34,6 @@ from statemachine.incoming import (
     Incoming,
     IncomingData,
     TurnCame,
-    Verdict,
 )
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -58,7 +57,7 @@ class Handling(Protocol):
 class Outbound(Protocol):
     """Who sends replies."""
 
-    def compose(self, message: Message, number: int, replies: Sequence[Reply]) -> list[Outgoing]:
+    def compose(self, message: Message, number: int, replies: Sequence[Reply], route: Route) -> list[Outgoing]:
         """Replies as messages to be sent, in order."""
 
     def take_over(self, outgoing: Sequence[Outgoing]) -> None:
@@ -72,6 +71,8 @@ class _Open:
     number: int
     message: Message
     lane: tuple[str, str]
+    route: Route | None = None
+    """The one that has taken it."""
 
 
 class Pipeline:
@@ -186,21 +187,21 @@ class Pipeline:
     # Handling
 
     def _give_turn(self, name: str) -> None:
-        message = self._open[name].message
-        verdict, handler, why = route_of(self._config(), message)
-        attempts, patience = self._handlers.policy(handler) if verdict is Verdict.MATCHED else (1, 1.0)
+        opened = self._open[name]
+        verdict, opened.route, why = route_of(self._config(), opened.message)
+        attempts, patience = self._handlers.policy(opened.route.handler) if opened.route is not None else (1, 1.0)
         self._machines.tell(name, TurnCame(verdict, attempts, patience, why), "its turn")
 
     async def handle(self, name: str, effect: Handle) -> Event:
-        """The work of the machine: give it to whom the routes name now."""
-        message = self._open[name].message
-        verdict, handler, why = route_of(self._config(), message)
-        if verdict is not Verdict.MATCHED:
-            return HandlerFailed(effect.attempt, f"it is not for any handler any more: {why}")
+        """The work of the machine: give it to its handler; on another attempt, to whom the routes name by then."""
+        opened, message, why = self._open[name], self._open[name].message, ""
         if effect.attempt > 1:
+            _, opened.route, why = route_of(self._config(), message)
             message = msgspec.structs.replace(message, attempt=effect.attempt)
+        if opened.route is None:
+            return HandlerFailed(effect.attempt, f"it is not for any handler any more: {why}")
         try:
-            return HandlerAnswered(effect.attempt, await self._handlers.handle(handler, message))
+            return HandlerAnswered(effect.attempt, await self._handlers.handle(opened.route.handler, message))
         except HandlerError as error:
             return HandlerFailed(effect.attempt, str(error), error.retryable, error.after, error.counts)
 
@@ -209,7 +210,9 @@ class Pipeline:
         opened = self._open.pop(name)
         machine = self._machines.find(name)
         attempts = machine.data.attempt if machine is not None else 0
-        outgoing = self._outbound.compose(opened.message, opened.number, effect.replies) if effect.replies else []
+        outgoing = []
+        if effect.replies and opened.route is not None:
+            outgoing = self._outbound.compose(opened.message, opened.number, effect.replies, opened.route)
         self._store.finish(opened.number, effect.outcome, effect.why, attempts, outgoing)
         self._outbound.take_over(outgoing)
         self._machines.remove(name)

@@ -16,7 +16,7 @@ from gateway.clock import Clock
 from gateway.config.model import Config
 from gateway.dispatcher import Dispatcher
 from gateway.handlers.registry import Handlers
-from gateway.journal import Entry, Journal, is_ordinary
+from gateway.journal import Entry, Journal
 from gateway.messages.outbox import Outbox
 from gateway.messages.pipeline import Pipeline
 from gateway.process.errands import Errands
@@ -61,7 +61,7 @@ class Messages:
             adapters, lambda name: config().accounts().get(name), self._offsets, self._post_from_receiver, clock
         )
         self.handlers = Handlers(config)
-        self.outbox = Outbox(config, self.store, self.receivers, dispatcher, clock)
+        self.outbox = Outbox(self.store, self.receivers, dispatcher, clock)
         self.pipeline = Pipeline(config, self.store, self.handlers, self.outbox, dispatcher, self._offsets)
         self.receivers.connect(self.pipeline, self._drain, self.outbox.wake)
 
@@ -89,7 +89,7 @@ class Messages:
         beginning = await self.store.open()
         self._offsets.restore(beginning.offsets)
         self._journal.go_on_from(beginning.last_seq)
-        self._journal.listen(self._keep)
+        self._journal.listen(self._keep, ordinary=False)
         self._requests.keep_with(self._keep_request)
         self._requests.restore(await self.store.requests(REQUESTS_RESTORED))
         self.outbox.resume(await self.store.unsent())
@@ -124,12 +124,7 @@ class Messages:
         self._dispatcher.tell(name, event, f"receiver {name}")
 
     def _keep(self, entry: Entry) -> None:
-        """A journal listener: every step and refusal, and what a person wants of an account.
-
-        Of a message's ordinary steps there is nothing in the store but where they led: its own row says that.
-        """
-        if is_ordinary(entry):
-            return
+        """A journal listener: every step and refusal but those of messages, and what a person wants of an account."""
         self.store.journal(entry.seq, entry.at, entry.machine, msgspec.json.encode(self._journal.full(entry)))
         if entry.row is not None and speaks_for_person(entry.event):
             machine = self._dispatcher.find(entry.machine)

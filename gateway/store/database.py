@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,8 @@ class Database:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA temp_store = MEMORY")
+        # A checkpoint in the middle of commits makes one wait for it: it has a thread of its own.
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
         return connection
 
     @property
@@ -71,8 +73,13 @@ class Database:
 
     # Writing
 
-    def commit(self, statements: Statements, durability: str) -> None:
-        """All of it or nothing. Raises sqlite3.Error or OSError; then nothing was written, and it can be tried again."""
+    def commit(
+        self, statements: Statements, durability: str, questions: Sequence[Callable[[Database], Any]]
+    ) -> list[Any]:
+        """All of it or nothing; then the answers to the questions.
+
+        Raises sqlite3.Error or OSError; then nothing was written, and it can be tried again.
+        """
         self._come_back_if_deleted()
         self._be_durable(durability)
         connection = self.connection
@@ -81,6 +88,7 @@ class Database:
             for sql, rows in statements.items():
                 connection.executemany(sql, rows)
             connection.execute("COMMIT")
+            return [question(self) for question in questions]
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
@@ -115,6 +123,11 @@ class Database:
         self.close()
         self._connection, self._durability = fresh, ""
         self._inode = self.path.stat().st_ino
+
+    def checkpoint(self) -> None:
+        """Move what the log has into the file itself, beside the commits that go on; on a connection of its own."""
+        with contextlib.closing(sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def give_back(self) -> None:
         """Give freed pages back to the disk, some at a time."""
@@ -171,12 +184,3 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     for number, script in steps.items():
         if number > have:
             connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
-
-
-def merged(batches: Iterable[Statements]) -> dict[str, list[tuple[Any, ...]]]:
-    """Several batches as one."""
-    found: dict[str, list[tuple[Any, ...]]] = {}
-    for batch in batches:
-        for sql, rows in batch.items():
-            found.setdefault(sql, []).extend(rows)
-    return found

@@ -15,18 +15,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import structlog
 
 from gateway.clock import Clock
 from gateway.messages.model import Message, Outgoing
 from gateway.store.database import Database
 from gateway.store.writer import Writer
 
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
 FILE = "gateway.sqlite3"
+CHECKPOINT_EVERY = 2_000
+"""Rows: some megabytes of log."""
 CLOSE_PATIENCE = 1.0
 """Seconds that what waits gets to be written at the end of the process."""
 
 # In the order in which they are run where several wait: a row is inserted before it is changed, and changed in the order
-# in which the changes came.
+# in which the changes came. Each may be run twice, since a commit that failed in its last moment is tried again.
 RECEIVE = "INSERT OR IGNORE INTO inbox (number, id, account, conversation, body, received_at) VALUES (?, ?, ?, ?, ?, ?)"
 OFFSET = "INSERT OR REPLACE INTO offsets (identity, next, at) VALUES (?, ?, ?)"
 FINISH = "UPDATE inbox SET state = ?, why = ?, ended_at = ?, attempts = ? WHERE number = ? AND state = 'received'"
@@ -36,7 +41,7 @@ QUEUE = (
     " VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
 MARK = "UPDATE outbox SET state = ?, attempts = ?, why = ?, network_id = ?, marked = ?, changed_at = ? WHERE number = ?"
-JOURNAL = "INSERT INTO journal (seq, at, machine, body) VALUES (?, ?, ?, ?)"
+JOURNAL = "INSERT OR REPLACE INTO journal (seq, at, machine, body) VALUES (?, ?, ?, ?)"
 REQUEST = "INSERT OR REPLACE INTO requests (id, at, outcome, body) VALUES (?, ?, ?, ?)"
 INTEND = "INSERT OR REPLACE INTO intents (account, intent, at) VALUES (?, ?, ?)"
 FORGET_INTENT = "DELETE FROM intents WHERE account = ?"
@@ -92,13 +97,15 @@ class Store:
         self._clock = clock
         self._database = Database(self.path)
         self._writer = self._make_writer(self._database, durability)
+        self._since_checkpoint = 0
+        self._checkpoint: asyncio.Future[None] | None = None
         self._readers = ThreadPoolExecutor(2, "store-reader")
         self._encode = msgspec.json.Encoder().encode
         self._message = msgspec.json.Decoder(Message)
         self._outgoing = msgspec.json.Decoder(Outgoing)
 
     def _make_writer(self, database: Database, durability: Callable[[], str]) -> Writer:
-        return Writer(database, STATEMENTS, durability)
+        return Writer(database, STATEMENTS, durability, self._note_commit)
 
     async def open(self) -> Beginning:
         """Raises StoreError when the file is damaged, is of a newer version, or cannot be used."""
@@ -107,6 +114,19 @@ class Store:
         self._last_received = beginning.last_received
         self._last_outgoing = beginning.last_outgoing
         return beginning
+
+    def _note_commit(self, rows: int) -> None:
+        """From time to time the log is moved into the file, beside the commits that go on."""
+        self._since_checkpoint += rows
+        if self._since_checkpoint >= CHECKPOINT_EVERY and (self._checkpoint is None or self._checkpoint.done()):
+            self._since_checkpoint = 0
+            self._checkpoint = asyncio.ensure_future(self._move_log())
+
+    async def _move_log(self) -> None:
+        try:
+            await self._in_reader(self._database.checkpoint)
+        except sqlite3.Error as error:
+            log.warning("checkpoint_failed", path=str(self.path), why=str(error))
 
     @property
     def trouble(self) -> str:
@@ -125,6 +145,8 @@ class Store:
     async def close(self) -> bool:
         """Whether everything was written in time."""
         whole = await self._writer.close(CLOSE_PATIENCE)
+        if self._checkpoint is not None:
+            await asyncio.wait({self._checkpoint}, timeout=CLOSE_PATIENCE)
         self._readers.shutdown(wait=False, cancel_futures=True)
         self._database.close()
         return whole
@@ -145,10 +167,7 @@ class Store:
             )  # fmt: skip
         last = self._last_received
         self._writer.write(OFFSET, (identity, offset, self._clock.wall_ms()))
-        await self._writer.committed()
-        if not messages:
-            return []
-        new = await self._writer.in_thread(partial(_numbers, self._database, first, last))
+        new = await self._writer.ask(partial(_numbers, first=first, last=last))
         return [Received(first + place, message) for place, message in enumerate(messages) if first + place in new]
 
     def finish(self, number: int, state: str, why: str, attempts: int, outgoing: Sequence[Outgoing] = ()) -> None:
@@ -299,7 +318,7 @@ def _fetch(database: Database, sql: str, values: tuple[Any, ...]) -> list[sqlite
         reader.close()
 
 
-def _numbers(database: Database, first: int, last: int) -> set[int]:
+def _numbers(database: Database, *, first: int, last: int) -> set[int]:
     rows = database.connection.execute("SELECT number FROM inbox WHERE number BETWEEN ? AND ?", (first, last))
     return {row[0] for row in rows}
 

@@ -27,16 +27,30 @@ AGAIN_AFTER = 0.5
 """Seconds to the next try of what could not be written."""
 
 
-class Writer:
-    """Collects rows by the statement that writes them, and commits them in the order of `statements`."""
+Question = Callable[[Database], Any]
 
-    def __init__(self, database: Database, statements: Sequence[str], durability: Callable[[], str]) -> None:
+
+class Writer:
+    """Collects rows by the statement that writes them, and commits them in the order of `statements`.
+
+    `durability` is asked at each commit; `noted` is told how many rows each had.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        statements: Sequence[str],
+        durability: Callable[[], str],
+        noted: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self._database = database
         self._durability = durability
+        self._noted = noted
         self._order = tuple(statements)
         self._thread = ThreadPoolExecutor(1, "store")
         self._rows: dict[str, list[tuple[Any, ...]]] = {}
-        self._committed: asyncio.Future[None] | None = None
+        self._waiting: list[asyncio.Future[Any]] = []
+        self._questions: list[tuple[Question, asyncio.Future[Any]]] = []
         self._handing_over = False
         self._task: asyncio.Task[None] | None = None
         self.trouble = ""
@@ -58,9 +72,17 @@ class Writer:
             if self._task is not None and not self._task.done():
                 await asyncio.shield(self._task)
             return
-        if self._committed is None:
-            self._committed = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._committed)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        await waiter
+
+    async def ask(self, question: Question) -> Any:
+        """The same, and the answer to a question that is put to the database right after."""
+        if not self._rows:
+            return await self.in_thread(partial(question, self._database))
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._questions.append((question, answer))
+        return await answer
 
     def _hand_over(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._commit_all(), name="store")
@@ -69,27 +91,32 @@ class Writer:
         """Until nothing waits."""
         try:
             while self._rows:
-                rows, committed = self._rows, self._committed
-                self._rows, self._committed = {}, None
+                rows, waiting, questions = self._rows, self._waiting, self._questions
+                self._rows, self._waiting, self._questions = {}, [], []
                 batch = {statement: rows[statement] for statement in self._order if statement in rows}
-                await self._commit(batch)
-                if committed is not None and not committed.done():
-                    committed.set_result(None)
+                answers = await self._commit(batch, [question for question, _ in questions])
+                for (_, waiter), answer in zip(questions, answers, strict=True):
+                    _answer(waiter, answer)
+                for waiter in waiting:
+                    _answer(waiter, None)
         finally:
             self._handing_over = False
 
-    async def _commit(self, batch: Mapping[str, list[tuple[Any, ...]]]) -> None:
+    async def _commit(self, batch: Mapping[str, list[tuple[Any, ...]]], questions: Sequence[Question]) -> list[Any]:
         while True:
             began = time.perf_counter()
             try:
-                await self.in_thread(partial(self._database.commit, batch, self._durability()))
+                answers: list[Any] = await self.in_thread(
+                    partial(self._database.commit, batch, self._durability(), questions)
+                )
             except (sqlite3.Error, OSError, ValueError, OverflowError) as error:
                 self._tell(str(error))
                 await asyncio.sleep(AGAIN_AFTER)
                 continue
             self._tell("")
             self.seconds.append(time.perf_counter() - began)
-            return
+            self._noted(sum(map(len, batch.values())))
+            return answers
 
     def _tell(self, trouble: str) -> None:
         if trouble != self.trouble:
@@ -112,3 +139,9 @@ class Writer:
             self._task.cancel()
         self._thread.shutdown(wait=done, cancel_futures=True)
         return done and not self._rows
+
+
+def _answer(waiter: asyncio.Future[Any], answer: Any) -> None:
+    """Whoever was cancelled is not told."""
+    if not waiter.done():
+        waiter.set_result(answer)
