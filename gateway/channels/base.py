@@ -36,8 +36,11 @@ class Offsets:
 class Consumer(Protocol):
     """Who takes messages over."""
 
-    async def accept(self, identity: str, offset: int, messages: list[Message]) -> None:
-        """Return when they, and the offset behind them, are safe. Being cancelled cancels nothing of it."""
+    async def accept(self, identity: str, offset: int, messages: list[Message], first: int | None) -> None:
+        """Return when they, and the offset behind them, are safe. Being cancelled cancels nothing of it.
+
+        `first` is the lowest of their network's numbers, where those only rise; None where nobody can say.
+        """
 
     async def room(self) -> None:
         """Return when more may be received."""
@@ -60,10 +63,10 @@ class Intake:
     def offset(self, identity: str) -> int | None:
         return self._offsets.get(identity)
 
-    async def accept(self, identity: str, offset: int, messages: list[Message]) -> None:
+    async def accept(self, identity: str, offset: int, messages: list[Message], first: int | None = None) -> None:
         """Take messages over, and with them the offset behind them. Raises GenerationRevokedError, taking nothing."""
         self._check()
-        await self._consumer.accept(identity, offset, messages)
+        await self._consumer.accept(identity, offset, messages, first)
 
     async def room(self) -> None:
         """Ask before each receive but the first: it returns when what it brings can be taken."""

@@ -112,7 +112,7 @@ class TelegramReceiver:
         updates = updates_of(answer, offset or 0)
         if updates:
             messages = [message for number, update in updates if (message := self._message(number, update))]
-            await self._intake.accept(self._identity, updates[-1][0] + 1, messages)
+            await self._intake.accept(self._identity, updates[-1][0] + 1, messages, updates[0][0])
         self._intake.received()
         return bool(updates)
 

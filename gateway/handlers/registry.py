@@ -22,6 +22,11 @@ class Handlers:
         """How often a message may be given to a handler, and how many seconds it may take."""
         return 1, PATIENCE
 
+    def acts_outside(self, handler: str) -> bool:
+        """Whether it does more than answer."""
+        settings = self._config().handlers.get(handler)
+        return settings is None or settings.type != "echo"
+
     async def handle(self, handler: str, message: Message) -> tuple[Reply, ...]:
         """What it answers. Raises HandlerError."""
         settings = self._config().handlers.get(handler)

@@ -50,6 +50,9 @@ class Handling(Protocol):
     def policy(self, handler: str) -> tuple[int, float]:
         """How often a message may be given to it, and how many seconds it may take."""
 
+    def acts_outside(self, handler: str) -> bool:
+        """Whether it does more than answer: it is not given a message that is not on the disk yet."""
+
     async def handle(self, handler: str, message: Message) -> tuple[Reply, ...]:
         """Raises HandlerError; anything else is a defect of the handler, and final."""
 
@@ -73,6 +76,8 @@ class _Open:
     lane: tuple[str, str]
     route: Route | None = None
     """The one that has taken it."""
+    kept: asyncio.Future[None] | None = None
+    """Done when it is on the disk; None where it was, before anything else."""
 
 
 class Pipeline:
@@ -97,6 +102,8 @@ class Pipeline:
         self._lanes: dict[tuple[str, str], deque[str]] = {}
         self._taking_over: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
+        self._taken: dict[str, int] = {}
+        """Offsets behind what was taken over by this process, on the disk or not yet."""
         self._behind = False
         self._left_in_store = 0
         self.outcomes: dict[str, int] = {}
@@ -117,17 +124,32 @@ class Pipeline:
 
     # Taking over
 
-    async def accept(self, identity: str, offset: int, messages: list[Message]) -> None:
+    async def accept(self, identity: str, offset: int, messages: list[Message], first: int | None) -> None:
         """Return when they are in the store: from here on they are ours. Being cancelled cancels nothing of it."""
-        task = asyncio.get_running_loop().create_task(self._take_over(identity, offset, messages))
+        task = asyncio.get_running_loop().create_task(self._take_over(identity, offset, messages, first))
         self._taking_over.add(task)
         task.add_done_callback(self._taking_over.discard)
         await asyncio.shield(task)
 
-    async def _take_over(self, identity: str, offset: int, messages: list[Message]) -> None:
-        new = await self._store.receive(identity, offset, messages)
+    async def _take_over(self, identity: str, offset: int, messages: list[Message], first: int | None) -> None:
+        received = self._store.receive(identity, offset, messages)
+        taken = self._taken.get(identity, self._offsets.get(identity))
+        self._taken[identity] = offset
+        if first is not None and taken is not None and first >= taken and not self._behind:
+            # None of them can be known: they are begun with while they are written down.
+            kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            for each in received:
+                self._admit(each, kept)
+            await self._store.committed()
+            kept.set_result(None)
+            new = received
+        else:
+            new = await self._store.new_of(received)
+            self._admit_known_new(new)
         self._offsets.set(identity, offset)
         self.received += len(new)
+
+    def _admit_known_new(self, new: Sequence[Received]) -> None:
         if self._behind:
             # Those before them are still being read: these are read after them.
             self._left_in_store = max([self._left_in_store, *(received.number for received in new)])
@@ -172,10 +194,10 @@ class Pipeline:
         self._store.taken_up(received.number, received.attempts + 1)
         return received._replace(attempts=received.attempts + 1)
 
-    def _admit(self, received: Received) -> None:
+    def _admit(self, received: Received, kept: asyncio.Future[None] | None = None) -> None:
         name = f"incoming/{received.number}"
         lane = (received.message.name, received.message.conversation)
-        self._open[name] = _Open(received.number, received.message, lane)
+        self._open[name] = _Open(received.number, received.message, lane, kept=kept)
         self._machines.add(Incoming(name, IncomingData(attempt=received.attempts)))
         waiting = self._lanes.get(lane)
         if waiting is None:
@@ -200,6 +222,8 @@ class Pipeline:
             message = msgspec.structs.replace(message, attempt=effect.attempt)
         if opened.route is None:
             return HandlerFailed(effect.attempt, f"it is not for any handler any more: {why}")
+        if opened.kept is not None and self._handlers.acts_outside(opened.route.handler):
+            await asyncio.shield(opened.kept)
         try:
             return HandlerAnswered(effect.attempt, await self._handlers.handle(opened.route.handler, message))
         except HandlerError as error:

@@ -153,8 +153,8 @@ class Store:
 
     # Incoming
 
-    async def receive(self, identity: str, offset: int, messages: Sequence[Message]) -> list[Received]:
-        """Take messages over together with the offset behind them. The answer has those that were not known before."""
+    def receive(self, identity: str, offset: int, messages: Sequence[Message]) -> list[Received]:
+        """Write messages down together with the offset behind them, with the next commit."""
         first = self._last_received + 1
         for message in messages:
             self._last_received += 1
@@ -165,10 +165,16 @@ class Store:
                     message.received_at,
                 ),
             )  # fmt: skip
-        last = self._last_received
         self._writer.write(OFFSET, (identity, offset, self._clock.wall_ms()))
-        new = await self._writer.ask(partial(_numbers, first=first, last=last))
-        return [Received(first + place, message) for place, message in enumerate(messages) if first + place in new]
+        return [Received(first + place, message) for place, message in enumerate(messages)]
+
+    async def new_of(self, received: Sequence[Received]) -> list[Received]:
+        """When they are on the disk: those of them that were not known before."""
+        if not received:
+            await self._writer.committed()
+            return []
+        numbers = await self._writer.ask(partial(_numbers, first=received[0].number, last=received[-1].number))
+        return [each for each in received if each.number in numbers]
 
     def finish(self, number: int, state: str, why: str, attempts: int, outgoing: Sequence[Outgoing] = ()) -> None:
         """What became of a message, and what follows from it, as one."""

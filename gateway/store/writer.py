@@ -23,6 +23,9 @@ from gateway.store.database import Database
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
+LINGER = 6
+"""Turns of the loop that a commit waits for what follows from its rows: a message and its answer are then one. An idle turn
+takes 20 µs, a commit 600."""
 AGAIN_AFTER = 0.5
 """Seconds to the next try of what could not be written."""
 
@@ -62,9 +65,8 @@ class Writer:
         """Have a row written with the next commit."""
         self._rows.setdefault(statement, []).append(row)
         if not self._handing_over:
-            # At the end of this turn of the loop: what else is written in it goes along.
             self._handing_over = True
-            asyncio.get_running_loop().call_soon(self._hand_over)
+            asyncio.get_running_loop().call_soon(self._hand_over, LINGER)
 
     async def committed(self) -> None:
         """Return when all that was written before is on the disk. Being cancelled cancels nothing of it."""
@@ -84,7 +86,10 @@ class Writer:
         self._questions.append((question, answer))
         return await answer
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, turns: int) -> None:
+        if turns:
+            asyncio.get_running_loop().call_soon(self._hand_over, turns - 1)
+            return
         self._task = asyncio.get_running_loop().create_task(self._commit_all(), name="store")
 
     async def _commit_all(self) -> None:
