@@ -153,6 +153,15 @@ class Account(Model, frozen=True, kw_only=True):
             description='Whose messages are taken: user ids, @names, or "*" for everybody.', examples=[["@me", 12345]]
         ),
     ] = ("*",)
+    admins: Annotated[
+        tuple[str | int, ...],
+        LIVE,
+        Meta(
+            description="Who may command the gateway itself in a chat, by `/gateway status` and `/gateway restart`: "
+            "user ids or @names.",
+            examples=[[12345]],
+        ),
+    ] = ()
     stop_timeout_ms: Annotated[
         int, LIVE, Meta(ge=10, description="How long its receiver may take to end before it is cut off.")
     ] = 5_000

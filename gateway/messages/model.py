@@ -96,6 +96,12 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     to: Address | None = None
 
 
+class Order(msgspec.Struct, frozen=True):
+    """What the gateway itself shall do for a message, once that is written down as handled."""
+
+    verb: str
+
+
 class Outgoing(msgspec.Struct, frozen=True, omit_defaults=True):
     """One message to be sent. `number` is its place in the order of all; times are wall-clock milliseconds."""
 

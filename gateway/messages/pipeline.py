@@ -22,8 +22,8 @@ from gateway.channels.base import Offsets
 from gateway.config.model import Config, Route
 from gateway.errors import HandlerError
 from gateway.messages.machines import Machines
-from gateway.messages.model import Message, Outgoing, Reply
-from gateway.messages.routes import route_of
+from gateway.messages.model import Message, Order, Outgoing, Reply
+from gateway.messages.routes import TO_THE_GATEWAY, route_of
 from gateway.store.store import Beginning, Received, Store
 from statemachine import Event
 from statemachine.incoming import (
@@ -40,6 +40,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 MOST_OPEN = 2_000
 """Messages in memory that are not finished."""
+OWN_PATIENCE = 10.0
+"""Seconds for the gateway's own answer to a command."""
 CHUNK = 500
 """Messages that are read from the store at a time, when a boot takes up what is not finished."""
 
@@ -67,6 +69,16 @@ class Outbound(Protocol):
         """They are being written down, and shall be sent."""
 
 
+class Commanded(Protocol):
+    """The gateway itself, as somebody in a chat commands it."""
+
+    def answer(self, message: Message) -> tuple[Reply | Order, ...]:
+        """What is said to a command, and what is to be done."""
+
+    def carry_out(self, message: Message, order: Order) -> None:
+        """The message is being written down as handled: do it when that is done."""
+
+
 @dataclass
 class _Open:
     """A message that is not finished."""
@@ -89,6 +101,7 @@ class Pipeline:
         store: Store,
         handlers: Handling,
         outbound: Outbound,
+        gateway: Commanded,
         machines: Machines,
         offsets: Offsets,
     ) -> None:
@@ -96,6 +109,7 @@ class Pipeline:
         self._store = store
         self._handlers = handlers
         self._outbound = outbound
+        self._gateway = gateway
         self._machines = machines
         self._offsets = offsets
         self._open: dict[str, _Open] = {}
@@ -211,8 +225,14 @@ class Pipeline:
     def _give_turn(self, name: str) -> None:
         opened = self._open[name]
         verdict, opened.route, why = route_of(self._config(), opened.message)
-        attempts, patience = self._handlers.policy(opened.route.handler) if opened.route is not None else (1, 1.0)
+        attempts, patience = self._policy(opened.route)
         self._machines.tell(name, TurnCame(verdict, attempts, patience, why), "its turn")
+
+    def _policy(self, route: Route | None) -> tuple[int, float]:
+        """How often its handler may be tried, and how many seconds it may take."""
+        if route is None or route is TO_THE_GATEWAY:
+            return 1, OWN_PATIENCE
+        return self._handlers.policy(route.handler)
 
     async def handle(self, name: str, effect: Handle) -> Event:
         """The work of the machine: give it to its handler; on another attempt, to whom the routes name by then."""
@@ -222,6 +242,8 @@ class Pipeline:
             message = msgspec.structs.replace(message, attempt=effect.attempt)
         if opened.route is None:
             return HandlerFailed(effect.attempt, f"it is not for any handler any more: {why}")
+        if opened.route is TO_THE_GATEWAY:
+            return HandlerAnswered(effect.attempt, self._gateway.answer(message))
         if opened.kept is not None and self._handlers.acts_outside(opened.route.handler):
             await asyncio.shield(opened.kept)
         try:
@@ -236,9 +258,13 @@ class Pipeline:
         attempts = machine.data.attempt if machine is not None else 0
         outgoing = []
         if effect.replies and opened.route is not None:
-            outgoing = self._outbound.compose(opened.message, opened.number, effect.replies, opened.route)
+            replies = [reply for reply in effect.replies if isinstance(reply, Reply)]
+            outgoing = self._outbound.compose(opened.message, opened.number, replies, opened.route)
         self._store.finish(opened.number, effect.outcome, effect.why, attempts, outgoing)
         self._outbound.take_over(outgoing)
+        for order in effect.replies:
+            if isinstance(order, Order):
+                self._gateway.carry_out(opened.message, order)
         self._machines.remove(name)
         self.outcomes[effect.outcome] = self.outcomes.get(effect.outcome, 0) + 1
         if effect.why:

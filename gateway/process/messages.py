@@ -19,6 +19,7 @@ from gateway.handlers.registry import Handlers
 from gateway.journal import Entry, Journal
 from gateway.messages.outbox import Outbox
 from gateway.messages.pipeline import Pipeline
+from gateway.process.commands import Commands
 from gateway.process.errands import Errands
 from gateway.requests import Request, Requests
 from gateway.runner import Runner
@@ -62,7 +63,10 @@ class Messages:
         )
         self.handlers = Handlers(config)
         self.outbox = Outbox(self.store, self.receivers, dispatcher, clock)
-        self.pipeline = Pipeline(config, self.store, self.handlers, self.outbox, dispatcher, self._offsets)
+        self.commands = Commands(config, dispatcher, requests, self.outbox, self.store, self._errands, clock)
+        self.pipeline = Pipeline(
+            config, self.store, self.handlers, self.outbox, self.commands, dispatcher, self._offsets
+        )
         self.receivers.connect(self.pipeline, self._drain, self.outbox.wake)
 
     def register(self, runner: Runner) -> None:
@@ -92,6 +96,7 @@ class Messages:
         self._journal.listen(self._keep, ordinary=False)
         self._requests.keep_with(self._keep_request)
         self._requests.restore(await self.store.requests(REQUESTS_RESTORED))
+        self.commands.resume(await self.store.notices())
         self.outbox.resume(await self.store.unsent())
         self._errands.run(self.pipeline.resume(beginning))
         self._errands.run(self._keep_house())
@@ -133,6 +138,7 @@ class Messages:
 
     def _keep_request(self, request: Request) -> None:
         self.store.request(request.id, request.at, request.outcome, request.as_dict())
+        self.commands.learn(request)
 
     async def _keep_house(self) -> None:
         """Once an hour what is too old is forgotten."""

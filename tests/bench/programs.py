@@ -43,7 +43,10 @@ class Program:
     def _arguments(self) -> list[str]:
         if self.name == GATEWAY:
             return ["gateway"]
-        return ["tests.bench.bare_poll" if self.name == BARE else "tests.bench.bare_echo", f"{self._api.url}/bot{TOKEN}"]
+        return [
+            "tests.bench.bare_poll" if self.name == BARE else "tests.bench.bare_echo",
+            f"{self._api.url}/bot{TOKEN}",
+        ]
 
     async def __aexit__(self, *_: object) -> None:
         if self.process.returncode is None:
