@@ -145,7 +145,7 @@ class App:
         self._ledger = Ledger(first)
         self._messages = Messages(
             self._options.state_dir, lambda: self._ledger.applied, self._adapters, self._dispatcher, self._journal,
-            self._requests, self._clock,
+            self._requests, self._tally, self._clock,
         )  # fmt: skip
         self._receivers = self._messages.receivers
         self._accounts = Accounts(self._dispatcher, self._adapters)

@@ -238,3 +238,8 @@ class Incoming(Machine[IncomingState, IncomingData]):
     def finish_dead(draft: Draft[IncomingData], event: HandlerFailed | HandlingOverdue) -> None:
         why = event.why if isinstance(event, HandlerFailed) else "the handler took too long"
         draft.emit(Finish(S.DEAD.value, why))
+
+
+def has_ended(machine: Machine[Any, Any]) -> bool:
+    """Nothing happens to it any more."""
+    return machine.state in machine.final

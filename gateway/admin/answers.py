@@ -192,6 +192,7 @@ class Status(Body, frozen=True, kw_only=True):
     allowed: list[str]
     boot: str
     boot_at: int
+    now: int
     name: str
     config: ConfigStatus
     restarts: int

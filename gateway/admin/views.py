@@ -33,6 +33,7 @@ class Views:
             **self.lifecycle(),
             "boot": services.boot().id,
             "boot_at": services.boot().at,
+            "now": services.clock.wall_ms(),
             "name": services.ledger.applied.gateway.name,
             "config": self._config(),
             "restarts": data.restarts,

@@ -82,8 +82,6 @@ class Outbox:
         self._accounts: dict[str, _Account] = {}
         self._open: dict[str, Outgoing] = {}
         self._changed = asyncio.Event()
-        self.outcomes: dict[str, int] = {}
-        """How many messages came into each state that is written down since the boot."""
 
     @property
     def depth(self) -> int:
@@ -264,7 +262,6 @@ class Outbox:
         """Written down with the next commit; nobody waits for it."""
         number = self._open[name].number
         self._store.mark(number, effect.state, effect.attempt, effect.why, effect.network_id, effect.marked)
-        self.outcomes[effect.state] = self.outcomes.get(effect.state, 0) + 1
         if effect.why:
             log.warning("delivery", machine=name, state=effect.state, why=effect.why, account=self._open[name].name)
 

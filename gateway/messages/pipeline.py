@@ -93,7 +93,10 @@ class _Open:
 
 
 class Pipeline:
-    """Takes messages over from receivers. `config` returns what applies now, so a live change is the next message's."""
+    """Takes messages over from receivers. `config` returns what applies now, so a live change is the next message's.
+
+    `count` is told how many new ones were taken over.
+    """
 
     def __init__(
         self,
@@ -104,6 +107,7 @@ class Pipeline:
         gateway: Commanded,
         machines: Machines,
         offsets: Offsets,
+        count: Callable[[int], None],
     ) -> None:
         self._config = config
         self._store = store
@@ -120,9 +124,7 @@ class Pipeline:
         """Offsets behind what was taken over by this process, on the disk or not yet."""
         self._behind = False
         self._left_in_store = 0
-        self.outcomes: dict[str, int] = {}
-        """How many messages ended in each state since the boot."""
-        self.received = 0
+        self._count = count
 
     # What is shown
 
@@ -161,7 +163,7 @@ class Pipeline:
             new = await self._store.new_of(received)
             self._admit_known_new(new)
         self._offsets.set(identity, offset)
-        self.received += len(new)
+        self._count(len(new))
 
     def _admit_known_new(self, new: Sequence[Received]) -> None:
         if self._behind:
@@ -266,7 +268,6 @@ class Pipeline:
             if isinstance(order, Order):
                 self._gateway.carry_out(opened.message, order)
         self._machines.remove(name)
-        self.outcomes[effect.outcome] = self.outcomes.get(effect.outcome, 0) + 1
         if effect.why:
             log.warning("message_not_handled", message=opened.message.id, outcome=effect.outcome, why=effect.why)
         lane = self._lanes[opened.lane]

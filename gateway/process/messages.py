@@ -19,6 +19,7 @@ from gateway.handlers.registry import Handlers
 from gateway.journal import Entry, Journal
 from gateway.messages.outbox import Outbox
 from gateway.messages.pipeline import Pipeline
+from gateway.metrics import Tally
 from gateway.process.commands import Commands
 from gateway.process.errands import Errands
 from gateway.requests import Request, Requests
@@ -31,6 +32,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 DAY_MS = 86_400_000
 HOUSEKEEPING = 3_600.0
+LOOK_EVERY = 1.0
 REQUESTS_RESTORED = 1_000
 """Requests of earlier lives whose outcome can be asked for."""
 JOURNAL_KEPT = 200_000
@@ -48,16 +50,18 @@ class Messages:
         dispatcher: Dispatcher,
         journal: Journal,
         requests: Requests,
+        tally: Tally,
         clock: Clock,
     ) -> None:
         self._config = config
         self._journal = journal
         self._requests = requests
+        self._tally = tally
         self._dispatcher = dispatcher
         self._clock = clock
         self._errands = Errands()
         self._offsets = Offsets()
-        self.store = Store(state_dir, lambda: config().store.durability, clock)
+        self.store = Store(state_dir, lambda: config().store.durability, clock, tally.commits.observe)
         self.receivers = Receivers(
             adapters, lambda name: config().accounts().get(name), self._offsets, self._post_from_receiver, clock
         )
@@ -65,7 +69,7 @@ class Messages:
         self.outbox = Outbox(self.store, self.receivers, dispatcher, clock)
         self.commands = Commands(config, dispatcher, requests, self.outbox, self.store, self._errands, clock)
         self.pipeline = Pipeline(
-            config, self.store, self.handlers, self.outbox, self.commands, dispatcher, self._offsets
+            config, self.store, self.handlers, self.outbox, self.commands, dispatcher, self._offsets, self._received
         )
         self.receivers.connect(self.pipeline, self._drain, self.outbox.wake)
 
@@ -100,6 +104,7 @@ class Messages:
         self.outbox.resume(await self.store.unsent())
         self._errands.run(self.pipeline.resume(beginning))
         self._errands.run(self._keep_house())
+        self._errands.run(self._watch_loop())
         return [account for account, intent in beginning.intents.items() if intent == "stopped"]
 
     # What is shown
@@ -115,7 +120,7 @@ class Messages:
             "messages": self.pipeline.in_flight,
             "full": self.pipeline.full,
             "outbox": self.outbox.depth,
-            "unmatched": self.pipeline.outcomes.get("unmatched", 0),
+            "unmatched": self._tally.incoming["unmatched"],
         }
 
     @property
@@ -124,6 +129,9 @@ class Messages:
         return self.store.trouble
 
     # What is kept
+
+    def _received(self, count: int) -> None:
+        self._tally.received += count
 
     def _post_from_receiver(self, name: str, event: Event) -> None:
         self._dispatcher.tell(name, event, f"receiver {name}")
@@ -146,6 +154,14 @@ class Messages:
             before = self._clock.wall_ms() - self._config().store.keep_days * DAY_MS
             await self.store.forget(before, self._journal.last - JOURNAL_KEPT)
             await asyncio.sleep(HOUSEKEEPING)
+
+    async def _watch_loop(self) -> None:
+        """How late the loop comes to what is due: what anything else in it waits, too."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LOOK_EVERY
+            await asyncio.sleep(LOOK_EVERY)
+            self._tally.lag.observe(max(0.0, loop.time() - due))
 
     # Ending
 

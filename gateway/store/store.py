@@ -90,11 +90,18 @@ class Beginning(NamedTuple):
 
 
 class Store:
-    """Open it before the first message. `durability` is asked at each commit: full, or normal."""
+    """Open it before the first message. `durability` is asked at each commit: full, or normal; `took` is told how long each took."""
 
-    def __init__(self, state_dir: Path, durability: Callable[[], str], clock: Clock) -> None:
+    def __init__(
+        self,
+        state_dir: Path,
+        durability: Callable[[], str],
+        clock: Clock,
+        took: Callable[[float], None] = lambda _: None,
+    ) -> None:
         self.path = state_dir / FILE
         self._clock = clock
+        self._took = took
         self._database = Database(self.path)
         self._writer = self._make_writer(self._database, durability)
         self._since_checkpoint = 0
@@ -115,8 +122,9 @@ class Store:
         self._last_outgoing = beginning.last_outgoing
         return beginning
 
-    def _note_commit(self, rows: int) -> None:
+    def _note_commit(self, rows: int, seconds: float) -> None:
         """From time to time the log is moved into the file, beside the commits that go on."""
+        self._took(seconds)
         self._since_checkpoint += rows
         if self._since_checkpoint >= CHECKPOINT_EVERY and (self._checkpoint is None or self._checkpoint.done()):
             self._since_checkpoint = 0
@@ -132,11 +140,6 @@ class Store:
     def trouble(self) -> str:
         """Why nothing can be written now; empty while all is well."""
         return self._writer.trouble
-
-    def commit_seconds(self) -> list[float]:
-        """How long each commit took since this was asked last."""
-        seconds, self._writer.seconds = self._writer.seconds, []
-        return seconds
 
     async def committed(self) -> None:
         """Return when all that was written before is on the disk, however long that takes."""

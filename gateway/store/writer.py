@@ -36,7 +36,7 @@ Question = Callable[[Database], Any]
 class Writer:
     """Collects rows by the statement that writes them, and commits them in the order of `statements`.
 
-    `durability` is asked at each commit; `noted` is told how many rows each had.
+    `durability` is asked at each commit; `noted` is told how many rows each had and how long it took.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Writer:
         database: Database,
         statements: Sequence[str],
         durability: Callable[[], str],
-        noted: Callable[[int], None] = lambda _: None,
+        noted: Callable[[int, float], None] = lambda *_: None,
     ) -> None:
         self._database = database
         self._durability = durability
@@ -58,8 +58,6 @@ class Writer:
         self._task: asyncio.Task[None] | None = None
         self.trouble = ""
         """Why nothing can be written now; empty while all is well."""
-        self.seconds: list[float] = []
-        """How long the latest commits took, for whoever collects them."""
 
     def write(self, statement: str, row: tuple[Any, ...]) -> None:
         """Have a row written with the next commit."""
@@ -119,8 +117,7 @@ class Writer:
                 await asyncio.sleep(AGAIN_AFTER)
                 continue
             self._tell("")
-            self.seconds.append(time.perf_counter() - began)
-            self._noted(sum(map(len, batch.values())))
+            self._noted(sum(map(len, batch.values())), time.perf_counter() - began)
             return answers
 
     def _tell(self, trouble: str) -> None:
@@ -137,13 +134,17 @@ class Writer:
 
     async def close(self, patience: float) -> bool:
         """Write what waits, for at most so many seconds. Whether all of it was."""
-        done = True
-        if self._task is not None and not self._task.done():
-            finished, _ = await asyncio.wait({self._task}, timeout=patience)
-            done = bool(finished)
-            self._task.cancel()
+        try:
+            async with asyncio.timeout(patience):
+                while self._rows or (self._task is not None and not self._task.done()):
+                    await self.committed()
+            done = True
+        except TimeoutError:
+            done = False
+            if self._task is not None:
+                self._task.cancel()
         self._thread.shutdown(wait=done, cancel_futures=True)
-        return done and not self._rows
+        return done
 
 
 def _answer(waiter: asyncio.Future[Any], answer: Any) -> None:
