@@ -56,6 +56,15 @@ STATEMENTS = (
     FORGET_INBOX, FORGET_OUTBOX, FORGET_JOURNAL, FORGET_REQUESTS,
 )  # fmt: skip
 
+CONVERSATION = """
+    SELECT * FROM (
+        SELECT 'user' AS role, body, received_at AS at, id AS name, number AS place, 0 AS side FROM inbox
+        WHERE account = ? AND conversation = ? ORDER BY number DESC LIMIT ?
+    ) UNION ALL SELECT * FROM (
+        SELECT 'assistant' AS role, body, created_at AS at, key AS name, number AS place, 1 AS side FROM outbox
+        WHERE account = ? AND conversation = ? AND state != 'dead' ORDER BY number DESC LIMIT ?
+    ) ORDER BY at DESC, side DESC, place DESC LIMIT ?
+"""
 OPEN_OUTBOX = "state NOT IN ('sent', 'dead')"
 
 
@@ -200,6 +209,16 @@ class Store:
         where, values = ("WHERE state = ?", (state,)) if state else ("", ())
         rows = await self._read(f"SELECT * FROM inbox {where} ORDER BY number DESC LIMIT ?", (*values, limit))  # noqa: S608
         return [dict(row) | {"body": msgspec.json.decode(row["body"])} for row in rows]
+
+    async def conversation(self, account: str, conversation: str, limit: int) -> list[tuple[str, str, int, str]]:
+        """What was said last, oldest first: role (user or assistant), text, when (wall-clock ms), and the message's id.
+
+        Of what the gateway says, what is dead was not said.
+        """
+        rows = await self._read(CONVERSATION, (account, conversation, limit, account, conversation, limit, limit))
+        return [
+            (row["role"], msgspec.json.decode(row["body"])["text"], row["at"], row["name"]) for row in reversed(rows)
+        ]
 
     async def counts(self) -> dict[str, int]:
         """How many messages there are in each state, as `inbox.received` and so on."""
