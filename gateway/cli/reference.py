@@ -136,7 +136,7 @@ def type_of(schema: Json) -> str:
         return _either(f"`{choice}`" for choice in schema["enum"])
     if "properties" in schema:
         return "section"
-    words = {"string": "text", "boolean": "`true` or `false`", "integer": "integer"}
+    words = {"string": "text", "boolean": "`true` or `false`", "integer": "integer", "number": "number"}
     kind = schema["type"]
     return words[kind] + _bounds(schema) if kind in words else _container(schema)
 

@@ -280,7 +280,14 @@ class StoreSettings(Model, frozen=True, kw_only=True):
         LIVE,
         Meta(description="`full` outlives a power cut, `normal` outlives the end of the process and is faster."),
     ] = "full"
-    keep_days: Annotated[int, LIVE, Meta(ge=1, description="How long messages and the journal are kept, in days.")] = 30
+    keep_days: Annotated[
+        int, LIVE, Meta(ge=1, description="How long finished messages and the journal are kept, in days.")
+    ] = 30
+    keep_messages: Annotated[
+        int,
+        LIVE,
+        Meta(ge=0, description="How many finished messages are kept at the most, those in and those out each."),
+    ] = 1_000_000
 
 
 ACCOUNTS = Meta(description="The accounts, each by a name of your choice.")

@@ -31,7 +31,8 @@ from statemachine.channel import held_by_person, speaks_for_person
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 DAY_MS = 86_400_000
-HOUSEKEEPING = 3_600.0
+HOUSEKEEPING = 20.0
+"""Seconds between two rounds of forgetting."""
 LOOK_EVERY = 1.0
 REQUESTS_RESTORED = 1_000
 """Requests of earlier lives whose outcome can be asked for."""
@@ -149,11 +150,12 @@ class Messages:
         self.commands.learn(request)
 
     async def _keep_house(self) -> None:
-        """Once an hour what is too old is forgotten."""
+        """From time to time what is too old, or too much, is forgotten."""
         while True:
-            before = self._clock.wall_ms() - self._config().store.keep_days * DAY_MS
-            await self.store.forget(before, self._journal.last - JOURNAL_KEPT)
             await asyncio.sleep(HOUSEKEEPING)
+            kept = self._config().store
+            before = self._clock.wall_ms() - kept.keep_days * DAY_MS
+            await self.store.forget(before, kept.keep_messages, self._journal.last - JOURNAL_KEPT)
 
     async def _watch_loop(self) -> None:
         """How late the loop comes to what is due: what anything else in it waits, too."""

@@ -18,6 +18,8 @@ from gateway.store.migrations import migrations
 BUSY_TIMEOUT = 0.2
 """Seconds that a commit waits for a lock of another program before it says so; then it is tried again."""
 SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
+PAGES_SPARED = 1_000
+"""Free pages that stay in the file: they are written again soon."""
 PAGES_FREED = 200
 """Pages that one round of retention gives back to the disk: a few milliseconds."""
 
@@ -129,9 +131,21 @@ class Database:
         with contextlib.closing(sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None)) as connection:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
-    def give_back(self) -> None:
-        """Give freed pages back to the disk, some at a time."""
+    def begin_log_anew(self) -> None:
+        """Let the next commit write the log from its beginning. Between two commits, and quick after a checkpoint."""
+        self.connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+
+    def log_size(self) -> int:
+        """Bytes of the log."""
+        try:
+            return self.path.with_name(self.path.name + "-wal").stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def give_back(self) -> bool:
+        """Give freed pages back to the disk, some at a time; whether there are more."""
         self.connection.execute(f"PRAGMA incremental_vacuum({PAGES_FREED})").fetchall()
+        return bool(self.connection.execute("PRAGMA freelist_count").fetchone()[0] > PAGES_SPARED)
 
     # Reading
 

@@ -25,8 +25,10 @@ from gateway.store.writer import Writer
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 FILE = "gateway.sqlite3"
+LONGEST_LOG = 16 * 1024 * 1024
 CHECKPOINT_EVERY = 2_000
 """Rows: some megabytes of log."""
+FORGOTTEN_AT_ONCE = 2_000
 CLOSE_PATIENCE = 1.0
 """Seconds that what waits gets to be written at the end of the process."""
 
@@ -47,8 +49,8 @@ INTEND = "INSERT OR REPLACE INTO intents (account, intent, at) VALUES (?, ?, ?)"
 FORGET_INTENT = "DELETE FROM intents WHERE account = ?"
 NOTICE = "INSERT OR REPLACE INTO notices (request, body, at) VALUES (?, ?, ?)"
 FORGET_NOTICE = "DELETE FROM notices WHERE request = ?"
-FORGET_INBOX = "DELETE FROM inbox WHERE ended_at < ?"
-FORGET_OUTBOX = "DELETE FROM outbox WHERE state IN ('sent', 'dead') AND changed_at < ?"
+FORGET_INBOX = "DELETE FROM inbox WHERE number <= ? AND (ended_at < ? OR (ended_at IS NOT NULL AND number <= ?))"
+FORGET_OUTBOX = "DELETE FROM outbox WHERE number <= ? AND state IN ('sent', 'dead') AND (changed_at < ? OR number <= ?)"
 FORGET_JOURNAL = "DELETE FROM journal WHERE at < ? OR seq <= ?"
 FORGET_REQUESTS = "DELETE FROM requests WHERE at < ?"
 STATEMENTS = (
@@ -142,6 +144,9 @@ class Store:
     async def _move_log(self) -> None:
         try:
             await self._in_reader(self._database.checkpoint)
+            if self._database.log_size() > LONGEST_LOG:
+                # It grows as long as somebody writes while it is moved.
+                await self._writer.in_thread(self._database.begin_log_anew)
         except sqlite3.Error as error:
             log.warning("checkpoint_failed", path=str(self.path), why=str(error))
 
@@ -318,13 +323,25 @@ class Store:
 
     # Keeping house
 
-    async def forget(self, before: int, journal_until: int) -> None:
-        """Retention: what ended before that time (wall-clock ms), and the journal up to that number."""
-        for statement in (FORGET_INBOX, FORGET_OUTBOX, FORGET_REQUESTS):
-            self._writer.write(statement, (before,))
+    async def forget(self, before: int, keep: int, journal_until: int) -> None:
+        """Retention: what ended before that time (wall-clock ms), all but the newest `keep`, and the journal up to that number.
+
+        What is not finished is never forgotten. It is done some thousand rows at a time: nobody who waits for a commit
+        waits for all of it.
+        """
+        tables = ((FORGET_INBOX, "inbox", self._last_received), (FORGET_OUTBOX, "outbox", self._last_outgoing))
+        for statement, table, last in tables:
+            oldest = await self._read(f"SELECT min(number) AS oldest FROM {table}", ())  # noqa: S608 - a name of ours
+            for until in range(
+                (oldest[0]["oldest"] or last) + FORGOTTEN_AT_ONCE, last + FORGOTTEN_AT_ONCE, FORGOTTEN_AT_ONCE
+            ):
+                self._writer.write(statement, (until, before, last - keep))
+                await self._writer.committed()
+        self._writer.write(FORGET_REQUESTS, (before,))
         self._writer.write(FORGET_JOURNAL, (before, journal_until))
         await self._writer.committed()
-        await self._writer.in_thread(self._database.give_back)
+        while await self._writer.in_thread(self._database.give_back):
+            """Some pages at a time, for the same reason."""
 
     async def backup(self, target: Path) -> None:
         """A whole copy, while everything goes on. Raises StoreError."""
