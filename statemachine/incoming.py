@@ -243,3 +243,8 @@ class Incoming(Machine[IncomingState, IncomingData]):
 def has_ended(machine: Machine[Any, Any]) -> bool:
     """Nothing happens to it any more."""
     return machine.state in machine.final
+
+
+def is_at_work(machine: Machine[Any, Any]) -> bool:
+    """It is being handled, or has its turn next: it comes to its end without waiting for a time of its own."""
+    return machine.state in (S.RECEIVED, S.HANDLING)

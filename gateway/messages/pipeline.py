@@ -34,6 +34,7 @@ from statemachine.incoming import (
     Incoming,
     IncomingData,
     TurnCame,
+    is_at_work,
 )
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -132,6 +133,11 @@ class Pipeline:
     def in_flight(self) -> int:
         """How many messages are not finished, of those that are in memory."""
         return len(self._open)
+
+    def at_work(self, account: str | None = None) -> int:
+        """How many conversations are being handled now, of one account or of all; those that wait for another try are not."""
+        heads = (lane[0] for place, lane in self._lanes.items() if account in (None, place[0]))
+        return sum(is_at_work(machine) for head in heads if (machine := self._machines.find(head)) is not None)
 
     @property
     def full(self) -> bool:
@@ -281,8 +287,8 @@ class Pipeline:
     # Waiting
 
     async def drain(self, account: str | None = None) -> None:
-        """Return when nothing of one account, or nothing at all, is being handled or waits for that."""
-        while self._taking_over or any(account in (None, lane[0]) for lane in self._lanes):
+        """Return when nothing of one account, or nothing at all, is being handled."""
+        while self._taking_over or self.at_work(account):
             if self._taking_over:
                 await asyncio.wait(self._taking_over)
             else:

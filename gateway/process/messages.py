@@ -115,6 +115,11 @@ class Messages:
         """How many messages are not finished."""
         return self.pipeline.in_flight
 
+    @property
+    def at_work(self) -> int:
+        """How many conversations are being handled at this moment."""
+        return self.pipeline.at_work()
+
     def pending(self) -> dict[str, Any]:
         """What waits, for the status."""
         return {
