@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 from msgspec.structs import FieldInfo
 
-from gateway.config.model import Config, Model
+from gateway.config.declared import Model, OneOf
+from gateway.config.model import Config
 from gateway.config.plan import reload_class
 from gateway.config.validate import fields_of
 from gateway.redact import Secret
@@ -90,6 +91,9 @@ def _written_out(schema: Json, annotation: Any, models: Mapping[str, Json], word
     `word` is the reload class of the field, and so of adding an entry to it, or removing one.
     """
     kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    choice = next((mark for mark in getattr(annotation, "__metadata__", ()) if isinstance(mark, OneOf)), None)
+    if choice is not None:
+        return _one_of(choice)
     schema = models[schema["$ref"].rpartition("/")[2]] | schema if "$ref" in schema else dict(schema)
     schema.pop("$ref", None)
     if isinstance(kind, type) and issubclass(kind, Model):
@@ -105,6 +109,28 @@ def _written_out(schema: Json, annotation: Any, models: Mapping[str, Json], word
         # The library sorts them; here they are in the order in which they are declared.
         return schema | {"type": "string", "enum": list(get_args(kind))}
     return schema
+
+
+def _one_of(choice: OneOf) -> Json:
+    """Every key of every type, each with the types that have it: a form, and a reader, look for one list of keys."""
+    kinds: dict[str, Json] = {}
+    for name, model in choice.models.items():
+        whole = msgspec.json.schema(model, schema_hook=secret_schema)
+        kinds[name] = _written_out(whole, model, whole.pop("$defs"))
+    properties: Json = {}
+    for kind in kinds.values():
+        for key, inner in kind["properties"].items():
+            having = [name for name, other in kinds.items() if key in other["properties"]]
+            properties.setdefault(key, inner | {"description": f"For {_listed(having)}. {inner['description']}"})
+    said = "What the handler does. " + " ".join(kind["properties"]["type"]["description"] for kind in kinds.values())
+    properties["type"] = properties["type"] | {"enum": list(kinds), "description": said}
+    return {"title": "Handler", "type": "object", "properties": properties, "required": ["type"],
+            "additionalProperties": False}  # fmt: skip
+
+
+def _listed(names: list[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _field(schema: Json, field: FieldInfo, models: Mapping[str, Json]) -> Json:

@@ -13,13 +13,11 @@ from functools import cached_property
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct, defstruct, field
+from msgspec import Meta, defstruct, field
 
+from gateway.config.declared import CHANNEL, GATEWAY, LIVE, Model, OneOf
+from gateway.config.handlers import HANDLERS, Handler
 from gateway.redact import Secret
-from statemachine.lifecycle_events import Impact
-
-LIVE, CHANNEL, GATEWAY = Impact.LIVE, Impact.CHANNEL, Impact.GATEWAY
-
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)")]
 """A name that stands in addresses and in the names of machines."""
@@ -30,10 +28,6 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Frozen, and strict about names: an unknown key is an error, never ignored."""
 
 
 class Admin(Model, frozen=True, kw_only=True):
@@ -209,14 +203,6 @@ class WebchatAccount(Account, frozen=True, kw_only=True):
     """One web chat, on the page."""
 
 
-class EchoHandler(Model, frozen=True, kw_only=True):
-    """Answers the text it was sent."""
-
-    type: Annotated[
-        Literal["echo"], LIVE, Meta(description="What the handler does: `echo` answers with the text it was sent.")
-    ]
-
-
 class Route(Model, frozen=True, kw_only=True):
     """Which handler gets a message. The first route that matches wins."""
 
@@ -290,6 +276,7 @@ class StoreSettings(Model, frozen=True, kw_only=True):
     ] = 1_000_000
 
 
+ANSWERS = Meta(description="What answers messages, each by a name of your choice.")
 ACCOUNTS = Meta(description="The accounts, each by a name of your choice.")
 
 
@@ -315,9 +302,7 @@ class Config(Model, frozen=True, kw_only=True, dict=True):
     gateway: Annotated[GatewaySettings, LIVE, Meta(description="The process itself.")] = GatewaySettings()
     store: Annotated[StoreSettings, LIVE, Meta(description="How messages are kept.")] = StoreSettings()
     channels: Annotated[Channels, CHANNEL, CHANNELS] = Channels()
-    handlers: Annotated[
-        Mapping[Name, EchoHandler], LIVE, Meta(description="What answers messages, each by a name of your choice.")
-    ] = field(default_factory=dict)
+    handlers: Annotated[Mapping[Name, Annotated[Handler, OneOf(HANDLERS)]], LIVE, ANSWERS] = field(default_factory=dict)
     routes: Annotated[
         tuple[Route, ...],
         LIVE,
@@ -368,8 +353,10 @@ class Config(Model, frozen=True, kw_only=True, dict=True):
         }
 
 
-def build_config_model(accounts: Mapping[str, type[Account]]) -> type[Config]:
-    """The config's model for the networks whose account models are given."""
+def build_config_model(
+    accounts: Mapping[str, type[Account]], handlers: Mapping[str, type[Handler]] = HANDLERS
+) -> type[Config]:
+    """The config's model for the networks whose account models are given, and for these types of handlers."""
     sections = []
     for channel, account in accounts.items():
         kind = Annotated[Mapping[Name, account], CHANNEL, ACCOUNTS]  # type: ignore[valid-type]
@@ -377,7 +364,12 @@ def build_config_model(accounts: Mapping[str, type[Account]]) -> type[Config]:
         said = Meta(description=f"The accounts on {channel}.")
         sections.append((channel, Annotated[section, CHANNEL, said], section()))
     channels = _derive("channels", Channels, sections)
-    config: type[Config] = _derive("config", Config, [("channels", Annotated[channels, CHANNEL, CHANNELS], channels())])
+    answers = Annotated[Mapping[Name, Annotated[Handler, OneOf(handlers)]], LIVE, ANSWERS]
+    fields = [
+        ("channels", Annotated[channels, CHANNEL, CHANNELS], channels()),
+        ("handlers", answers, field(default_factory=dict)),
+    ]
+    config: type[Config] = _derive("config", Config, fields)
     return config
 
 

@@ -12,7 +12,7 @@ import pytest
 from gateway.admin.schema import json_schema
 from gateway.cli.main import main
 from gateway.cli.reference import reference, type_of
-from gateway.config.model import Model
+from gateway.config.declared import Model
 from gateway.config.plan import reload_class
 from tests.gateway.admin.test_schema import FIELDS, meta_of
 from tests.gateway.configs import MODEL, revision
