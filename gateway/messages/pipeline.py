@@ -94,7 +94,7 @@ class Pipeline:
         self._offsets = offsets
         self._open: dict[str, _Open] = {}
         self._lanes: dict[tuple[str, str], deque[str]] = {}
-        self._taking_over: set[asyncio.Task[None]] = set()
+        self._taking_over: set[asyncio.Task[int]] = set()
         self._changed = asyncio.Event()
         self._behind = False
         self._left_in_store = 0
@@ -116,23 +116,27 @@ class Pipeline:
 
     # Taking over
 
-    async def accept(self, identity: str, offset: int, messages: list[Message]) -> None:
-        """Return when they are in the store: from here on they are ours. Being cancelled cancels nothing of it."""
+    async def accept(self, identity: str, offset: int, messages: list[Message]) -> int:
+        """Return when they are in the store: from here on they are ours. How many were not known before.
+
+        Being cancelled cancels nothing of it.
+        """
         task = asyncio.get_running_loop().create_task(self._take_over(identity, offset, messages))
         self._taking_over.add(task)
         task.add_done_callback(self._taking_over.discard)
-        await asyncio.shield(task)
+        return await asyncio.shield(task)
 
-    async def _take_over(self, identity: str, offset: int, messages: list[Message]) -> None:
+    async def _take_over(self, identity: str, offset: int, messages: list[Message]) -> int:
         new = await self._store.receive(identity, offset, messages)
         self._offsets.set(identity, offset)
         self.received += len(new)
         if self._behind:
             # Those before them are still being read: these are read after them.
             self._left_in_store = max([self._left_in_store, *(received.number for received in new)])
-            return
-        for received in new:
-            self._admit(received)
+        else:
+            for received in new:
+                self._admit(received)
+        return len(new)
 
     async def room(self) -> None:
         """Return when more may be received."""

@@ -54,7 +54,7 @@ async def test_a_message_says_who_said_it_and_where(network: WebchatNetwork) -> 
     await line.until(lambda: bool(line.delivered))
     (message,) = line.delivered
     assert (message.id, message.conversation, message.sender_id, message.sender_name) == (
-        said.id, "conversation-1", "conversation-1", "you",
+        f"webchat:default:conversation-1:{said.run}", "conversation-1", "conversation-1", "you",
     )  # fmt: skip
     await lines.close()
 
