@@ -24,11 +24,12 @@ INLINE = re.compile(
         (?:[ ]+"[^"]*")?\)
     | (?P<bold>\*\*|(?<!\w)__)(?=\S)(?P<in_bold>.+?)(?<=\S)(?P=bold)(?:(?<=\*)(?!\*)|(?<=_)(?!\w))
     | (?P<struck>~~)(?=\S)(?P<in_struck>.+?)(?<=\S)~~
-    | (?P<italic>\*|(?<!\w)_)(?=[^\s*_])(?P<in_italic>.+?)(?<=\S)(?P=italic)(?:(?<=\*)(?!\*)|(?<=_)(?!\w))
+    | (?P<italic>\*)(?=[^\s*])(?P<in_italic>(?:[^*]|\*\*)+?)(?<=\S)\*(?!\*)
+    | (?P<slanted>(?<!\w)_)(?=[^\s_])(?P<in_slanted>(?:[^_]|__|(?<![\s_])_(?=[^\W_]))+?)(?<=\S)_(?!\w)
     """,
     re.VERBOSE,
 )
-MARKS = {"bold": "b", "struck": "s", "italic": "i"}
+MARKS = {"bold": "b", "struck": "s", "italic": "i", "slanted": "i"}
 DEEPEST = 8
 """Marks within marks that are looked for: deeper ones stay as they are."""
 

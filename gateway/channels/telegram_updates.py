@@ -14,6 +14,7 @@ from typing import Any, TypeGuard
 from msgspec.structs import replace
 
 from gateway.messages.model import Attachment, Message
+from gateway.messages.texts import whole
 
 HIGHEST_ID = 2**63 - 2
 """Ids are of 64 bits, and the offset is one more."""
@@ -193,8 +194,7 @@ def callback_of(update: Body) -> str:
 
 
 def text_of(value: Any) -> str:
-    """The text, without half characters: JSON can say them, and nothing that we write to can take them."""
-    return value.encode(errors="replace").decode() if isinstance(value, str) else ""
+    return whole(value) if isinstance(value, str) else ""
 
 
 def is_int(value: Any) -> TypeGuard[int]:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 
 from gateway.messages.model import Format
+from gateway.messages.texts import whole
 
 FENCE = re.compile(r"^[ \t]*(?P<mark>`{3,}|~{3,})(?P<info>[^`\n]*)$", re.MULTILINE)
 """A line that opens a block of code in Markdown, or closes it."""
@@ -32,9 +33,9 @@ def split(text: str, form: Format = "plain", limit: int = 4096) -> list[str]:
     Each cut is at the last line end in the second half of what fits; where there is none, so that a part would be short,
     at the last line end or space at all; and where there is none of these, in the middle of a word.
     A block of code of Markdown that is cut is closed at the end of the part and opened again, with its language, in the
-    next; so are the tags of HTML. Parts without anything to be seen are left out.
+    next; so are the tags of HTML. Parts without anything to be seen are left out, and so are NULs.
     """
-    text = _clean(text)
+    text = whole(text).replace("\0", "")
     if form == "html":
         return _split_html(text, limit)
     parts = (
@@ -45,7 +46,7 @@ def split(text: str, form: Format = "plain", limit: int = 4096) -> list[str]:
 
 def units(text: str) -> int:
     """UTF-16 code units, in which Telegram counts."""
-    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
+    return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
 
 
 def shown(text: str) -> str:
@@ -57,11 +58,6 @@ def closes(line: re.Match[str], opening: re.Match[str]) -> bool:
     """Whether a fence closes the block that another has opened."""
     mark = line["mark"]
     return mark[0] == opening["mark"][0] and len(mark) >= len(opening["mark"]) and not line["info"].strip()
-
-
-def _clean(text: str) -> str:
-    """Without what can be neither written down nor sent: NULs, and halves of characters, which a handler may answer."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").replace("\0", "")
 
 
 # Where to cut

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from gateway.channels import telegram as telegram_module
-from gateway.channels.telegram import AGAIN, CONFLICT_MARGIN, TelegramAdapter
+from gateway.channels.telegram import AGAIN, CHAT_BURST, CONFLICT_MARGIN, TelegramAdapter
 from gateway.channels.telegram_calls import BotApi
+from gateway.channels.telegram_updates import READERS
 from gateway.errors import (
     AccountRefusedError,
     AnswerLostError,
@@ -21,9 +22,11 @@ from gateway.errors import (
     SendError,
 )
 from gateway.messages.model import Message
+from gateway.messages.pace import Rate
 from statemachine.channel import ChannelPolicy
+from tests.fakes import telegram_wire
 from tests.fakes.telegram import Bot, FakeTelegram
-from tests.gateway.channels.contract import PATIENCE, AdapterContract, Lines
+from tests.gateway.channels.contract import NOW, PATIENCE, PLANES, AdapterContract, Lines
 from tests.gateway.configs import config, telegram
 
 TOKEN = "1001:AAF-a-secret-token"
@@ -154,6 +157,136 @@ async def test_the_last_poll_goes_when_the_one_that_was_cancelled_is_off_the_wir
     await line.receiver.confirm()
     assert off_the_wire == [True]
     await line.receiver.close()
+
+
+async def test_case_38_every_start_declares_the_complete_list(network: TelegramNetwork, lines: Lines) -> None:
+    """Whatever was declared before, by whomever: after ten starts in a row everything still arrives."""
+    for number in range(10):
+        network.bot.allowed_updates = ["poll"]
+        line = await lines.running()
+        assert network.bot.allowed_updates == list(READERS)
+        network.bot.push_update("message_reaction", {"chat": {"id": 7}, "message_id": number})
+        network.bot.push_message(7, kind="edited_message", text="edited")
+        await line.until(lambda line=line: [message.kind for message in line.delivered] == ["other", "edit"])
+        await line.end()
+
+
+async def test_what_is_no_message_is_kept_and_confirmed_with_the_others(network: TelegramNetwork, lines: Lines) -> None:
+    network.bot.push_update("message", {"text": "in no chat"})
+    network.bot.push_message(7, new_chat_members=[])
+    network.bot.push_update("message", ["no mapping"])
+    network.bot.updates.append({"update_id": network.bot.next_update_id, "a_kind_of_tomorrow": 1})
+    network.bot.next_update_id += 1
+    network.say("hello")
+    line = await lines.running()
+    await line.until(lambda: len(line.delivered) == 5)
+    kinds = [(message.kind, message.text, message.conversation) for message in line.delivered]
+    assert kinds == [*[("other", "", where) for where in ("", "7", "", "")], ("text", "hello", "7")]
+    assert line.delivered[0].received_at == NOW, "what comes without a time came now"
+    await network.bot.wait_polls(2)
+    assert network.bot.updates == []
+
+
+async def test_what_has_no_number_is_passed_over_and_the_others_are_taken(
+    network: TelegramNetwork, lines: Lines
+) -> None:
+    network.say("hello")
+    network.bot.updates[:0] = [{"update_id": network.bot.updates[0]["update_id"], "message": 3}]
+    line = lines.open()
+    answers = iter([[{"update_id": "5"}, 7, *network.bot.updates[1:]], [{"message": 1}]])
+    receiver: Any = line.receiver
+    honest = receiver._api.call
+
+    async def call(method: str, params: dict[str, Any], patience: float) -> Any:
+        return next(answers) if method == "getUpdates" else await honest(method, params, patience)
+
+    receiver._api.call = call
+    with pytest.raises(ConnectionLostError, match="no update has an id"):
+        await line.begin()
+    assert line.texts == ["hello"]
+
+
+async def test_500_in_one_poll(network: TelegramNetwork, lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telegram_wire, "MOST_UPDATES", 500)
+    texts = ["", "a" * 100_000, "\0", "\u202ertl\u200f", "".join(map(chr, PLANES)), *map(str, range(495))]
+    for text in texts:
+        network.say(text)
+    line = await lines.running()
+    assert line.texts == texts
+    assert line.announced == 1
+
+
+# Update ids
+
+
+async def test_ids_that_jump_back_are_followed(network: TelegramNetwork, lines: Lines) -> None:
+    """After a week of silence they go on from a random number."""
+    line = await lines.running()
+    for jump in (900_000_000, 100, 700, 1):
+        network.bot.next_update_id = jump
+        network.say(f"from {jump}")
+        await line.until(lambda jump=jump: line.texts[-1:] == [f"from {jump}"])
+        assert lines.offsets.get(network.identity) == jump + 1
+        network.say(f"and after {jump}")
+        await line.until(lambda jump=jump: line.texts[-1:] == [f"and after {jump}"])
+    await network.bot.wait_polls(network.bot.stats.polls + 1)
+    assert network.bot.updates == [], "they were confirmed"
+    assert len(line.delivered) == 8
+    assert line.again == []
+
+
+async def test_ids_that_jumped_back_while_nobody_received(network: TelegramNetwork, lines: Lines) -> None:
+    line = await lines.running()
+    network.say("before")
+    await line.until(lambda: line.texts == ["before"])
+    await line.end()
+    network.bot.next_update_id = 100
+    network.say("after")
+    line = await lines.running()
+    await line.until(lambda: line.texts == ["after"])
+    assert lines.offsets.get(network.identity) == 101
+
+
+async def test_a_server_that_ignores_the_offset_brings_nothing_new(
+    network: TelegramNetwork, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network.bot, "_confirm", lambda offset: 0)
+    network.say("hello")
+    network.bot.push_update("callback_query", {"id": "q", "from": {"id": 5}})
+    line = await lines.running()
+    await line.until(lambda: len(line.again) >= 2)
+    assert line.texts == ["hello", ""]
+    assert len(network.bot.callback_answers) == 1
+
+
+# Buttons
+
+
+async def test_who_has_pressed_a_button_is_told_that_it_has_arrived(network: TelegramNetwork, lines: Lines) -> None:
+    line = await lines.running()
+    network.bot.push_update("callback_query", {"id": "77", "from": {"id": 5}, "data": "yes"})
+    await line.until(lambda: bool(network.bot.callback_answers))
+    assert [(message.kind, message.text) for message in line.delivered] == [("callback", "yes")]
+    assert network.bot.callback_answers == [{"callback_query_id": "77"}]
+
+
+async def test_a_button_that_cannot_be_answered_fails_no_receive(network: TelegramNetwork, lines: Lines) -> None:
+    line = await lines.running()
+    network.bot.fail_next(400, method="answerCallbackQuery")
+    network.bot.push_update("callback_query", {"id": "77", "from": {"id": 5}, "data": "yes"})
+    network.say("after")
+    await line.until(lambda: line.texts == ["yes", "after"])
+    assert network.bot.callback_answers == []
+
+
+async def test_a_button_is_not_answered_before_it_is_safe(network: TelegramNetwork, lines: Lines) -> None:
+    line = await lines.running()
+    line.accept_hangs.clear()
+    network.bot.push_update("callback_query", {"id": "77", "from": {"id": 5}, "data": "yes"})
+    await asyncio.sleep(0.1)
+    assert network.bot.callback_answers == []
+    line.accept_hangs.set()
+    await line.until(lambda: bool(network.bot.callback_answers))
 
 
 async def test_who_said_it_and_where(network: TelegramNetwork, lines: Lines) -> None:
@@ -388,6 +521,89 @@ async def test_one_that_may_be_there_already_says_so(network: TelegramNetwork, l
     for form in ("plain", "markdown", "html"):
         await line.send("7", "# hello", marked=True, format=form)
     assert [sent["shown"] for sent in network.bot.sent] == [AGAIN + "# hello", AGAIN + "hello", AGAIN + "# hello"]
+
+
+async def test_where_it_goes_and_what_it_refers_to(network: TelegramNetwork, lines: Lines) -> None:
+    line = await lines.running()
+    network.bot.push_message(-7, text="hello", message_thread_id=3, is_topic_message=True)
+    await line.until(lambda: bool(line.delivered))
+    (message,) = line.delivered
+    await line.send(message.conversation, "hi", thread=message.thread, quote=message.network_id)
+    (sent,) = network.bot.sent
+    assert (sent["chat_id"], sent["message_thread_id"]) == (-7, "3")
+    reference = {"message_id": int(message.network_id or ""), "allow_sending_without_reply": True}
+    assert sent["reply_parameters"] == reference
+    await line.send("7", "hi", quote="no id of this network")
+    assert {"reply_parameters", "message_thread_id", "parse_mode"}.isdisjoint(network.bot.sent[-1])
+
+
+async def test_marks_are_shown_as_marks(network: TelegramNetwork, lines: Lines) -> None:
+    line = await lines.running()
+    await line.send("7", "**bold** < 1", format="markdown")
+    await line.send("7", "<b>bold</b> &lt; 1", format="html")
+    await line.send("7", "<b>bold</b> ** 1", format="plain")
+    assert [(sent["text"], sent.get("parse_mode")) for sent in network.bot.sent] == [
+        ("<b>bold</b> &lt; 1", "HTML"),
+        ("<b>bold</b> &lt; 1", "HTML"),
+        ("<b>bold</b> ** 1", None),
+    ]
+    assert [sent["shown"] for sent in network.bot.sent] == ["bold < 1", "bold < 1", "<b>bold</b> ** 1"]
+
+
+async def test_marks_that_are_refused_go_as_plain_text_once(network: TelegramNetwork, lines: Lines) -> None:
+    line = await lines.running()
+    text = "<p>1 &lt; 2</p><b>not closed"
+    number = await line.send("7", text, format="html", thread="3", quote="5", marked=True)
+    (sent,) = network.bot.sent
+    assert (sent["text"], "parse_mode" in sent) == (AGAIN + "1 < 2\nnot closed", False)
+    assert (sent["message_thread_id"], sent["reply_parameters"]["message_id"]) == ("3", 5)
+    assert number == str(sent["message_id"])
+
+
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize(("fail", "kind"), [(FAULTS["429"][0], SendError), (FAULTS["reset"][0], AnswerLostError)])
+async def test_what_follows_from_the_plain_text_is_what_follows(
+    network: TelegramNetwork, lines: Lines, monkeypatch: pytest.MonkeyPatch, fail: Fail, kind: type[ChannelError]
+) -> None:
+    line = await lines.running()
+    receiver: Any = line.receiver
+    honest = receiver._api.call
+
+    async def call(method: str, params: dict[str, Any], patience: float) -> Any:
+        if "parse_mode" not in params:
+            fail(network.bot, "sendMessage")
+        return await honest(method, params, patience)
+
+    monkeypatch.setattr(receiver._api, "call", call)
+    with pytest.raises(kind):
+        await line.send("7", "<p>refused", format="html")
+    assert network.bot.sent == []
+
+
+async def test_a_message_that_is_refused_for_another_reason_is_not_sent_plain(
+    network: TelegramNetwork, lines: Lines
+) -> None:
+    line = await lines.running()
+    network.bot.fail_next(400, method="sendMessage")
+    with pytest.raises(SendError) as caught:
+        await line.send("7", "**bold**", format="markdown")
+    assert not caught.value.retryable
+    assert network.bot.sent == []
+
+
+async def test_typing(network: TelegramNetwork, lines: Lines) -> None:
+    line = await lines.running()
+    await line.receiver.typing("7")
+    assert network.bot.actions == [{"chat_id": "7", "action": "typing"}]
+
+
+def test_how_fast_it_may_go(network: TelegramNetwork) -> None:
+    network.configure(sends_per_second=20, sends_per_second_in_a_chat=0.5)
+    limits = network.adapter.limits(network.settings)
+    assert (limits.account, limits.conversation) == (Rate(0.05, 20), Rate(2.0, CHAT_BURST))
+    network.configure(sends_per_second=0, sends_per_second_in_a_chat=0)
+    limits = network.adapter.limits(network.settings)
+    assert (limits.account, limits.conversation) == (Rate(), Rate())
 
 
 async def test_closing_waits_for_what_is_half_said(network: TelegramNetwork, lines: Lines) -> None:
