@@ -120,6 +120,10 @@ class GenerationRevokedError(ChannelError):
     """A receiver of an older generation tried to deliver. It is refused."""
 
 
+class MarksRefusedError(ChannelError):
+    """The network cannot read how a text is marked up. Nothing was sent; the plain text can be."""
+
+
 class SendError(ChannelError):
     """A reply could not be sent. `retryable` tells whether trying again can help, `retry_after` when (seconds)."""
 

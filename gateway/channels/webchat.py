@@ -18,6 +18,7 @@ from gateway.clock import Clock
 from gateway.config.model import Account, WebchatAccount
 from gateway.messages.model import Message, Outgoing
 from gateway.messages.pace import Limits
+from gateway.messages.texts import whole
 from statemachine.channel import ChannelPolicy
 
 CONVERSATIONS_KEPT = 1_000
@@ -68,6 +69,7 @@ class WebchatHub:
 
     def say(self, name: str, conversation: str, text: str, run: str) -> Line:
         """A person says something. Saying it again with the same `run` says nothing new."""
+        conversation, text, run = whole(conversation), whole(text), whole(run)
         known = next((line for line in self.history(name, conversation) if line.run == run), None)
         if known is not None:
             return known
@@ -113,7 +115,7 @@ class WebchatHub:
         return line
 
     def history(self, name: str, conversation: str) -> list[Line]:
-        return list(self._lines.get((name, conversation), ()))
+        return list(self._lines.get((name, whole(conversation)), ()))
 
     def _append(self, name: str, conversation: str, role: str, text: str, run: str, ts: int | None = None) -> Line:
         line = Line(str(next(self._numbers)), role, text, self._clock.wall_ms() if ts is None else ts, run)

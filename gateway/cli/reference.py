@@ -104,7 +104,8 @@ def _row(path: str, required: bool, schema: Json) -> str:
     default = "**required**" if required else ""
     need = ""
     if "properties" not in schema:
-        default = default or _default(schema["default"])
+        # What only some of the types have is required where it has no default.
+        default = default or (_default(schema["default"]) if "default" in schema else "**required**")
         need = f"`{schema[RELOAD]}`"
     cells = (f"`{path}`", _linked(type_of(schema), schema, path), default, need, meaning)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -98,8 +98,8 @@ class OpenaiHandler(WorkingHandler, frozen=True, kw_only=True):
         Meta(ge=0, description="How many tokens they may have together, at the most; four characters count as one."),
     ] = 4_000
     max_tokens: Annotated[
-        int | None, LIVE, Meta(ge=1, description="How many tokens an answer may have. Without it the server decides.")
-    ] = None
+        int, LIVE, Meta(ge=0, description="How many tokens an answer may have; with 0 the server decides.")
+    ] = 0
     stream: Annotated[
         bool, LIVE, Meta(description="Receive the answer as it is written: one that hangs is noticed sooner.")
     ] = True

@@ -119,7 +119,7 @@ class Pipeline:
         self._offsets = offsets
         self._open: dict[str, _Open] = {}
         self._lanes: dict[tuple[str, str], deque[str]] = {}
-        self._taking_over: set[asyncio.Task[None]] = set()
+        self._taking_over: set[asyncio.Task[int]] = set()
         self._changed = asyncio.Event()
         self._taken: dict[str, int] = {}
         """Offsets behind what was taken over by this process, on the disk or not yet."""
@@ -146,14 +146,17 @@ class Pipeline:
 
     # Taking over
 
-    async def accept(self, identity: str, offset: int, messages: list[Message], first: int | None) -> None:
-        """Return when they are in the store: from here on they are ours. Being cancelled cancels nothing of it."""
+    async def accept(self, identity: str, offset: int, messages: list[Message], first: int | None) -> int:
+        """Return when they are in the store: from here on they are ours. How many were not known before.
+
+        Being cancelled cancels nothing of it.
+        """
         task = asyncio.get_running_loop().create_task(self._take_over(identity, offset, messages, first))
         self._taking_over.add(task)
         task.add_done_callback(self._taking_over.discard)
-        await asyncio.shield(task)
+        return await asyncio.shield(task)
 
-    async def _take_over(self, identity: str, offset: int, messages: list[Message], first: int | None) -> None:
+    async def _take_over(self, identity: str, offset: int, messages: list[Message], first: int | None) -> int:
         received = self._store.receive(identity, offset, messages)
         taken = self._taken.get(identity, self._offsets.get(identity))
         self._taken[identity] = offset
@@ -170,14 +173,15 @@ class Pipeline:
             self._admit_known_new(new)
         self._offsets.set(identity, offset)
         self._count(len(new))
+        return len(new)
 
     def _admit_known_new(self, new: Sequence[Received]) -> None:
         if self._behind:
             # Those before them are still being read: these are read after them.
             self._left_in_store = max([self._left_in_store, *(received.number for received in new)])
-            return
-        for received in new:
-            self._admit(received)
+        else:
+            for received in new:
+                self._admit(received)
 
     async def room(self) -> None:
         """Return when more may be received."""
