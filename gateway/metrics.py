@@ -60,6 +60,8 @@ class Tally:
         """Messages that came to an end, by what it was."""
         self.outgoing: defaultdict[str, int] = defaultdict(int)
         """Outgoing messages by what became of them: sent, dead, unknown, retry_wait."""
+        self.handlers: defaultdict[str, Histogram] = defaultdict(Histogram)
+        """How long handlers took, by name."""
         self.commits = Histogram()
         """Of the store."""
         self.lag = Histogram()

@@ -97,6 +97,10 @@ def _message_families(tally: Tally, status: Mapping[str, Any]) -> Iterator[Metri
             gap = max(0, status["now"] - account["last_receive_ms"]) / 1000
             gaps.add_metric((account["channel"], account["account"]), gap)
     yield gaps
+    seconds = HistogramMetricFamily("gateway_handler_seconds", "how long handlers took", labels=["handler"])
+    for handler, found in tally.handlers.items():
+        seconds.add_metric((handler,), found.buckets(), found.total)
+    yield seconds
     yield _histogram("gateway_store_commit_seconds", "commits of the store", tally.commits)
     yield _histogram("gateway_loop_lag_seconds", "how late the loop came to what was due", tally.lag)
 

@@ -110,6 +110,12 @@ class Views:
                 "detail": detail,
                 "remedy": "make room, or let go of the file; it is tried again",
             }
+        for name, why in messages.handlers.broken.items():
+            yield {
+                "reason": "handler_broken",
+                "detail": why,
+                "remedy": f"mend handlers.{name}, or what it names; its messages wait",
+            }
         if messages.pipeline.full:
             detail = f"{messages.in_flight} messages are not handled yet: no more are received until there is room"
             yield {

@@ -94,7 +94,8 @@ def _with_sender(message: Message, given: Any, chat: Body) -> Message:
     if name and not handle:
         # Anybody may be called like somebody else's @name, which an allow list trusts.
         name = f"{name} ({number})"
-    return replace(message, sender_id=str(number) if is_int(number) else "", sender_name=name)
+    bot = isinstance(given, dict) and given.get("is_bot") is True
+    return replace(message, sender_id=str(number) if is_int(number) else "", sender_name=name, from_bot=bot)
 
 
 def _first_and_last(who: Body) -> str:

@@ -47,6 +47,8 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     """The network's id of the thread or topic that it stands in."""
     network_id: str | None = None
     """The network's own id of it, for an answer that refers to it."""
+    from_bot: bool = False
+    """A bot has said it."""
     attempt: int = 1
     """How often it has been given to a handler, this time included."""
 

@@ -15,8 +15,10 @@ from gateway.channels.receivers import Receivers
 from gateway.clock import Clock
 from gateway.config.model import Config
 from gateway.dispatcher import Dispatcher
+from gateway.handlers.base import Make, Tools
 from gateway.handlers.registry import Handlers
 from gateway.journal import Entry, Journal
+from gateway.messages.model import Message
 from gateway.messages.outbox import Outbox
 from gateway.messages.pipeline import Pipeline
 from gateway.metrics import Tally
@@ -26,7 +28,7 @@ from gateway.requests import Request, Requests
 from gateway.runner import Runner
 from gateway.store.store import Store
 from statemachine import Event, delivery, incoming
-from statemachine.channel import held_by_person, speaks_for_person
+from statemachine.channel import By, Restart, Start, Stop
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -53,6 +55,8 @@ class Messages:
         requests: Requests,
         tally: Tally,
         clock: Clock,
+        folder: Path,
+        plugins: Mapping[str, Make],
     ) -> None:
         self._config = config
         self._journal = journal
@@ -66,13 +70,26 @@ class Messages:
         self.receivers = Receivers(
             adapters, lambda name: config().accounts().get(name), self._offsets, self._post_from_receiver, clock
         )
-        self.handlers = Handlers(config)
+        self.handlers = Handlers(config, self._tools(folder), dispatcher, plugins, self._observe)
         self.outbox = Outbox(self.store, self.receivers, dispatcher, clock)
         self.commands = Commands(config, dispatcher, requests, self.outbox, self.store, self._errands, clock)
         self.pipeline = Pipeline(
             config, self.store, self.handlers, self.outbox, self.commands, dispatcher, self._offsets, self._received
         )
         self.receivers.connect(self.pipeline, self._drain, self.outbox.wake)
+
+    def _tools(self, folder: Path) -> Tools:
+        async def typing(message: Message) -> None:
+            await self.receivers.typing(message.name, message.conversation)
+
+        async def said(message: Message, limit: int) -> list[tuple[str, str]]:
+            rows = await self.store.conversation(message.name, message.conversation, limit + 1)
+            return [(role, text) for role, text, _, name in rows if name != message.id][-limit:]
+
+        return Tools(folder, typing, said)
+
+    def _observe(self, handler: str, seconds: float) -> None:
+        self._tally.handlers[handler].observe(seconds)
 
     def register(self, runner: Runner) -> None:
         """Who performs which effect."""
@@ -101,6 +118,7 @@ class Messages:
         self._journal.listen(self._keep, ordinary=False)
         self._requests.keep_with(self._keep_request)
         self._requests.restore(await self.store.requests(REQUESTS_RESTORED))
+        self.handlers.apply(self._config())
         self.commands.resume(await self.store.notices())
         self.outbox.resume(await self.store.unsent())
         self._errands.run(self.pipeline.resume(beginning))
@@ -145,10 +163,9 @@ class Messages:
     def _keep(self, entry: Entry) -> None:
         """A journal listener: every step and refusal but those of messages, and what a person wants of an account."""
         self.store.journal(entry.seq, entry.at, entry.machine, msgspec.json.encode(self._journal.full(entry)))
-        if entry.row is not None and speaks_for_person(entry.event):
-            machine = self._dispatcher.find(entry.machine)
-            if machine is not None:
-                self.store.intend(entry.machine, "stopped" if held_by_person(machine) else None)
+        by_person = isinstance(entry.event, (Start, Stop, Restart)) and entry.event.by is By.PERSON
+        if by_person and entry.row is not None and entry.standing is not None:
+            self.store.intend(entry.machine, "stopped" if entry.standing.machine.data.held else None)
 
     def _keep_request(self, request: Request) -> None:
         self.store.request(request.id, request.at, request.outcome, request.as_dict())
@@ -180,6 +197,7 @@ class Messages:
     async def close(self) -> None:
         await self.pipeline.close()
         self.outbox.close()
+        await self.handlers.close()
         await self._errands.close()
         if not await self.store.close():
             log.warning(
