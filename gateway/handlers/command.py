@@ -18,6 +18,7 @@ from gateway.messages.model import Message, Reply
 TRY_AGAIN = 75
 """EX_TEMPFAIL of sysexits.h: the program asks to be run again later."""
 LONGEST_COMPLAINT = 300
+LAST_WORDS = 1.0
 
 
 class Command:
@@ -47,7 +48,7 @@ class Command:
             output, complaint = await self._talk(process, msgspec.json.encode(message.as_told()) + b"\n")
             code = await process.wait()
         finally:
-            _end(process)
+            await _end(process)
         if code != 0:
             said = complaint.decode(errors="replace").strip()[-LONGEST_COMPLAINT:]
             raise HandlerError(f"{self._who} ended with {code}: {said}", retryable=code == TRY_AGAIN)
@@ -71,6 +72,7 @@ class Command:
             output, complaint = await reading
         finally:
             reading.cancel()
+            await asyncio.wait({reading})
         return output, complaint
 
     async def close(self) -> None:
@@ -94,7 +96,13 @@ async def _tail(stream: asyncio.StreamReader) -> bytes:
     return kept
 
 
-def _end(process: asyncio.subprocess.Process) -> None:
-    """It, and all that it has started."""
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """It, and all that it has started; and what it had written and nobody read."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LAST_WORDS):
+            for stream in (process.stdout, process.stderr):
+                while stream is not None and await stream.read(65_536):
+                    """Only then are its pipes closed; unless what it has started has got away with them."""
+    await process.wait()

@@ -1,0 +1,93 @@
+"""The circuit's table, cell by cell."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from statemachine import Refusal, Step
+from statemachine._machine import cells
+from statemachine.circuit import (
+    CallFailed,
+    CallSucceeded,
+    Circuit,
+    CircuitData,
+    CircuitState,
+    RestOver,
+    TrialBegins,
+    has_failed_lately,
+    is_asked,
+    may_be_tried,
+)
+from statemachine.effects import ArmTimer
+
+S = CircuitState
+DATA = CircuitData(failures=4, allowed=5, rest=15.0, timer=2)
+EVENTS = (CallSucceeded(), CallFailed(), TrialBegins(), RestOver(2))
+
+
+def machine(state: CircuitState, **data: object) -> Circuit:
+    made = Circuit("circuit/bot", msgspec.structs.replace(DATA, **data))
+    made.state = state
+    return made
+
+
+ROWS = [
+    # state, event, data before, state after, data after, armed
+    (S.CLOSED, CallSucceeded(), {}, S.CLOSED, {"failures": 0}, False),
+    (S.CLOSED, CallFailed(), {"failures": 3}, S.CLOSED, {"failures": 4}, False),
+    (S.CLOSED, CallFailed(), {}, S.OPEN, {"failures": 5, "timer": 3}, True),
+    (S.OPEN, CallFailed(), {}, S.OPEN, {}, False),
+    (S.OPEN, CallSucceeded(), {}, S.OPEN, {}, False),
+    (S.OPEN, RestOver(2), {"trying": True}, S.HALF_OPEN, {"trying": False}, False),
+    (S.HALF_OPEN, TrialBegins(), {}, S.HALF_OPEN, {"trying": True}, False),
+    (S.HALF_OPEN, CallSucceeded(), {"trying": True}, S.CLOSED, {"failures": 0, "trying": False}, False),
+    (S.HALF_OPEN, CallFailed(), {"trying": True}, S.OPEN, {"failures": 5, "trying": False, "timer": 3}, True),
+]
+
+
+@pytest.mark.parametrize(("state", "event", "before", "after", "data", "armed"), ROWS)
+def test_a_row_leads_where_it_says(state, event, before, after, data, armed) -> None:
+    made = machine(state, **before)
+    expected = msgspec.structs.replace(made.data, **data)
+    step = made.fire(event)
+    assert isinstance(step, Step)
+    assert (made.state, made.data) == (after, expected)
+    timer = ArmTimer(RestOver(3), after=15.0)
+    assert step.effects == ((timer,) if armed else ())
+
+
+def test_these_are_all_cells_that_have_a_row() -> None:
+    told = {(state, type(event)) for state, event, *_ in ROWS}
+    assert told == {(state, event) for state, event, rows in cells(Circuit) if rows}
+
+
+@pytest.mark.parametrize("state", S)
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.trigger)
+def test_everything_else_is_refused_and_changes_nothing(state: CircuitState, event) -> None:
+    if any(rows for place, kind, rows in cells(Circuit) if (place, kind) == (state, type(event))):
+        return
+    made = machine(state)
+    assert isinstance(made.fire(event), Refusal)
+    assert (made.state, made.data) == (state, DATA)
+
+
+@pytest.mark.parametrize(
+    ("state", "event", "data", "guard"),
+    [
+        (S.OPEN, RestOver(1), {}, "timer_is_current"),
+        (S.HALF_OPEN, TrialBegins(), {"trying": True}, "nobody_tries"),
+    ],
+)
+def test_a_guard_says_no_by_name(state, event, data, guard) -> None:
+    refusal = machine(state, **data).fire(event)
+    assert isinstance(refusal, Refusal)
+    assert refusal.guards == (guard,)
+
+
+def test_what_others_may_ask() -> None:
+    assert [is_asked(machine(state)) for state in S] == [True, False, False]
+    assert [may_be_tried(machine(state)) for state in S] == [False, False, True]
+    assert not may_be_tried(machine(S.HALF_OPEN, trying=True))
+    assert not has_failed_lately(machine(S.CLOSED, failures=0))
+    assert all(has_failed_lately(machine(state)) for state in S)
