@@ -136,7 +136,7 @@ def type_of(schema: Json) -> str:
         return _either(f"`{choice}`" for choice in schema["enum"])
     if "properties" in schema:
         return "section"
-    words = {"string": "text", "boolean": "`true` or `false`", "integer": "integer"}
+    words = {"string": "text", "boolean": "`true` or `false`", "integer": "integer", "number": "number"}
     kind = schema["type"]
     return words[kind] + _bounds(schema) if kind in words else _container(schema)
 
@@ -153,7 +153,7 @@ def _either(choices: Iterable[str]) -> str:
 
 
 def _many(entry: Json) -> str:
-    return re.sub(r"\b(text|integer|section)\b", r"\1s", type_of(entry))
+    return re.sub(r"\b(text|integer|number|section)\b", r"\1s", type_of(entry))
 
 
 def _bounds(schema: Json) -> str:

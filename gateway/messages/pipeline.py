@@ -22,7 +22,7 @@ from gateway.channels.base import Offsets
 from gateway.config.model import Config
 from gateway.errors import HandlerError
 from gateway.messages.machines import Machines
-from gateway.messages.model import Message, Outgoing, Reply
+from gateway.messages.model import Message, Outgoing, Reply, without_half_characters
 from gateway.messages.routes import route_of
 from gateway.store.store import Beginning, Received, Store
 from statemachine import Event
@@ -96,6 +96,7 @@ class Pipeline:
         self._lanes: dict[tuple[str, str], deque[str]] = {}
         self._taking_over: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
+        self._coming = 0
         self._behind = False
         self._left_in_store = 0
         self.outcomes: dict[str, int] = {}
@@ -107,7 +108,7 @@ class Pipeline:
     @property
     def in_flight(self) -> int:
         """How many messages are not finished, of those that are in memory."""
-        return len(self._open)
+        return len(self._open) + self._coming
 
     @property
     def full(self) -> bool:
@@ -118,9 +119,16 @@ class Pipeline:
 
     async def accept(self, identity: str, offset: int, messages: list[Message]) -> None:
         """Return when they are in the store: from here on they are ours. Being cancelled cancels nothing of it."""
-        task = asyncio.get_running_loop().create_task(self._take_over(identity, offset, messages))
+        whole = [without_half_characters(message) for message in messages]
+        task = asyncio.get_running_loop().create_task(self._take_over(identity, offset, whole))
         self._taking_over.add(task)
-        task.add_done_callback(self._taking_over.discard)
+        self._coming += len(messages)
+
+        def taken_over(done: asyncio.Task[None]) -> None:
+            self._taking_over.discard(done)
+            self._coming -= len(messages)
+
+        task.add_done_callback(taken_over)
         await asyncio.shield(task)
 
     async def _take_over(self, identity: str, offset: int, messages: list[Message]) -> None:

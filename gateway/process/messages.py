@@ -23,7 +23,7 @@ from gateway.process.errands import Errands
 from gateway.runner import Runner
 from gateway.store.store import Store
 from statemachine import Event, delivery, incoming
-from statemachine.channel import held_by_person, speaks_for_person
+from statemachine.channel import By, Restart, Start, Stop
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -94,8 +94,8 @@ class Messages:
 
     @property
     def in_flight(self) -> int:
-        """How many messages are not finished."""
-        return self.pipeline.in_flight
+        """How many messages are being handled, wait for that, or are being sent: what an end would break off."""
+        return self.pipeline.in_flight + self.outbox.under_way
 
     def pending(self) -> dict[str, Any]:
         """What waits, for the status."""
@@ -124,10 +124,11 @@ class Messages:
         if is_ordinary(entry):
             return
         self.store.journal(entry.seq, entry.at, entry.machine, msgspec.json.encode(self._journal.full(entry)))
-        if entry.row is not None and speaks_for_person(entry.event):
+        event = entry.event
+        if entry.row is not None and isinstance(event, (Start, Stop, Restart)) and event.by is By.PERSON:
             machine = self._dispatcher.find(entry.machine)
             if machine is not None:
-                self.store.intend(entry.machine, "stopped" if held_by_person(machine) else None)
+                self.store.intend(entry.machine, "stopped" if machine.data.held else None)
 
     async def _keep_house(self) -> None:
         """Once an hour what is too old is forgotten."""

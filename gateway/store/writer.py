@@ -110,5 +110,6 @@ class Writer:
             finished, _ = await asyncio.wait({self._task}, timeout=patience)
             done = bool(finished)
             self._task.cancel()
+            await asyncio.wait({self._task})
         self._thread.shutdown(wait=done, cancel_futures=True)
         return done and not self._rows
