@@ -74,7 +74,7 @@ class Journal:
         self._of_messages: deque[Entry] = deque(maxlen=KEPT)
         self._listeners: list[Callable[[Entry], None]] = []
         self._spared: set[Callable[[Entry], None]] = set()
-        self._seq = 0
+        self._seq = self._before = 0
         self._moved_at: dict[str, int] = {}
         self._key = secrets.token_bytes(32)
 
@@ -95,6 +95,7 @@ class Journal:
     def go_on_from(self, seq: int) -> None:
         """Numbers go on where an earlier life has left off. What this one has recorded already is numbered anew."""
         self._seq += seq
+        self._before += seq
         for kept in (self._entries, self._of_messages):
             entries = [msgspec.structs.replace(entry, seq=entry.seq + seq) for entry in kept]
             kept.clear()
@@ -160,8 +161,13 @@ class Journal:
 
     @property
     def first(self) -> int:
-        """The number of the oldest entry that is kept."""
+        """The number of the oldest entry in memory, but for those of messages."""
         return self._entries[0].seq if self._entries else self._seq + 1
+
+    def is_whole(self, after: int = 0) -> bool:
+        """Whether a page after this number begins where this life began, and has all of it up to now."""
+        kept = len(self._entries) + len(self._of_messages)
+        return after <= self._before and kept == self._seq - self._before
 
     def full(self, entry: Entry) -> dict[str, Any]:
         """An entry with its event as plain data."""

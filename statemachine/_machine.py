@@ -237,6 +237,9 @@ class Machine(Generic[S, D]):
     frequent: ClassVar[bool] = False
     """There is one for each message: of its ordinary steps the log says nothing above `debug`."""
 
+    outlives_process: ClassVar[bool] = False
+    """It is kept, and a boot makes it in the state in which it was left."""
+
     _cursor: ClassVar[_Cursor]
     _allowed: ClassVar[dict[Enum, tuple[str, ...]]]
     _alphabet: ClassVar[frozenset[type[Event]]]

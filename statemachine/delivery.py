@@ -178,6 +178,7 @@ class Delivery(Machine[DeliveryState, DeliveryData]):
     failed = frozenset({S.UNKNOWN, S.DEAD})
     final = frozenset({S.SENT, S.DEAD})
     frequent = True
+    outlives_process = True
     exits: ClassVar[Mapping[DeliveryState, Exits[DeliveryState]]] = {
         S.SENDING: Exits(
             success=(DeliverySent,), failure=(DeliveryFailed, AnswerLost), deadline=(SendOverdue,), restart=()

@@ -154,7 +154,7 @@ def _either(choices: Iterable[str]) -> str:
 
 
 def _many(entry: Json) -> str:
-    return re.sub(r"\b(text|integer|section)\b", r"\1s", type_of(entry))
+    return re.sub(r"\b(text|integer|number|section)\b", r"\1s", type_of(entry))
 
 
 def _bounds(schema: Json) -> str:

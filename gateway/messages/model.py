@@ -5,9 +5,11 @@ They are frozen records that can be written as JSON: the store keeps them so, an
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 Format = Literal["plain", "markdown", "html"]
 """How a text is marked up. A network that refuses the marks is sent the plain text."""
@@ -136,3 +138,20 @@ class Outgoing(msgspec.Struct, frozen=True, omit_defaults=True):
     def lane(self) -> tuple[str, str]:
         """What is sent there is sent in order."""
         return self.name, self.conversation
+
+
+def without_half_characters(record: T) -> T:
+    """A record that can be written: JSON can say half a character, a handler can make one, and no file takes it."""
+    try:
+        msgspec.json.encode(record)
+    except UnicodeEncodeError:
+        return msgspec.convert(_whole(msgspec.to_builtins(record)), type(record))
+    return record
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, dict):
+        return {key: _whole(inner) for key, inner in value.items()}
+    return [_whole(inner) for inner in value] if isinstance(value, (list, tuple)) else value

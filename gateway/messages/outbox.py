@@ -20,7 +20,7 @@ from gateway.clock import Clock
 from gateway.config.model import Route
 from gateway.errors import AnswerLostError, SendError
 from gateway.messages.machines import Machines
-from gateway.messages.model import Address, AfterUnknown, Format, Message, Outgoing, Reply
+from gateway.messages.model import Address, AfterUnknown, Format, Message, Outgoing, Reply, without_half_characters
 from gateway.messages.pace import Limits, Pace
 from gateway.messages.split import split
 from gateway.store.store import Kept, Store
@@ -88,6 +88,12 @@ class Outbox:
         """How many messages are neither sent nor dead."""
         return len(self._open)
 
+    @property
+    def under_way(self) -> int:
+        """How many messages the network is being told now."""
+        firsts = (next(iter(lane)) for account in self._accounts.values() for lane in account.lanes.values())
+        return sum(1 for name in firsts if (machine := self._machines.find(name)) and is_being_sent(machine))
+
     # What comes in
 
     def compose(self, message: Message, number: int, replies: Sequence[Reply], route: Route) -> list[Outgoing]:
@@ -117,11 +123,12 @@ class Outbox:
         answers: int | None,
     ) -> Outgoing:
         now = self._clock.wall_ms()
-        return Outgoing(
+        outgoing = Outgoing(
             number=self._store.next_number(), key=key, channel=to.channel, account=to.account,
             conversation=to.conversation, thread=to.thread, text=text, format=form, quote=quote, policy=policy,
             created_at=now, expires_at=now + round(max_age * 1000), answers=answers,
         )  # fmt: skip
+        return without_half_characters(outgoing)
 
     async def ask(self, key: str, to: Address, reply: Reply) -> list[Outgoing]:
         """Somebody wants something said. With a key that was used before nothing new is. Returns when it is on the disk."""

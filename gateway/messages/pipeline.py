@@ -22,7 +22,7 @@ from gateway.channels.base import Offsets
 from gateway.config.model import Config, Route
 from gateway.errors import HandlerError
 from gateway.messages.machines import Machines
-from gateway.messages.model import Message, Order, Outgoing, Reply
+from gateway.messages.model import Message, Order, Outgoing, Reply, without_half_characters
 from gateway.messages.routes import TO_THE_GATEWAY, route_of
 from gateway.store.store import Beginning, Received, Store
 from statemachine import Event
@@ -123,6 +123,7 @@ class Pipeline:
         self._changed = asyncio.Event()
         self._taken: dict[str, int] = {}
         """Offsets behind what was taken over by this process, on the disk or not yet."""
+        self._coming = 0
         self._behind = False
         self._left_in_store = 0
         self._count = count
@@ -132,7 +133,7 @@ class Pipeline:
     @property
     def in_flight(self) -> int:
         """How many messages are not finished, of those that are in memory."""
-        return len(self._open)
+        return len(self._open) + self._coming
 
     def at_work(self, account: str | None = None) -> int:
         """How many conversations are being handled now, of one account or of all; those that wait for another try are not."""
@@ -151,9 +152,16 @@ class Pipeline:
 
         Being cancelled cancels nothing of it.
         """
-        task = asyncio.get_running_loop().create_task(self._take_over(identity, offset, messages, first))
+        whole = [without_half_characters(message) for message in messages]
+        task = asyncio.get_running_loop().create_task(self._take_over(identity, offset, whole, first))
         self._taking_over.add(task)
-        task.add_done_callback(self._taking_over.discard)
+        self._coming += len(messages)
+
+        def taken_over(done: asyncio.Task[int]) -> None:
+            self._taking_over.discard(done)
+            self._coming -= len(messages)
+
+        task.add_done_callback(taken_over)
         return await asyncio.shield(task)
 
     async def _take_over(self, identity: str, offset: int, messages: list[Message], first: int | None) -> int:

@@ -130,13 +130,13 @@ class Messages:
 
     @property
     def in_flight(self) -> int:
-        """How many messages are not finished."""
-        return self.pipeline.in_flight
+        """How many messages are being handled, wait for that, or are being sent."""
+        return self.pipeline.in_flight + self.outbox.under_way
 
     @property
     def at_work(self) -> int:
-        """How many conversations are being handled at this moment."""
-        return self.pipeline.at_work()
+        """How many conversations are being handled, and messages sent, at this moment: what an end would break off."""
+        return self.pipeline.at_work() + self.outbox.under_way
 
     def pending(self) -> dict[str, Any]:
         """What waits, for the status."""

@@ -143,6 +143,7 @@ class Writer:
             done = False
             if self._task is not None:
                 self._task.cancel()
+                await asyncio.wait({self._task})
         self._thread.shutdown(wait=done, cancel_futures=True)
         return done
 

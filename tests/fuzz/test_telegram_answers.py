@@ -138,7 +138,7 @@ class Run:
     def polls(self) -> list[tuple[float, int]]:
         return [(at, offset) for at, method, offset in self.server.asked if method == "getUpdates"]
 
-    async def accept(self, identity: str, offset: int, messages: list[Message]) -> int:
+    async def accept(self, identity: str, offset: int, messages: list[Message], first: int | None) -> int:
         for message in messages:
             assert msgspec.json.decode(msgspec.json.encode(message), type=Message) == message
         new = [message for message in messages if message.id not in self._known]
@@ -171,6 +171,10 @@ class Run:
             await receiver.close()
             listener.close()
         raise AssertionError("it ended by itself")
+
+
+def outgoing(text: str) -> Outgoing:
+    return Outgoing(1, "a key", "telegram", "main", "7", text, 0, 0)
 
 
 def no_secret(error: BaseException) -> bool:

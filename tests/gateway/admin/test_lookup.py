@@ -92,7 +92,7 @@ def test_a_place_has_its_type_its_bounds_and_what_a_change_of_it_needs() -> None
 
 @pytest.mark.parametrize(
     ("path", "kind"),
-    [("gateway", "restart"), ("gateway.reload", "hot"), ("store", "restart"), ("channels", "hot"), ("routes", "hot")],
+    [("gateway", "restart"), ("gateway.reload", "hot"), ("store", "hot"), ("channels", "hot"), ("routes", "hot")],
 )
 def test_a_section_needs_what_the_weightiest_of_its_keys_needs(path: str, kind: str) -> None:
     assert look_up(MODEL, path)["reloadKind"] == kind

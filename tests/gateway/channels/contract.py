@@ -70,7 +70,7 @@ class Line:
         self.receiver: Receiver = network.adapter.open(network.name, network.settings, self.intake)
         self.task: asyncio.Task[None] | None = None
 
-    async def accept(self, identity: str, offset: int, messages: list[Message]) -> int:
+    async def accept(self, identity: str, offset: int, messages: list[Message], first: int | None) -> int:
         await self.accept_hangs.wait()
         if self.broken is not None:
             raise self.broken

@@ -70,6 +70,8 @@ def test_its_example_is_valid() -> None:
         ({"type": "string", "pattern": "^a|b"}, "text that matches `^a|b`"),
         ({"type": "integer"}, "integer"),
         ({"type": "integer", "minimum": 0}, "integer, 0 or more"),
+        ({"type": "number", "minimum": 0}, "number, 0 or more"),
+        ({"type": "array", "items": {"type": "number"}}, "list of numbers"),
         ({"type": "boolean"}, "`true` or `false`"),
         ({"type": "string", "enum": ["a"]}, "`a`"),
         ({"type": "string", "enum": ["a", "b", "c"]}, "`a`, `b` or `c`"),
