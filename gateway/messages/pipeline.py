@@ -138,7 +138,8 @@ class Pipeline:
     def at_work(self, account: str | None = None) -> int:
         """How many conversations are being handled now, of one account or of all; those that wait for another try are not."""
         heads = (lane[0] for place, lane in self._lanes.items() if account in (None, place[0]))
-        return sum(is_at_work(machine) for head in heads if (machine := self._machines.find(head)) is not None)
+        coming = self._coming if account is None else 0
+        return coming + sum(is_at_work(machine) for head in heads if (machine := self._machines.find(head)) is not None)
 
     @property
     def full(self) -> bool:
