@@ -12,7 +12,7 @@ import pytest
 from gateway.config import handlers
 from gateway.config import model as declared
 from gateway.config.declared import Model, OneOf
-from gateway.config.model import Account, Config, Model, TelegramAccount, build_config_model, is_loopback
+from gateway.config.model import Account, Config, TelegramAccount, build_config_model, is_loopback
 from gateway.config.plan import reload_class
 from gateway.config.validate import fields_of
 from gateway.redact import Secret
