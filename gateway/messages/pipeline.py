@@ -152,23 +152,21 @@ class Pipeline:
 
     async def resume(self, beginning: Beginning) -> None:
         """Take up what no life before has finished, in order, as far as there is room."""
-        after, until, first = 0, beginning.last_received, True
+        after, left, taken_up = 0, beginning.last_received, 0
         self._behind = True
         try:
-            while True:
+            # What comes meanwhile is left in the store, so that it is read after what was there before.
+            while after < (until := max(left, self._left_in_store)):
                 while len(self._open) > MOST_OPEN - CHUNK:
                     await self._change()
-                chunk = await self._store.unfinished(after, max(until, self._left_in_store), CHUNK)
+                chunk = await self._store.unfinished(after, until, CHUNK)
                 for received in chunk:
-                    after = received.number
-                    self._admit(self._counted(received) if received.number <= until else received)
-                if chunk and first:
-                    log.info("messages_taken_up", why="the process ended before they were handled")
-                    first = False
-                if not chunk and self._left_in_store <= after:
-                    return
-                after = after if chunk else self._left_in_store
+                    self._admit(self._counted(received) if received.number <= left else received)
+                taken_up += len(chunk)
+                after = chunk[-1].number if len(chunk) == CHUNK else until
         finally:
+            if taken_up:
+                log.info("messages_taken_up", count=taken_up, why="the process ended before they were handled")
             self._behind = False
             self._changed.set()
 
@@ -201,14 +199,17 @@ class Pipeline:
 
     async def handle(self, name: str, effect: Handle) -> Event:
         """The work of the machine: give it to whom the routes name now."""
-        message = self._open[name].message
+        opened = self._open[name]
+        message = opened.message
         verdict, handler, why = route_of(self._config(), message)
         if verdict is not Verdict.MATCHED:
             return HandlerFailed(effect.attempt, f"it is not for any handler any more: {why}")
         if effect.attempt > 1:
             message = msgspec.structs.replace(message, attempt=effect.attempt)
         try:
-            return HandlerAnswered(effect.attempt, await self._handlers.handle(handler, message))
+            replies = await self._handlers.handle(handler, message)
+            # Here, where a reply that cannot be one is the handler's failure and no one else's.
+            return HandlerAnswered(effect.attempt, tuple(self._outbound.compose(message, opened.number, replies)))
         except HandlerError as error:
             return HandlerFailed(effect.attempt, str(error), error.retryable, error.after, error.counts)
 
@@ -217,9 +218,8 @@ class Pipeline:
         opened = self._open.pop(name)
         machine = self._machines.find(name)
         attempts = machine.data.attempt if machine is not None else 0
-        outgoing = self._outbound.compose(opened.message, opened.number, effect.replies) if effect.replies else []
-        self._store.finish(opened.number, effect.outcome, effect.why, attempts, outgoing)
-        self._outbound.take_over(outgoing)
+        self._store.finish(opened.number, effect.outcome, effect.why, attempts, effect.replies)
+        self._outbound.take_over(effect.replies)
         self._machines.remove(name)
         self.outcomes[effect.outcome] = self.outcomes.get(effect.outcome, 0) + 1
         if effect.why:

@@ -18,7 +18,7 @@ import msgspec
 
 from gateway.clock import Clock
 from gateway.messages.model import Message, Outgoing
-from gateway.store.database import Database
+from gateway.store.database import Database, Statements
 from gateway.store.writer import Writer
 
 FILE = "gateway.sqlite3"
@@ -39,18 +39,25 @@ MARK = "UPDATE outbox SET state = ?, attempts = ?, why = ?, network_id = ?, mark
 JOURNAL = "INSERT INTO journal (seq, at, machine, body) VALUES (?, ?, ?, ?)"
 REQUEST = "INSERT OR REPLACE INTO requests (id, at, outcome, body) VALUES (?, ?, ?, ?)"
 INTEND = "INSERT OR REPLACE INTO intents (account, intent, at) VALUES (?, ?, ?)"
-FORGET_INTENT = "DELETE FROM intents WHERE account = ?"
 NOTICE = "INSERT OR REPLACE INTO notices (request, body, at) VALUES (?, ?, ?)"
 FORGET_NOTICE = "DELETE FROM notices WHERE request = ?"
-FORGET_INBOX = "DELETE FROM inbox WHERE ended_at < ?"
-FORGET_OUTBOX = "DELETE FROM outbox WHERE state IN ('sent', 'dead') AND changed_at < ?"
-FORGET_JOURNAL = "DELETE FROM journal WHERE at < ? OR seq <= ?"
-FORGET_REQUESTS = "DELETE FROM requests WHERE at < ?"
+# Retention, some rows at a time, so that nobody waits for long.
+FORGET_INBOX = "DELETE FROM inbox WHERE number IN (SELECT number FROM inbox WHERE ended_at < ? LIMIT 1000)"
+FORGET_OUTBOX = (
+    "DELETE FROM outbox WHERE number IN"
+    " (SELECT number FROM outbox WHERE state IN ('sent', 'dead') AND changed_at < ? LIMIT 1000)"
+)
+FORGET_JOURNAL = "DELETE FROM journal WHERE seq IN (SELECT seq FROM journal WHERE at < ? OR seq <= ? LIMIT 1000)"
+FORGET_REQUESTS = "DELETE FROM requests WHERE id IN (SELECT id FROM requests WHERE at < ? LIMIT 1000)"
 STATEMENTS = (
-    RECEIVE, OFFSET, FINISH, TAKE_UP, QUEUE, MARK, JOURNAL, REQUEST, INTEND, FORGET_INTENT, NOTICE, FORGET_NOTICE,
-    FORGET_INBOX, FORGET_OUTBOX, FORGET_JOURNAL, FORGET_REQUESTS,
+    RECEIVE, OFFSET, FINISH, TAKE_UP, QUEUE, MARK, JOURNAL, REQUEST, INTEND, NOTICE, FORGET_NOTICE,
 )  # fmt: skip
 
+UNFINISHED = (
+    "SELECT number, body, attempts FROM inbox WHERE state = 'received' AND number > ? AND number <= ?"
+    " ORDER BY number LIMIT ?"
+)
+NO_INTENT = ""
 OPEN_OUTBOX = "state NOT IN ('sent', 'dead')"
 
 
@@ -90,6 +97,7 @@ class Store:
     def __init__(self, state_dir: Path, durability: Callable[[], str], clock: Clock) -> None:
         self.path = state_dir / FILE
         self._clock = clock
+        self._durability = durability
         self._database = Database(self.path)
         self._writer = self._make_writer(self._database, durability)
         self._readers = ThreadPoolExecutor(2, "store-reader")
@@ -115,7 +123,8 @@ class Store:
 
     def commit_seconds(self) -> list[float]:
         """How long each commit took since this was asked last."""
-        seconds, self._writer.seconds = self._writer.seconds, []
+        seconds = list(self._writer.seconds)
+        self._writer.seconds.clear()
         return seconds
 
     async def committed(self) -> None:
@@ -126,7 +135,6 @@ class Store:
         """Whether everything was written in time."""
         whole = await self._writer.close(CLOSE_PATIENCE)
         self._readers.shutdown(wait=False, cancel_futures=True)
-        self._database.close()
         return whole
 
     # Incoming
@@ -148,7 +156,7 @@ class Store:
         await self._writer.committed()
         if not messages:
             return []
-        new = await self._writer.in_thread(partial(_numbers, self._database, first, last))
+        new = await self._writer.surely(partial(_numbers, self._database, first, last))
         return [Received(first + place, message) for place, message in enumerate(messages) if first + place in new]
 
     def finish(self, number: int, state: str, why: str, attempts: int, outgoing: Sequence[Outgoing] = ()) -> None:
@@ -163,9 +171,8 @@ class Store:
 
     async def unfinished(self, after: int, until: int, limit: int) -> list[Received]:
         """Messages that no life before has finished, oldest first: numbers above `after`, up to `until`."""
-        sql = "SELECT number, body, attempts FROM inbox WHERE state = 'received' AND number > ? AND number <= ? ORDER BY number LIMIT ?"
-        rows = await self._read(sql, (after, until, limit))
-        return [Received(row["number"], self._message.decode(row["body"]), row["attempts"]) for row in rows]
+        rows = await self._writer.surely(partial(_unfinished, self._database, after, until, limit))
+        return [Received(number, self._message.decode(body), attempts) for number, body, attempts in rows]
 
     async def messages(self, state: str | None, limit: int) -> list[dict[str, Any]]:
         """The newest messages of the inbox, newest first."""
@@ -253,10 +260,8 @@ class Store:
 
     def intend(self, account: str, intent: str | None) -> None:
         """What a person wants of an account; None: nothing any more."""
-        if intent is None:
-            self._writer.write(FORGET_INTENT, (account,))
-        else:
-            self._writer.write(INTEND, (account, intent, self._clock.wall_ms()))
+        # One statement for both: two of them would not be run in the order in which they came.
+        self._writer.write(INTEND, (account, intent or NO_INTENT, self._clock.wall_ms()))
 
     def notice(self, request: str, body: Any) -> None:
         """Somebody is to be told when a request is carried out."""
@@ -273,11 +278,16 @@ class Store:
 
     async def forget(self, before: int, journal_until: int) -> None:
         """Retention: what ended before that time (wall-clock ms), and the journal up to that number."""
-        for statement in (FORGET_INBOX, FORGET_OUTBOX, FORGET_REQUESTS):
-            self._writer.write(statement, (before,))
-        self._writer.write(FORGET_JOURNAL, (before, journal_until))
-        await self._writer.committed()
-        await self._writer.in_thread(self._database.give_back)
+        statements: Statements = {
+            FORGET_INBOX: [(before,)],
+            FORGET_OUTBOX: [(before,)],
+            FORGET_REQUESTS: [(before,)],
+            FORGET_JOURNAL: [(before, journal_until)],
+        }
+        while await self._writer.surely(lambda: self._database.commit(statements, self._durability())):
+            pass
+        while await self._writer.surely(self._database.give_back):
+            pass
 
     async def backup(self, target: Path) -> None:
         """A whole copy, while everything goes on. Raises StoreError."""
@@ -299,6 +309,10 @@ def _fetch(database: Database, sql: str, values: tuple[Any, ...]) -> list[sqlite
         reader.close()
 
 
+def _unfinished(database: Database, after: int, until: int, limit: int) -> list[tuple[int, bytes, int]]:
+    return database.connection.execute(UNFINISHED, (after, until, limit)).fetchall()
+
+
 def _numbers(database: Database, first: int, last: int) -> set[int]:
     rows = database.connection.execute("SELECT number FROM inbox WHERE number BETWEEN ? AND ?", (first, last))
     return {row[0] for row in rows}
@@ -317,7 +331,7 @@ def _beginning(connection: sqlite3.Connection) -> Beginning:
         last_received=last("inbox"),
         last_outgoing=last("outbox"),
         last_seq=one("SELECT max(seq) FROM journal"),
-        intents=dict(connection.execute("SELECT account, intent FROM intents")),
+        intents=dict(connection.execute("SELECT account, intent FROM intents WHERE intent != ?", (NO_INTENT,))),
     )
 
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -23,8 +24,12 @@ from gateway.store.database import Database
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
+T = TypeVar("T")
+
 AGAIN_AFTER = 0.5
 """Seconds to the next try of what could not be written."""
+SECONDS_KEPT = 10_000
+"""Durations of commits that are kept for whoever collects them."""
 
 
 class Writer:
@@ -37,11 +42,14 @@ class Writer:
         self._thread = ThreadPoolExecutor(1, "store")
         self._rows: dict[str, list[tuple[Any, ...]]] = {}
         self._committed: asyncio.Future[None] | None = None
+        """Of the rows that wait; made when somebody asks."""
+        self._under_way: asyncio.Future[None] | None = None
+        """Of those that are being committed."""
         self._handing_over = False
         self._task: asyncio.Task[None] | None = None
         self.trouble = ""
         """Why nothing can be written now; empty while all is well."""
-        self.seconds: list[float] = []
+        self.seconds: deque[float] = deque(maxlen=SECONDS_KEPT)
         """How long the latest commits took, for whoever collects them."""
 
     def write(self, statement: str, row: tuple[Any, ...]) -> None:
@@ -54,13 +62,11 @@ class Writer:
 
     async def committed(self) -> None:
         """Return when all that was written before is on the disk. Being cancelled cancels nothing of it."""
-        if not self._rows:
-            if self._task is not None and not self._task.done():
-                await asyncio.shield(self._task)
-            return
-        if self._committed is None:
+        if self._rows and self._committed is None:
             self._committed = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._committed)
+        waited_for = self._committed if self._rows else self._under_way
+        if waited_for is not None:
+            await asyncio.shield(waited_for)
 
     def _hand_over(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._commit_all(), name="store")
@@ -69,27 +75,35 @@ class Writer:
         """Until nothing waits."""
         try:
             while self._rows:
-                rows, committed = self._rows, self._committed
-                self._rows, self._committed = {}, None
+                rows, self._rows = self._rows, {}
+                committed, self._committed = self._committed or asyncio.get_running_loop().create_future(), None
+                self._under_way = committed
                 batch = {statement: rows[statement] for statement in self._order if statement in rows}
-                await self._commit(batch)
-                if committed is not None and not committed.done():
-                    committed.set_result(None)
+                await self.surely(partial(self._commit, batch))
+                self._under_way = None
+                committed.set_result(None)
         finally:
             self._handing_over = False
 
-    async def _commit(self, batch: Mapping[str, list[tuple[Any, ...]]]) -> None:
+    def _commit(self, batch: dict[str, list[tuple[Any, ...]]]) -> None:
+        began = time.perf_counter()
+        self._database.commit(batch, self._durability())
+        self.seconds.append(time.perf_counter() - began)
+
+    async def surely(self, job: Callable[[], T]) -> T:
+        """Run something in the thread that writes, and again until it can be done. Meanwhile `trouble` says why not."""
+        failed = False
         while True:
-            began = time.perf_counter()
             try:
-                await self.in_thread(partial(self._database.commit, batch, self._durability()))
+                done: T = await self.in_thread(job)
             except (sqlite3.Error, OSError, ValueError, OverflowError) as error:
+                failed = True
                 self._tell(str(error))
                 await asyncio.sleep(AGAIN_AFTER)
-                continue
-            self._tell("")
-            self.seconds.append(time.perf_counter() - began)
-            return
+            else:
+                if failed:
+                    self._tell("")
+                return done
 
     def _tell(self, trouble: str) -> None:
         if trouble != self.trouble:
@@ -104,7 +118,7 @@ class Writer:
         return await asyncio.get_running_loop().run_in_executor(self._thread, job)
 
     async def close(self, patience: float) -> bool:
-        """Write what waits, for at most so many seconds. Whether all of it was."""
+        """Write what waits, for at most so many seconds, and close the database. Whether all of it was written."""
         done = True
         if self._task is not None and not self._task.done():
             finished, _ = await asyncio.wait({self._task}, timeout=patience)
@@ -112,4 +126,6 @@ class Writer:
             self._task.cancel()
             await asyncio.wait({self._task})
         self._thread.shutdown(wait=done, cancel_futures=True)
+        if done:  # or the thread is in the middle of something: a connection is not closed under it
+            self._database.close()
         return done and not self._rows
