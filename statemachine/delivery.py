@@ -367,8 +367,3 @@ def delivery_from(state: str, data: DeliveryData, name: str) -> Delivery:
 def has_ended(machine: Machine[Any, Any]) -> bool:
     """It was sent, or will not be."""
     return machine.state in machine.final
-
-
-def is_being_sent(machine: Machine[Any, Any]) -> bool:
-    """The network is being told, or about to be."""
-    return machine.state is S.SENDING
