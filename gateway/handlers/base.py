@@ -47,7 +47,10 @@ class Handler(Protocol):
 
 
 Make = Callable[[str, Any, Tools], Handler]
-"""Name, settings and tools in, a handler out. Raises HandlerError when one cannot be made of them."""
+"""Name, settings and tools in, a handler out. Raises HandlerError when one cannot be made of them.
+
+One that has `made_in_thread`, and it is true, is called in a thread: what it does may take a while.
+"""
 
 
 def replies_of(answer: Any, who: str) -> tuple[Reply, ...]:

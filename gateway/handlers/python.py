@@ -21,6 +21,8 @@ class Python:
     """One function."""
 
     acts_outside = True
+    made_in_thread = True
+    """What a module does when it is imported is its own affair, and must hold up nobody."""
 
     def __init__(self, name: str, settings: PythonHandler, tools: Tools) -> None:
         self._who = f"the handler {name!r} ({settings.target})"

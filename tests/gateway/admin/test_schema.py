@@ -13,8 +13,8 @@ import pytest
 from msgspec import structs
 
 from gateway.admin.schema import config_schema, json_schema
-from gateway.config.file import parse
 from gateway.config.declared import Model
+from gateway.config.file import parse
 from gateway.config.model import Account, build_config_model
 from gateway.config.plan import reload_class
 from gateway.config.secrets import as_data
