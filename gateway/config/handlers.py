@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from string import Formatter
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -10,11 +11,19 @@ from msgspec import Meta
 from gateway.config.declared import LIVE, Model
 from gateway.redact import Secret
 
+PLACEHOLDERS = ("sender", "text", "channel", "account", "conversation")
+"""What stands between the braces of a bridge's format."""
+
 
 class Handler(Model, frozen=True, kw_only=True):
     """What every handler has."""
 
     type: Annotated[str, LIVE, Meta(description="What the handler does.")]
+
+    @property
+    def accounts(self) -> Iterator[tuple[str, str]]:
+        """Accounts that there must be, each with the key that names it."""
+        return iter(())
 
 
 class EchoHandler(Handler, frozen=True, kw_only=True):
@@ -163,7 +172,12 @@ class BridgeTarget(Model, frozen=True, kw_only=True):
 
     channel: Annotated[str, LIVE, Meta(description="The network.", examples=["telegram"])]
     account: Annotated[str, LIVE, Meta(description="The account on it.", examples=["main"])]
-    conversation: Annotated[str, LIVE, Meta(description="The conversation (chat) there.", examples=["-100123456"])]
+    conversation: Annotated[str | int, LIVE, Meta(description="The conversation (chat) there.", examples=[-100123456])]
+
+    @property
+    def name(self) -> str:
+        """The account's name: `telegram/main`."""
+        return f"{self.channel}/{self.account}"
 
 
 class BridgeHandler(Handler, frozen=True, kw_only=True):
@@ -179,11 +193,22 @@ class BridgeHandler(Handler, frozen=True, kw_only=True):
         ),
     ] = "{sender}: {text}"
 
+    @property
+    def accounts(self) -> Iterator[tuple[str, str]]:
+        yield "to", self.to.name
+
     def __post_init__(self) -> None:
         try:
-            self.format.format(sender="", text="", channel="", account="", conversation="")
-        except (KeyError, IndexError, ValueError, AttributeError) as error:
-            raise ValueError("format", f"it is no format of a bridge: {error!r}") from error
+            parts = list(Formatter().parse(self.format))
+        except ValueError as error:
+            raise ValueError("format", f"it is no format of a bridge: {error}") from error
+        names = [name for _, name, _, _ in parts if name is not None]
+        known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+        for _, name, width, conversion in parts:
+            if name is not None and (name not in PLACEHOLDERS or width or conversion):
+                raise ValueError("format", f"it can have {known} and nothing else between braces")
+        if "text" not in names:
+            raise ValueError("format", "it says nothing of the message: it needs {text}")
 
 
 HANDLERS: Mapping[str, type[Handler]] = {

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from gateway.config import model as declared
-from gateway.config.model import Account, Config, Model, TelegramAccount, build_config_model, is_loopback
+from gateway.config.declared import Model
+from gateway.config.model import Account, Config, TelegramAccount, build_config_model, is_loopback
 from gateway.config.plan import reload_class
 from gateway.config.validate import fields_of
 from gateway.redact import Secret
