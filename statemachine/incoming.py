@@ -54,7 +54,7 @@ class IncomingData(msgspec.Struct, frozen=True):
     """What it knows beside its state."""
 
     attempt: int = 0
-    """How often it was given to a handler."""
+    """How often it was given to a handler; of one that is received, how many boots have taken it up."""
     attempts: int = 1
     """How often it may be."""
     patience: float = 60.0
@@ -76,7 +76,7 @@ class TurnCame(Event, frozen=True):
 
 
 class HandlerAnswered(Event, frozen=True):
-    """The completion of `handle`: `replies` are records that only the shell reads."""
+    """The completion of `handle`: `replies` are what is to be sent, which only the shell reads."""
 
     attempt: int
     replies: tuple[Any, ...] = ()
@@ -130,6 +130,10 @@ class Finish(Command, frozen=True):
 
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 60.0
+MOST_TAKEN_UP = 5
+"""Boots that may take a message up which none has come to an end with: it may be what ends them."""
+DOUBLINGS = 32
+"""The exponent is bounded: a handler may be away for days, and a float overflows after a thousand attempts."""
 
 
 class Incoming(Machine[IncomingState, IncomingData]):
@@ -151,9 +155,13 @@ class Incoming(Machine[IncomingState, IncomingData]):
     table: ClassVar[tuple[Row[IncomingState], ...]] = (
         Row(TurnCame, S.RECEIVED, S.REFUSED, ("sender_is_refused",), effects=("finish_refused",)),
         Row(TurnCame, S.RECEIVED, S.UNMATCHED, ("no_route_takes_it",), effects=("finish_unmatched",)),
+        # It may be what ends the process each time.
+        Row(TurnCame, S.RECEIVED, S.DEAD, ("was_taken_up_too_often",), effects=("finish_given_up",)),
         Row(TurnCame, S.RECEIVED, S.HANDLING, effects=("note_handler", "handle")),
 
-        Row(HandlerAnswered, S.HANDLING, S.HANDLED, ("attempt_is_current",), effects=("disarm", "finish_handled")),
+        # An answer that comes after its time is an answer: the handler need not work on it once more.
+        Row(HandlerAnswered, (S.HANDLING, S.BACKOFF), S.HANDLED, ("attempt_is_current",),
+            effects=("disarm", "finish_handled")),
         Row(HandlerFailed, S.HANDLING, S.BACKOFF, ("attempt_is_current", "may_be_tried_again"), effects=("back_off",)),
         Row(HandlerFailed, S.HANDLING, S.DEAD, ("attempt_is_current",), effects=("disarm", "finish_dead")),
         Row(HandlingOverdue, S.HANDLING, S.BACKOFF, ("attempt_is_current", "has_attempts_left"),
@@ -174,6 +182,10 @@ class Incoming(Machine[IncomingState, IncomingData]):
     @guard
     def no_route_takes_it(data: IncomingData, event: TurnCame) -> bool:
         return event.verdict is Verdict.UNMATCHED
+
+    @guard
+    def was_taken_up_too_often(data: IncomingData, event: TurnCame) -> bool:
+        return data.attempt > MOST_TAKEN_UP
 
     @guard
     def attempt_is_current(
@@ -209,7 +221,7 @@ class Incoming(Machine[IncomingState, IncomingData]):
         why = "the handler took too long"
         if isinstance(event, HandlerFailed):
             after, counts, why = event.after, event.counts, event.why
-        wait = min(FIRST_WAIT * 2.0 ** (attempt - 1), LONGEST_WAIT)
+        wait = min(FIRST_WAIT * 2.0 ** min(attempt - 1, DOUBLINGS), LONGEST_WAIT)
         # One that was never begun is not counted: the number goes on, and so does what may be.
         draft.set(why=why, attempts=draft.data.attempts + (not counts))
         draft.emit(ArmTimer(HandlingDue(attempt), after=wait, jitter=True, at_least=after))
@@ -229,6 +241,10 @@ class Incoming(Machine[IncomingState, IncomingData]):
     @action
     def finish_unmatched(draft: Draft[IncomingData], event: TurnCame) -> None:
         draft.emit(Finish(S.UNMATCHED.value, event.why))
+
+    @action
+    def finish_given_up(draft: Draft[IncomingData], event: TurnCame) -> None:
+        draft.emit(Finish(S.DEAD.value, f"{MOST_TAKEN_UP} boots have taken it up, and none came to an end with it"))
 
     @action
     def finish_handled(draft: Draft[IncomingData], event: HandlerAnswered) -> None:

@@ -37,7 +37,6 @@ from statemachine.delivery import (
     Send,
     delivery_from,
     has_ended,
-    is_being_sent,
 )
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -81,6 +80,9 @@ class Outbox:
         self._clock = clock
         self._accounts: dict[str, _Account] = {}
         self._open: dict[str, Outgoing] = {}
+        self._under_way: set[str] = set()
+        """Machines from their turn until what came of it is written down."""
+        self._taking_orders: set[asyncio.Task[list[Outgoing]]] = set()
         self._changed = asyncio.Event()
 
     @property
@@ -90,9 +92,8 @@ class Outbox:
 
     @property
     def under_way(self) -> int:
-        """How many messages the network is being told now."""
-        firsts = (next(iter(lane)) for account in self._accounts.values() for lane in account.lanes.values())
-        return sum(1 for name in firsts if (machine := self._machines.find(name)) and is_being_sent(machine))
+        """How many messages the network is being told now, or about to be."""
+        return len(self._under_way)
 
     # What comes in
 
@@ -131,7 +132,16 @@ class Outbox:
         return without_half_characters(outgoing)
 
     async def ask(self, key: str, to: Address, reply: Reply) -> list[Outgoing]:
-        """Somebody wants something said. With a key that was used before nothing new is. Returns when it is on the disk."""
+        """Somebody wants something said. With a key that was used before nothing new is. Returns when it is on the disk.
+
+        Being cancelled cancels nothing of it.
+        """
+        task = asyncio.get_running_loop().create_task(self._take_order(key, to, reply))
+        self._taking_orders.add(task)
+        task.add_done_callback(self._taking_orders.discard)
+        return await asyncio.shield(task)
+
+    async def _take_order(self, key: str, to: Address, reply: Reply) -> list[Outgoing]:
         parts = split(reply.text, reply.format, self._network.limits(to.name).text)
         found = [
             self._outgoing(f"{key}#{place}", to, part, reply.format, None, "resend", MAX_AGE, None)
@@ -223,6 +233,7 @@ class Outbox:
             return False
         account.pace.take(conversation, now)
         account.ready.discard(first)
+        self._under_way.add(first)
         self._machines.tell(first, DeliveryDue(now), "its turn")
         return True
 
@@ -269,6 +280,8 @@ class Outbox:
         """Written down with the next commit; nobody waits for it."""
         number = self._open[name].number
         self._store.mark(number, effect.state, effect.attempt, effect.why, effect.network_id, effect.marked)
+        self._under_way.discard(name)
+        self._changed.set()
         if effect.why:
             log.warning("delivery", machine=name, state=effect.state, why=effect.why, account=self._open[name].name)
 
@@ -279,6 +292,8 @@ class Outbox:
         name = f"delivery/{number}"
         if name in self._open:
             return name
+        # What has just come to its end may not be written down yet.
+        await self._store.committed()
         kept = await self._store.outgoing(number)
         if kept is None:
             return None
@@ -309,14 +324,16 @@ class Outbox:
                 continue
             for lane in account.lanes.values():
                 first = next(iter(lane))
-                machine = self._machines.find(first)
-                if machine is not None and is_being_sent(machine):
-                    return True
-                if first in account.ready and self._network.is_up(key):
+                if first in self._under_way or (first in account.ready and self._network.is_up(key)):
                     return True
         return False
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Nothing is sent any more; what somebody has ordered is in the store, or was never promised."""
+        for task in self._taking_orders:
+            task.cancel()
+        if self._taking_orders:
+            await asyncio.wait(set(self._taking_orders))
         for account in self._accounts.values():
             if account.later is not None:
                 account.later.cancel()

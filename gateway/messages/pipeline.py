@@ -138,7 +138,8 @@ class Pipeline:
     def at_work(self, account: str | None = None) -> int:
         """How many conversations are being handled now, of one account or of all; those that wait for another try are not."""
         heads = (lane[0] for place, lane in self._lanes.items() if account in (None, place[0]))
-        return sum(is_at_work(machine) for head in heads if (machine := self._machines.find(head)) is not None)
+        coming = self._coming if account is None else 0
+        return coming + sum(is_at_work(machine) for head in heads if (machine := self._machines.find(head)) is not None)
 
     @property
     def full(self) -> bool:
@@ -147,7 +148,7 @@ class Pipeline:
 
     # Taking over
 
-    async def accept(self, identity: str, offset: int, messages: list[Message], first: int | None) -> int:
+    async def accept(self, identity: str, offset: int, messages: list[Message], first: int | None = None) -> int:
         """Return when they are in the store: from here on they are ours. How many were not known before.
 
         Being cancelled cancels nothing of it.
@@ -201,23 +202,21 @@ class Pipeline:
 
     async def resume(self, beginning: Beginning) -> None:
         """Take up what no life before has finished, in order, as far as there is room."""
-        after, until, first = 0, beginning.last_received, True
+        after, left, taken_up = 0, beginning.last_received, 0
         self._behind = True
         try:
-            while True:
+            # What comes meanwhile is left in the store, so that it is read after what was there before.
+            while after < (until := max(left, self._left_in_store)):
                 while len(self._open) > MOST_OPEN - CHUNK:
                     await self._change()
-                chunk = await self._store.unfinished(after, max(until, self._left_in_store), CHUNK)
+                chunk = await self._store.unfinished(after, until, CHUNK)
                 for received in chunk:
-                    after = received.number
-                    self._admit(self._counted(received) if received.number <= until else received)
-                if chunk and first:
-                    log.info("messages_taken_up", why="the process ended before they were handled")
-                    first = False
-                if not chunk and self._left_in_store <= after:
-                    return
-                after = after if chunk else self._left_in_store
+                    self._admit(self._counted(received) if received.number <= left else received)
+                taken_up += len(chunk)
+                after = chunk[-1].number if len(chunk) == CHUNK else until
         finally:
+            if taken_up:
+                log.info("messages_taken_up", count=taken_up, why="the process ended before they were handled")
             self._behind = False
             self._changed.set()
 
@@ -267,7 +266,10 @@ class Pipeline:
         if opened.kept is not None and self._handlers.acts_outside(opened.route.handler):
             await asyncio.shield(opened.kept)
         try:
-            return HandlerAnswered(effect.attempt, await self._handlers.handle(opened.route.handler, message))
+            replies = await self._handlers.handle(opened.route.handler, message)
+            # Here, where a reply that cannot be one is the handler's failure and no one else's.
+            outgoing = self._outbound.compose(message, opened.number, replies, opened.route)
+            return HandlerAnswered(effect.attempt, tuple(outgoing))
         except HandlerError as error:
             return HandlerFailed(effect.attempt, str(error), error.retryable, error.after, error.counts)
 
@@ -276,10 +278,7 @@ class Pipeline:
         opened = self._open.pop(name)
         machine = self._machines.find(name)
         attempts = machine.data.attempt if machine is not None else 0
-        outgoing = []
-        if effect.replies and opened.route is not None:
-            replies = [reply for reply in effect.replies if isinstance(reply, Reply)]
-            outgoing = self._outbound.compose(opened.message, opened.number, replies, opened.route)
+        outgoing = [each for each in effect.replies if isinstance(each, Outgoing)]
         self._store.finish(opened.number, effect.outcome, effect.why, attempts, outgoing)
         self._outbound.take_over(outgoing)
         for order in effect.replies:

@@ -196,7 +196,7 @@ class Messages:
 
     async def close(self) -> None:
         await self.pipeline.close()
-        self.outbox.close()
+        await self.outbox.close()
         await self.handlers.close()
         await self._errands.close()
         if not await self.store.close():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,6 @@ from gateway.store.migrations import migrations
 BUSY_TIMEOUT = 0.2
 """Seconds that a commit waits for a lock of another program before it says so; then it is tried again."""
 SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
-PAGES_SPARED = 1_000
-"""Free pages that stay in the file: they are written again soon."""
 PAGES_FREED = 200
 """Pages that one round of retention gives back to the disk: a few milliseconds."""
 
@@ -75,26 +73,22 @@ class Database:
 
     # Writing
 
-    def commit(
-        self, statements: Statements, durability: str, questions: Sequence[Callable[[Database], Any]]
-    ) -> list[Any]:
-        """All of it or nothing; then the answers to the questions.
-
-        Raises sqlite3.Error or OSError; then nothing was written, and it can be tried again.
-        """
+    def commit(self, statements: Statements, durability: str) -> int:
+        """All of it or nothing; how many rows changed. Raises sqlite3.Error or OSError: nothing was, try again."""
         self._come_back_if_deleted()
         self._be_durable(durability)
         connection = self.connection
+        before = connection.total_changes
         connection.execute("BEGIN IMMEDIATE")
         try:
             for sql, rows in statements.items():
                 connection.executemany(sql, rows)
             connection.execute("COMMIT")
-            return [question(self) for question in questions]
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
             raise
+        return connection.total_changes - before
 
     def _be_durable(self, durability: str) -> None:
         if durability != self._durability:
@@ -143,16 +137,20 @@ class Database:
             return 0
 
     def give_back(self) -> bool:
-        """Give freed pages back to the disk, some at a time; whether there are more."""
+        """Give some of the freed pages back to the disk; whether there are more. Raises sqlite3.Error."""
         self.connection.execute(f"PRAGMA incremental_vacuum({PAGES_FREED})").fetchall()
-        return bool(self.connection.execute("PRAGMA freelist_count").fetchone()[0] > PAGES_SPARED)
+        return bool(self.connection.execute("PRAGMA freelist_count").fetchone()[0])
 
     # Reading
 
     def reader(self) -> sqlite3.Connection:
         """A connection that only reads, beside the one that writes."""
         connection = sqlite3.connect(
-            f"file:{self.path}?mode=ro", uri=True, timeout=5.0, isolation_level=None, check_same_thread=False
+            f"{self.path.absolute().as_uri()}?mode=ro",
+            uri=True,
+            timeout=5.0,
+            isolation_level=None,
+            check_same_thread=False,
         )
         connection.row_factory = sqlite3.Row
         return connection

@@ -19,7 +19,7 @@ import structlog
 
 from gateway.clock import Clock
 from gateway.messages.model import Message, Outgoing
-from gateway.store.database import Database
+from gateway.store.database import Database, Statements
 from gateway.store.writer import Writer
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -46,16 +46,18 @@ MARK = "UPDATE outbox SET state = ?, attempts = ?, why = ?, network_id = ?, mark
 JOURNAL = "INSERT OR REPLACE INTO journal (seq, at, machine, body) VALUES (?, ?, ?, ?)"
 REQUEST = "INSERT OR REPLACE INTO requests (id, at, outcome, body) VALUES (?, ?, ?, ?)"
 INTEND = "INSERT OR REPLACE INTO intents (account, intent, at) VALUES (?, ?, ?)"
-FORGET_INTENT = "DELETE FROM intents WHERE account = ?"
 NOTICE = "INSERT OR REPLACE INTO notices (request, body, at) VALUES (?, ?, ?)"
 FORGET_NOTICE = "DELETE FROM notices WHERE request = ?"
-FORGET_INBOX = "DELETE FROM inbox WHERE number <= ? AND (ended_at < ? OR (ended_at IS NOT NULL AND number <= ?))"
-FORGET_OUTBOX = "DELETE FROM outbox WHERE number <= ? AND state IN ('sent', 'dead') AND (changed_at < ? OR number <= ?)"
-FORGET_JOURNAL = "DELETE FROM journal WHERE at < ? OR seq <= ?"
-FORGET_REQUESTS = "DELETE FROM requests WHERE at < ?"
+# Retention, some rows at a time, so that nobody waits for long.
+FORGET_INBOX = "DELETE FROM inbox WHERE number IN (SELECT number FROM inbox WHERE ended_at < ? OR (ended_at IS NOT NULL AND number <= ?) LIMIT 1000)"
+FORGET_OUTBOX = (
+    "DELETE FROM outbox WHERE number IN"
+    " (SELECT number FROM outbox WHERE state IN ('sent', 'dead') AND (changed_at < ? OR number <= ?) LIMIT 1000)"
+)
+FORGET_JOURNAL = "DELETE FROM journal WHERE seq IN (SELECT seq FROM journal WHERE at < ? OR seq <= ? LIMIT 1000)"
+FORGET_REQUESTS = "DELETE FROM requests WHERE id IN (SELECT id FROM requests WHERE at < ? LIMIT 1000)"
 STATEMENTS = (
-    RECEIVE, OFFSET, FINISH, TAKE_UP, QUEUE, MARK, JOURNAL, REQUEST, INTEND, FORGET_INTENT, NOTICE, FORGET_NOTICE,
-    FORGET_INBOX, FORGET_OUTBOX, FORGET_JOURNAL, FORGET_REQUESTS,
+    RECEIVE, OFFSET, FINISH, TAKE_UP, QUEUE, MARK, JOURNAL, REQUEST, INTEND, NOTICE, FORGET_NOTICE,
 )  # fmt: skip
 
 CONVERSATION = """
@@ -67,6 +69,11 @@ CONVERSATION = """
         WHERE account = ? AND conversation = ? AND state != 'dead' ORDER BY number DESC LIMIT ?
     ) ORDER BY at DESC, side DESC, place DESC LIMIT ?
 """
+UNFINISHED = (
+    "SELECT number, body, attempts FROM inbox WHERE state = 'received' AND number > ? AND number <= ?"
+    " ORDER BY number LIMIT ?"
+)
+NO_INTENT = ""
 OPEN_OUTBOX = "state NOT IN ('sent', 'dead')"
 
 
@@ -113,6 +120,7 @@ class Store:
         self.path = state_dir / FILE
         self._clock = clock
         self._took = took
+        self._durability = durability
         self._database = Database(self.path)
         self._writer = self._make_writer(self._database, durability)
         self._since_checkpoint = 0
@@ -165,7 +173,6 @@ class Store:
         if self._checkpoint is not None:
             await asyncio.wait({self._checkpoint}, timeout=CLOSE_PATIENCE)
         self._readers.shutdown(wait=False, cancel_futures=True)
-        self._database.close()
         return whole
 
     # Incoming
@@ -190,7 +197,9 @@ class Store:
         if not received:
             await self._writer.committed()
             return []
-        numbers = await self._writer.ask(partial(_numbers, first=received[0].number, last=received[-1].number))
+        await self._writer.committed()
+        find = partial(_numbers, self._database, received[0].number, received[-1].number)
+        numbers = await self._writer.surely(find)
         return [each for each in received if each.number in numbers]
 
     def finish(self, number: int, state: str, why: str, attempts: int, outgoing: Sequence[Outgoing] = ()) -> None:
@@ -205,9 +214,8 @@ class Store:
 
     async def unfinished(self, after: int, until: int, limit: int) -> list[Received]:
         """Messages that no life before has finished, oldest first: numbers above `after`, up to `until`."""
-        sql = "SELECT number, body, attempts FROM inbox WHERE state = 'received' AND number > ? AND number <= ? ORDER BY number LIMIT ?"
-        rows = await self._read(sql, (after, until, limit))
-        return [Received(row["number"], self._message.decode(row["body"]), row["attempts"]) for row in rows]
+        rows = await self._writer.surely(partial(_unfinished, self._database, after, until, limit))
+        return [Received(number, self._message.decode(body), attempts) for number, body, attempts in rows]
 
     async def messages(self, state: str | None, limit: int) -> list[dict[str, Any]]:
         """The newest messages of the inbox, newest first."""
@@ -305,10 +313,8 @@ class Store:
 
     def intend(self, account: str, intent: str | None) -> None:
         """What a person wants of an account; None: nothing any more."""
-        if intent is None:
-            self._writer.write(FORGET_INTENT, (account,))
-        else:
-            self._writer.write(INTEND, (account, intent, self._clock.wall_ms()))
+        # One statement for both: two of them would not be run in the order in which they came.
+        self._writer.write(INTEND, (account, intent or NO_INTENT, self._clock.wall_ms()))
 
     def notice(self, request: str, body: Any) -> None:
         """Somebody is to be told when a request is carried out."""
@@ -326,21 +332,17 @@ class Store:
     async def forget(self, before: int, keep: int, journal_until: int) -> None:
         """Retention: what ended before that time (wall-clock ms), all but the newest `keep`, and the journal up to that number.
 
-        What is not finished is never forgotten. It is done some thousand rows at a time: nobody who waits for a commit
-        waits for all of it.
+        What is not finished is never forgotten.
         """
-        tables = ((FORGET_INBOX, "inbox", self._last_received), (FORGET_OUTBOX, "outbox", self._last_outgoing))
-        for statement, table, last in tables:
-            oldest = await self._read(f"SELECT min(number) AS oldest FROM {table}", ())  # noqa: S608 - a name of ours
-            for until in range(
-                (oldest[0]["oldest"] or last) + FORGOTTEN_AT_ONCE, last + FORGOTTEN_AT_ONCE, FORGOTTEN_AT_ONCE
-            ):
-                self._writer.write(statement, (until, before, last - keep))
-                await self._writer.committed()
-        self._writer.write(FORGET_REQUESTS, (before,))
-        self._writer.write(FORGET_JOURNAL, (before, journal_until))
-        await self._writer.committed()
-        while await self._writer.in_thread(self._database.give_back):
+        statements: Statements = {
+            FORGET_INBOX: [(before, self._last_received - keep)],
+            FORGET_OUTBOX: [(before, self._last_outgoing - keep)],
+            FORGET_REQUESTS: [(before,)],
+            FORGET_JOURNAL: [(before, journal_until)],
+        }
+        while await self._writer.surely(lambda: self._database.commit(statements, self._durability())):
+            """Some rows at a time: nobody who waits for a commit waits for all of it."""
+        while await self._writer.surely(self._database.give_back):
             """Some pages at a time, for the same reason."""
 
     async def backup(self, target: Path) -> None:
@@ -363,7 +365,11 @@ def _fetch(database: Database, sql: str, values: tuple[Any, ...]) -> list[sqlite
         reader.close()
 
 
-def _numbers(database: Database, *, first: int, last: int) -> set[int]:
+def _unfinished(database: Database, after: int, until: int, limit: int) -> list[tuple[int, bytes, int]]:
+    return database.connection.execute(UNFINISHED, (after, until, limit)).fetchall()
+
+
+def _numbers(database: Database, first: int, last: int) -> set[int]:
     rows = database.connection.execute("SELECT number FROM inbox WHERE number BETWEEN ? AND ?", (first, last))
     return {row[0] for row in rows}
 
@@ -381,7 +387,7 @@ def _beginning(connection: sqlite3.Connection) -> Beginning:
         last_received=last("inbox"),
         last_outgoing=last("outbox"),
         last_seq=one("SELECT max(seq) FROM journal"),
-        intents=dict(connection.execute("SELECT account, intent FROM intents")),
+        intents=dict(connection.execute("SELECT account, intent FROM intents WHERE intent != ?", (NO_INTENT,))),
     )
 
 

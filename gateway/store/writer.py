@@ -12,10 +12,10 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -23,14 +23,13 @@ from gateway.store.database import Database
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
+T = TypeVar("T")
+
 LINGER = 6
 """Turns of the loop that a commit waits for what follows from its rows: a message and its answer are then one. An idle turn
 takes 20 µs, a commit 600."""
 AGAIN_AFTER = 0.5
 """Seconds to the next try of what could not be written."""
-
-
-Question = Callable[[Database], Any]
 
 
 class Writer:
@@ -47,13 +46,15 @@ class Writer:
         noted: Callable[[int, float], None] = lambda *_: None,
     ) -> None:
         self._database = database
-        self._durability = durability
         self._noted = noted
+        self._durability = durability
         self._order = tuple(statements)
         self._thread = ThreadPoolExecutor(1, "store")
         self._rows: dict[str, list[tuple[Any, ...]]] = {}
-        self._waiting: list[asyncio.Future[Any]] = []
-        self._questions: list[tuple[Question, asyncio.Future[Any]]] = []
+        self._waiting: list[asyncio.Future[None]] = []
+        """Who waits for the rows that wait..."""
+        self._waiting_now: list[asyncio.Future[None]] | None = None
+        """...and who for those that are being committed; None while none are."""
         self._handing_over = False
         self._task: asyncio.Task[None] | None = None
         self.trouble = ""
@@ -68,21 +69,11 @@ class Writer:
 
     async def committed(self) -> None:
         """Return when all that was written before is on the disk. Being cancelled cancels nothing of it."""
-        if not self._rows:
-            if self._task is not None and not self._task.done():
-                await asyncio.shield(self._task)
-            return
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
-        await waiter
-
-    async def ask(self, question: Question) -> Any:
-        """The same, and the answer to a question that is put to the database right after."""
-        if not self._rows:
-            return await self.in_thread(partial(question, self._database))
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._questions.append((question, answer))
-        return await answer
+        waiting = self._waiting if self._rows else self._waiting_now
+        if waiting is not None:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            waiting.append(waiter)
+            await waiter
 
     def _hand_over(self, turns: int) -> None:
         if turns:
@@ -94,31 +85,38 @@ class Writer:
         """Until nothing waits."""
         try:
             while self._rows:
-                rows, waiting, questions = self._rows, self._waiting, self._questions
-                self._rows, self._waiting, self._questions = {}, [], []
+                rows, self._rows = self._rows, {}
+                waiting, self._waiting = self._waiting, []
+                self._waiting_now = waiting
                 batch = {statement: rows[statement] for statement in self._order if statement in rows}
-                answers = await self._commit(batch, [question for question, _ in questions])
-                for (_, waiter), answer in zip(questions, answers, strict=True):
-                    _answer(waiter, answer)
+                seconds = await self.surely(partial(self._commit, batch))
+                self._waiting_now = None
                 for waiter in waiting:
-                    _answer(waiter, None)
+                    if not waiter.done():  # whoever was cancelled is not told
+                        waiter.set_result(None)
+                self._noted(sum(map(len, batch.values())), seconds)
         finally:
             self._handing_over = False
 
-    async def _commit(self, batch: Mapping[str, list[tuple[Any, ...]]], questions: Sequence[Question]) -> list[Any]:
+    def _commit(self, batch: dict[str, list[tuple[Any, ...]]]) -> float:
+        began = time.perf_counter()
+        self._database.commit(batch, self._durability())
+        return time.perf_counter() - began
+
+    async def surely(self, job: Callable[[], T]) -> T:
+        """Run something in the thread that writes, and again until it can be done. Meanwhile `trouble` says why not."""
+        failed = False
         while True:
-            began = time.perf_counter()
             try:
-                answers: list[Any] = await self.in_thread(
-                    partial(self._database.commit, batch, self._durability(), questions)
-                )
+                done: T = await self.in_thread(job)
             except (sqlite3.Error, OSError, ValueError, OverflowError) as error:
+                failed = True
                 self._tell(str(error))
                 await asyncio.sleep(AGAIN_AFTER)
-                continue
-            self._tell("")
-            self._noted(sum(map(len, batch.values())), time.perf_counter() - began)
-            return answers
+            else:
+                if failed:
+                    self._tell("")
+                return done
 
     def _tell(self, trouble: str) -> None:
         if trouble != self.trouble:
@@ -133,22 +131,19 @@ class Writer:
         return await asyncio.get_running_loop().run_in_executor(self._thread, job)
 
     async def close(self, patience: float) -> bool:
-        """Write what waits, for at most so many seconds. Whether all of it was."""
+        """Write what waits, for at most so many seconds, and close the database. Whether all of it was written."""
+        done = True
         try:
             async with asyncio.timeout(patience):
                 while self._rows or (self._task is not None and not self._task.done()):
                     await self.committed()
-            done = True
+                    await asyncio.sleep(0)
         except TimeoutError:
             done = False
             if self._task is not None:
                 self._task.cancel()
                 await asyncio.wait({self._task})
         self._thread.shutdown(wait=done, cancel_futures=True)
-        return done
-
-
-def _answer(waiter: asyncio.Future[Any], answer: Any) -> None:
-    """Whoever was cancelled is not told."""
-    if not waiter.done():
-        waiter.set_result(answer)
+        if done:  # or the thread is in the middle of something: a connection is not closed under it
+            self._database.close()
+        return done and not self._rows

@@ -15,6 +15,7 @@ from msgspec import structs
 from gateway.admin.schema import config_schema, json_schema
 from gateway.config.declared import Model
 from gateway.config.file import parse
+from gateway.config.handlers import HANDLERS
 from gateway.config.model import Account, build_config_model
 from gateway.config.plan import reload_class
 from gateway.config.secrets import as_data
@@ -43,6 +44,8 @@ def declared(kind: Any = MODEL, path: str = "") -> Iterator[tuple[str, structs.F
 
 
 FIELDS = dict(declared())
+OF_HANDLERS = "handlers.*."
+"""What is said of them is gathered from several models."""
 
 
 def at(path: str) -> dict[str, Any]:
@@ -130,7 +133,21 @@ def test_the_schema_says_of_a_field_what_the_model_says(path: str) -> None:
 
 
 def test_the_schema_has_no_other_fields() -> None:
-    assert {path for path in told(SCHEMA) if not path.endswith("*")} == set(FIELDS)
+    paths = {path for path in told(SCHEMA) if not path.endswith("*")}
+    assert {path for path in paths if not path.startswith(OF_HANDLERS)} == set(FIELDS)
+
+
+def test_the_keys_of_handlers_are_those_of_their_types() -> None:
+    """Each once, with the types that have it; what it means is what the first of them says."""
+    keys = {name for model in HANDLERS.values() for name in fields_of(model)}
+    properties = at("handlers.*")["properties"]
+    assert set(properties) == keys
+    assert properties["type"]["enum"] == list(HANDLERS)
+    for key in keys - {"type"}:
+        having = [kind for kind, model in HANDLERS.items() if key in fields_of(model)]
+        said, first = properties[key]["description"], meta_of(fields_of(HANDLERS[having[0]])[key])
+        assert said.endswith(str(first.description))
+        assert all(kind in said.split(".")[0] for kind in having), said
 
 
 def test_an_entry_is_added_and_removed_as_its_field_is_changed() -> None:
@@ -196,6 +213,8 @@ def test_secrets_and_no_others_are_sensitive() -> None:
     assert {path for path, hint in HINTS.items() if hint.get("sensitive")} == {
         "gateway.admin.token",
         "channels.telegram.accounts.*.token",
+        "handlers.*.secret",
+        "handlers.*.api_key",
     }
 
 
