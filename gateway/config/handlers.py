@@ -44,8 +44,13 @@ class WorkingHandler(Handler, frozen=True, kw_only=True):
     retries: Annotated[
         int,
         LIVE,
-        Meta(ge=0, le=100, description="How often a message is tried again that failed for now, with growing pauses."),
-    ] = 0
+        Meta(
+            ge=0,
+            le=100,
+            description="How often a message is given to it again that failed for now (no answer, no answer in time, or it "
+            "says so), with growing pauses. While it answers nobody, that is not counted.",
+        ),
+    ] = 5
 
 
 class HttpHandler(WorkingHandler, frozen=True, kw_only=True):
@@ -58,7 +63,7 @@ class HttpHandler(WorkingHandler, frozen=True, kw_only=True):
         str,
         LIVE,
         Meta(
-            title="URL", pattern=r"^https?://", description="Where messages are posted.",
+            title="URL", pattern=r"^https?://", description="Where messages are posted. A redirect is not followed.",
             examples=["http://127.0.0.1:9000/hook"],
         ),
     ]  # fmt: skip
@@ -70,11 +75,6 @@ class HttpHandler(WorkingHandler, frozen=True, kw_only=True):
             examples=["${HOOK_SECRET}"],
         ),
     ] = None
-    retries: Annotated[
-        int,
-        LIVE,
-        Meta(ge=0, le=100, description="How often a message is sent again after no answer, a 429 or a 5xx."),
-    ] = 3
 
 
 class OpenaiHandler(WorkingHandler, frozen=True, kw_only=True):
@@ -120,9 +120,6 @@ class OpenaiHandler(WorkingHandler, frozen=True, kw_only=True):
         LIVE,
         Meta(ge=1, le=1_000, description="How many conversations are answered at the same time, at the most."),
     ] = 8
-    retries: Annotated[
-        int, LIVE, Meta(ge=0, le=100, description="How often the model is asked again after no answer, a 429 or a 5xx.")
-    ] = 2
 
 
 class PythonHandler(WorkingHandler, frozen=True, kw_only=True):
@@ -134,8 +131,9 @@ class PythonHandler(WorkingHandler, frozen=True, kw_only=True):
         LIVE,
         Meta(
             pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
-            description="`module:function`; modules beside the config file are found. The module is read anew when the "
-            "handler changes.",
+            description="`module:function`; modules beside the config file are found. The function is given a "
+            "`gateway.Message` and returns a text, a `gateway.Reply`, a list of these, or None; one that is not async runs in "
+            "a thread. The module is read anew with each config that is applied.",
             examples=["my_bot:answer"],
         ),
     ]
@@ -156,7 +154,10 @@ class CommandHandler(WorkingHandler, frozen=True, kw_only=True):
         tuple[str, ...],
         LIVE,
         Meta(
-            min_length=1, description="The program and its arguments; no shell is between.", examples=[["./answer.sh"]]
+            min_length=1,
+            description="The program and its arguments, run in the config's folder; no shell is between. It may write text, "
+            "or the JSON that a web hook answers. It ends with 0; with 75 it asks to be run again later.",
+            examples=[["./answer.sh"]],
         ),
     ]
     max_output: Annotated[
