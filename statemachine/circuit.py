@@ -2,7 +2,8 @@
 
 Source: Michael T. Nygard, "Release It!", Pragmatic Bookshelf 2007, chapter 5, Circuit Breaker.
 Who sends what: whoever ran the handler says `call_succeeded` or `call_failed`; `trial_begins` is said before the one call
-that is let through half open; the rest is this machine's timer.
+that is let through half open, and `trial_dropped` when it ended and nothing is known; `handler_replaced` when another one
+stands in its place. The rest is this machine's timer.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from statemachine._machine import Draft, Event, Machine, Outcome, Row, action, guard
-from statemachine.effects import ArmTimer
+from statemachine.effects import ArmTimer, DisarmTimer
 
 
 class CircuitState(Enum):
@@ -56,6 +57,14 @@ class TrialBegins(Event, frozen=True):
     """It is asked once, half open."""
 
 
+class TrialDropped(Event, frozen=True):
+    """The one call was given up before anything came of it."""
+
+
+class HandlerReplaced(Event, frozen=True):
+    """What it has said of the old one says nothing of the new one."""
+
+
 class RestOver(Event, frozen=True):
     """It was left alone for long enough."""
 
@@ -85,6 +94,11 @@ class Circuit(Machine[CircuitState, CircuitData]):
         Row(TrialBegins, S.HALF_OPEN, None, ("nobody_tries",), effects=("try_once",)),
         Row(CallSucceeded, S.HALF_OPEN, S.CLOSED, effects=("forget",)),
         Row(CallFailed, S.HALF_OPEN, S.OPEN, effects=("count", "arm_rest")),
+        Row(TrialDropped, S.HALF_OPEN, None, effects=("let_one_through",)),
+        # Another call that was under way has decided meanwhile.
+        Row(TrialDropped, (S.CLOSED, S.OPEN), None, outcome=Outcome.COALESCED),
+
+        Row(HandlerReplaced, (S.CLOSED, S.OPEN, S.HALF_OPEN), S.CLOSED, effects=("disarm", "forget")),
     )
     # fmt: on
 
@@ -101,7 +115,7 @@ class Circuit(Machine[CircuitState, CircuitData]):
         return not data.trying
 
     @action
-    def forget(draft: Draft[CircuitData], event: CallSucceeded) -> None:
+    def forget(draft: Draft[CircuitData], event: CallSucceeded | HandlerReplaced) -> None:
         draft.set(failures=0, trying=False)
 
     @action
@@ -115,7 +129,11 @@ class Circuit(Machine[CircuitState, CircuitData]):
         draft.emit(ArmTimer(RestOver(timer), after=draft.data.rest))
 
     @action
-    def let_one_through(draft: Draft[CircuitData], event: RestOver) -> None:
+    def disarm(draft: Draft[CircuitData], event: HandlerReplaced) -> None:
+        draft.emit(DisarmTimer())
+
+    @action
+    def let_one_through(draft: Draft[CircuitData], event: RestOver | TrialDropped) -> None:
         draft.set(trying=False)
 
     @action

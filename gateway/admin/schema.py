@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ Json = dict[str, Any]
 
 RELOAD = "x-reload"
 """The keyword that has the reload class of a field: `live`, `channel` or `gateway`."""
+DEFAULTLESS: Any = object()
 ENTRY = "*"
 """The key of any entry of a list or a mapping."""
 
@@ -117,15 +119,37 @@ def _one_of(choice: OneOf) -> Json:
     for name, model in choice.models.items():
         whole = msgspec.json.schema(model, schema_hook=secret_schema)
         kinds[name] = _written_out(whole, model, whole.pop("$defs"))
-    properties: Json = {}
-    for kind in kinds.values():
-        for key, inner in kind["properties"].items():
-            having = [name for name, other in kinds.items() if key in other["properties"]]
-            properties.setdefault(key, inner | {"description": f"For {_listed(having)}. {inner['description']}"})
+    keys = dict.fromkeys(key for kind in kinds.values() for key in kind["properties"])
+    having = {
+        key: {name: kind["properties"][key] for name, kind in kinds.items() if key in kind["properties"]}
+        for key in keys
+    }
+    properties = {key: _of_several(by_kind) for key, by_kind in having.items()}
     said = "What the handler does. " + " ".join(kind["properties"]["type"]["description"] for kind in kinds.values())
     properties["type"] = properties["type"] | {"enum": list(kinds), "description": said}
-    return {"title": "Handler", "type": "object", "properties": properties, "required": ["type"],
-            "additionalProperties": False}  # fmt: skip
+    return {
+        "title": "Handler",
+        "type": "object",
+        "properties": properties,
+        "required": ["type"],
+        "additionalProperties": False,
+        # And what goes together.
+        "oneOf": list(kinds.values()),
+    }
+
+
+def _of_several(by_kind: Mapping[str, Json]) -> Json:
+    """A key as the first type has it that has it; its default where they agree on one, and in words where they do not."""
+    told = dict(next(iter(by_kind.values())))
+    told["description"] = f"For {_listed(list(by_kind))}. {told['description']}"
+    defaults = {name: inner.get("default", DEFAULTLESS) for name, inner in by_kind.items()}
+    if any(value != told.get("default", DEFAULTLESS) for value in defaults.values()):
+        told.pop("default", None)
+        each = _listed(
+            [f"{json.dumps(value)} for {name}" for name, value in defaults.items() if value is not DEFAULTLESS]
+        )
+        told["description"] += f" Unless it is set it is {each}."
+    return told
 
 
 def _listed(names: list[str]) -> str:

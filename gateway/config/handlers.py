@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from string import Formatter
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -10,11 +11,19 @@ from msgspec import Meta
 from gateway.config.declared import LIVE, Model
 from gateway.redact import Secret
 
+PLACEHOLDERS = ("sender", "text", "channel", "account", "conversation")
+"""What stands between the braces of a bridge's format."""
+
 
 class Handler(Model, frozen=True, kw_only=True):
     """What every handler has."""
 
     type: Annotated[str, LIVE, Meta(description="What the handler does.")]
+
+    @property
+    def accounts(self) -> Iterator[tuple[str, str]]:
+        """Accounts that there must be, each with the key that names it."""
+        return iter(())
 
 
 class EchoHandler(Handler, frozen=True, kw_only=True):
@@ -35,8 +44,13 @@ class WorkingHandler(Handler, frozen=True, kw_only=True):
     retries: Annotated[
         int,
         LIVE,
-        Meta(ge=0, le=100, description="How often a message is tried again that failed for now, with growing pauses."),
-    ] = 0
+        Meta(
+            ge=0,
+            le=100,
+            description="How often a message is given to it again that failed for now (no answer, no answer in time, or it "
+            "says so), with growing pauses. While it answers nobody, that is not counted.",
+        ),
+    ] = 5
 
 
 class HttpHandler(WorkingHandler, frozen=True, kw_only=True):
@@ -49,7 +63,7 @@ class HttpHandler(WorkingHandler, frozen=True, kw_only=True):
         str,
         LIVE,
         Meta(
-            title="URL", pattern=r"^https?://", description="Where messages are posted.",
+            title="URL", pattern=r"^https?://", description="Where messages are posted. A redirect is not followed.",
             examples=["http://127.0.0.1:9000/hook"],
         ),
     ]  # fmt: skip
@@ -61,11 +75,6 @@ class HttpHandler(WorkingHandler, frozen=True, kw_only=True):
             examples=["${HOOK_SECRET}"],
         ),
     ] = None
-    retries: Annotated[
-        int,
-        LIVE,
-        Meta(ge=0, le=100, description="How often a message is sent again after no answer, a 429 or a 5xx."),
-    ] = 3
 
 
 class OpenaiHandler(WorkingHandler, frozen=True, kw_only=True):
@@ -111,9 +120,6 @@ class OpenaiHandler(WorkingHandler, frozen=True, kw_only=True):
         LIVE,
         Meta(ge=1, le=1_000, description="How many conversations are answered at the same time, at the most."),
     ] = 8
-    retries: Annotated[
-        int, LIVE, Meta(ge=0, le=100, description="How often the model is asked again after no answer, a 429 or a 5xx.")
-    ] = 2
 
 
 class PythonHandler(WorkingHandler, frozen=True, kw_only=True):
@@ -125,8 +131,9 @@ class PythonHandler(WorkingHandler, frozen=True, kw_only=True):
         LIVE,
         Meta(
             pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
-            description="`module:function`; modules beside the config file are found. The module is read anew when the "
-            "handler changes.",
+            description="`module:function`; modules beside the config file are found. The function is given a "
+            "`gateway.Message` and returns a text, a `gateway.Reply`, a list of these, or None; one that is not async runs in "
+            "a thread. The module is read anew with each config that is applied.",
             examples=["my_bot:answer"],
         ),
     ]
@@ -147,7 +154,10 @@ class CommandHandler(WorkingHandler, frozen=True, kw_only=True):
         tuple[str, ...],
         LIVE,
         Meta(
-            min_length=1, description="The program and its arguments; no shell is between.", examples=[["./answer.sh"]]
+            min_length=1,
+            description="The program and its arguments, run in the config's folder; no shell is between. It may write text, "
+            "or the JSON that a web hook answers. It ends with 0; with 75 it asks to be run again later.",
+            examples=[["./answer.sh"]],
         ),
     ]
     max_output: Annotated[
@@ -163,7 +173,12 @@ class BridgeTarget(Model, frozen=True, kw_only=True):
 
     channel: Annotated[str, LIVE, Meta(description="The network.", examples=["telegram"])]
     account: Annotated[str, LIVE, Meta(description="The account on it.", examples=["main"])]
-    conversation: Annotated[str, LIVE, Meta(description="The conversation (chat) there.", examples=["-100123456"])]
+    conversation: Annotated[str | int, LIVE, Meta(description="The conversation (chat) there.", examples=[-100123456])]
+
+    @property
+    def name(self) -> str:
+        """The account's name: `telegram/main`."""
+        return f"{self.channel}/{self.account}"
 
 
 class BridgeHandler(Handler, frozen=True, kw_only=True):
@@ -179,11 +194,22 @@ class BridgeHandler(Handler, frozen=True, kw_only=True):
         ),
     ] = "{sender}: {text}"
 
+    @property
+    def accounts(self) -> Iterator[tuple[str, str]]:
+        yield "to", self.to.name
+
     def __post_init__(self) -> None:
         try:
-            self.format.format(sender="", text="", channel="", account="", conversation="")
-        except (KeyError, IndexError, ValueError, AttributeError) as error:
-            raise ValueError("format", f"it is no format of a bridge: {error!r}") from error
+            parts = list(Formatter().parse(self.format))
+        except ValueError as error:
+            raise ValueError("format", f"it is no format of a bridge: {error}") from error
+        names = [name for _, name, _, _ in parts if name is not None]
+        known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+        for _, name, width, conversion in parts:
+            if name is not None and (name not in PLACEHOLDERS or width or conversion):
+                raise ValueError("format", f"it can have {known} and nothing else between braces")
+        if "text" not in names:
+            raise ValueError("format", "it says nothing of the message: it needs {text}")
 
 
 HANDLERS: Mapping[str, type[Handler]] = {

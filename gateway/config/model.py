@@ -314,6 +314,11 @@ class Config(Model, frozen=True, kw_only=True, dict=True):
             if route.handler not in self.handlers:
                 known = ", ".join(self.handlers) or "none is defined"
                 raise ValueError(f"routes.{number}.handler", f"no handler named {route.handler!r} ({known})")
+        for name, handler in self.handlers.items():
+            for key, account in handler.accounts:
+                if account not in self.accounts():
+                    known = f"there are {', '.join(self.accounts())}" if self.accounts() else "there is none at all"
+                    raise ValueError(f"handlers.{name}.{key}", f"there is no account {account}; {known}")
         self._refuse_twins()
 
     def _refuse_twins(self) -> None:

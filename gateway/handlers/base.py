@@ -17,6 +17,7 @@ from gateway.errors import HandlerError
 from gateway.messages.model import Message, Reply
 
 MOST_REPLIES = 100
+MOST_SHOWN = 200
 LONGEST_REPLY = 1_000_000
 """Characters of one reply: what is longer is no message to anybody."""
 
@@ -47,7 +48,10 @@ class Handler(Protocol):
 
 
 Make = Callable[[str, Any, Tools], Handler]
-"""Name, settings and tools in, a handler out. Raises HandlerError when one cannot be made of them."""
+"""Name, settings and tools in, a handler out. Raises HandlerError when one cannot be made of them.
+
+One that has `made_in_thread`, and it is true, is called in a thread: what it does may take a while.
+"""
 
 
 def replies_of(answer: Any, who: str) -> tuple[Reply, ...]:
@@ -87,6 +91,10 @@ def answer_of(raw: bytes, who: str) -> tuple[Reply, ...]:
         if not isinstance(body["messages"], list):
             raise HandlerError(f"{who} gave `messages` that are no list")
         return replies_of(body["messages"], who)
-    if not body or body.get("text") is None:
+    if body and "text" not in body:
+        raise HandlerError(
+            f"{who} gave an object with neither `text` nor `messages`, but {', '.join(body)[:MOST_SHOWN]}"
+        )
+    if body.get("text") is None:
         return ()
     return replies_of({key: body[key] for key in ("text", "format", "quote", "to") if key in body}, who)

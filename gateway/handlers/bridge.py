@@ -22,7 +22,7 @@ class Bridge:
 
     def __init__(self, name: str, settings: BridgeHandler, tools: Tools) -> None:  # noqa: ARG002 - as every handler is made
         self._who = f"the handler {name!r}"
-        self._to = Address(settings.to.channel, settings.to.account, settings.to.conversation)
+        self._to = Address(settings.to.channel, settings.to.account, str(settings.to.conversation))
         self._format = settings.format
 
     async def handle(self, message: Message) -> Sequence[Reply]:

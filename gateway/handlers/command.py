@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 from collections.abc import Sequence
 
@@ -19,6 +20,7 @@ TRY_AGAIN = 75
 """EX_TEMPFAIL of sysexits.h: the program asks to be run again later."""
 LONGEST_COMPLAINT = 300
 LAST_WORDS = 1.0
+LOOK_EVERY = 0.1
 
 
 class Command:
@@ -30,6 +32,10 @@ class Command:
         self._who = f"the handler {name!r} ({settings.argv[0]})"
         self._settings = settings
         self._folder = tools.folder
+        program = settings.argv[0]
+        # A name is looked for in PATH, a path is one beside the config file.
+        if shutil.which(tools.folder / program if "/" in program else program) is None:
+            raise HandlerError(f"{self._who}: there is no program {program}, or it may not be run")
 
     async def handle(self, message: Message) -> Sequence[Reply]:
         try:
@@ -43,7 +49,7 @@ class Command:
                 start_new_session=True,
             )
         except OSError as error:
-            raise HandlerError(f"{self._who} cannot be started: {error.strerror}") from error
+            raise HandlerError(f"{self._who} cannot be started: {error.strerror}", retryable=True) from error
         try:
             output, complaint = await self._talk(process, msgspec.json.encode(message.as_told()) + b"\n")
             code = await process.wait()
@@ -69,6 +75,13 @@ class Command:
                 process.stdin.write(message)
                 await process.stdin.drain()
             process.stdin.close()
+            while not reading.done() and process.returncode is None:
+                # Looked at, since waiting for its end would wait for the end of its output, too.
+                await asyncio.wait({reading}, timeout=LOOK_EVERY)
+            if not reading.done():
+                # It has ended, and something that it has started holds its output open: what it has said is said.
+                await asyncio.wait({reading}, timeout=LAST_WORDS)
+                _kill(process)
             output, complaint = await reading
         finally:
             reading.cancel()
@@ -98,11 +111,15 @@ async def _tail(stream: asyncio.StreamReader) -> bytes:
 
 async def _end(process: asyncio.subprocess.Process) -> None:
     """It, and all that it has started; and what it had written and nobody read."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+    _kill(process)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(LAST_WORDS):
             for stream in (process.stdout, process.stderr):
                 while stream is not None and await stream.read(65_536):
                     """Only then are its pipes closed; unless what it has started has got away with them."""
     await process.wait()
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)

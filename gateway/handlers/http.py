@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import aiohttp
 import msgspec
@@ -18,6 +18,7 @@ from gateway.messages.model import Message, Reply
 LARGEST = 1024 * 1024
 """Bytes of an answer."""
 TRY_AGAIN = 429
+LONGEST_ADDRESS = 200
 LONGEST_WAIT = 3_600.0
 """Seconds that a server may ask us to wait."""
 
@@ -30,8 +31,7 @@ class Http:
     def __init__(self, name: str, settings: HttpHandler, tools: Tools) -> None:  # noqa: ARG002 - as every handler is made
         self._who = f"the handler {name!r}"
         self._settings = settings
-        # Its time is limited by whoever asks it.
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None))
+        self._session = new_session()
 
     async def handle(self, message: Message) -> Sequence[Reply]:
         body = msgspec.json.encode(message.as_told())
@@ -51,16 +51,40 @@ class Http:
         if status == TRY_AGAIN or status >= 500:
             after = retry_after(response.headers.get("Retry-After", ""))
             raise HandlerError(f"{self._who}: HTTP {status}", retryable=True, after=after)
-        if 300 <= status < 400:
-            raise HandlerError(f"{self._who}: HTTP {status}: a redirect is not followed; put where it leads into `url`")
-        if status == 204:
-            return ()
-        if status != 200:
+        refuse_detours(response, self._who)
+        if not 200 <= status < 300:
             raise HandlerError(f"{self._who}: HTTP {status}")
-        return answer_of(await whole(response, self._who), self._who)
+        raw = await whole(response, self._who)
+        # 204, or the 202 of one that will call us: nothing is said.
+        return answer_of(raw, self._who) if raw.strip() else ()
 
     async def close(self) -> None:
         await self._session.close()
+
+
+def new_session(headers: Mapping[str, str] | None = None) -> aiohttp.ClientSession:
+    """For calls whose time and number are limited by whoever makes them. Nothing is kept of one for the next but its line."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None),
+        # A packed answer may be a thousand times as large as what is read of it.
+        headers={"Accept-Encoding": "identity", **(headers or {})},
+        auto_decompress=False,
+    )
+
+
+def refuse_detours(response: aiohttp.ClientResponse, who: str) -> None:
+    """Raises HandlerError for a redirect, which leads to somebody who was not meant, and for what is packed."""
+    if 300 <= response.status < 400:
+        # Without its query, which may hold a secret.
+        to = response.headers.get("Location", "").partition("?")[0][:LONGEST_ADDRESS]
+        raise HandlerError(
+            f"{who}: HTTP {response.status}: a redirect is not followed; it leads to {to or 'nowhere'}: put that into the config"
+        )
+    packing = response.headers.get("Content-Encoding", "identity")
+    if packing != "identity":
+        raise HandlerError(f"{who}: the answer is packed ({packing[:LONGEST_ADDRESS]}), which was not asked for")
 
 
 def signature(secret: str, body: bytes, now: int) -> str:

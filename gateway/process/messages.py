@@ -70,7 +70,7 @@ class Messages:
         self.receivers = Receivers(
             adapters, lambda name: config().accounts().get(name), self._offsets, self._post_from_receiver, clock
         )
-        self.handlers = Handlers(config, self._tools(folder), dispatcher, plugins, self._observe)
+        self.handlers = Handlers(config, self._tools(folder), dispatcher, plugins, self._observe, clock)
         self.outbox = Outbox(self.store, self.receivers, dispatcher, clock)
         self.commands = Commands(config, dispatcher, requests, self.outbox, self.store, self._errands, clock)
         self.pipeline = Pipeline(

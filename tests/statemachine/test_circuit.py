@@ -13,17 +13,20 @@ from statemachine.circuit import (
     Circuit,
     CircuitData,
     CircuitState,
+    HandlerReplaced,
     RestOver,
     TrialBegins,
+    TrialDropped,
     has_failed_lately,
     is_asked,
     may_be_tried,
 )
-from statemachine.effects import ArmTimer
+from statemachine.effects import ArmTimer, DisarmTimer
 
 S = CircuitState
 DATA = CircuitData(failures=4, allowed=5, rest=15.0, timer=2)
-EVENTS = (CallSucceeded(), CallFailed(), TrialBegins(), RestOver(2))
+EVENTS = (CallSucceeded(), CallFailed(), TrialBegins(), TrialDropped(), HandlerReplaced(), RestOver(2))
+ARMED, DISARMED = (ArmTimer(RestOver(3), after=15.0),), (DisarmTimer(),)
 
 
 def machine(state: CircuitState, **data: object) -> Circuit:
@@ -33,28 +36,33 @@ def machine(state: CircuitState, **data: object) -> Circuit:
 
 
 ROWS = [
-    # state, event, data before, state after, data after, armed
-    (S.CLOSED, CallSucceeded(), {}, S.CLOSED, {"failures": 0}, False),
-    (S.CLOSED, CallFailed(), {"failures": 3}, S.CLOSED, {"failures": 4}, False),
-    (S.CLOSED, CallFailed(), {}, S.OPEN, {"failures": 5, "timer": 3}, True),
-    (S.OPEN, CallFailed(), {}, S.OPEN, {}, False),
-    (S.OPEN, CallSucceeded(), {}, S.OPEN, {}, False),
-    (S.OPEN, RestOver(2), {"trying": True}, S.HALF_OPEN, {"trying": False}, False),
-    (S.HALF_OPEN, TrialBegins(), {}, S.HALF_OPEN, {"trying": True}, False),
-    (S.HALF_OPEN, CallSucceeded(), {"trying": True}, S.CLOSED, {"failures": 0, "trying": False}, False),
-    (S.HALF_OPEN, CallFailed(), {"trying": True}, S.OPEN, {"failures": 5, "trying": False, "timer": 3}, True),
+    # state, event, data before, state after, data after, effects
+    (S.CLOSED, CallSucceeded(), {}, S.CLOSED, {"failures": 0}, ()),
+    (S.CLOSED, CallFailed(), {"failures": 3}, S.CLOSED, {"failures": 4}, ()),
+    (S.CLOSED, CallFailed(), {}, S.OPEN, {"failures": 5, "timer": 3}, ARMED),
+    (S.OPEN, CallFailed(), {}, S.OPEN, {}, ()),
+    (S.OPEN, CallSucceeded(), {}, S.OPEN, {}, ()),
+    (S.OPEN, RestOver(2), {"trying": True}, S.HALF_OPEN, {"trying": False}, ()),
+    (S.HALF_OPEN, TrialBegins(), {}, S.HALF_OPEN, {"trying": True}, ()),
+    (S.HALF_OPEN, CallSucceeded(), {"trying": True}, S.CLOSED, {"failures": 0, "trying": False}, ()),
+    (S.HALF_OPEN, CallFailed(), {"trying": True}, S.OPEN, {"failures": 5, "trying": False, "timer": 3}, ARMED),
+    (S.HALF_OPEN, TrialDropped(), {"trying": True}, S.HALF_OPEN, {"trying": False}, ()),
+    (S.CLOSED, TrialDropped(), {}, S.CLOSED, {}, ()),
+    (S.OPEN, TrialDropped(), {}, S.OPEN, {}, ()),
+    (S.CLOSED, HandlerReplaced(), {}, S.CLOSED, {"failures": 0}, DISARMED),
+    (S.OPEN, HandlerReplaced(), {"failures": 5}, S.CLOSED, {"failures": 0}, DISARMED),
+    (S.HALF_OPEN, HandlerReplaced(), {"trying": True}, S.CLOSED, {"failures": 0, "trying": False}, DISARMED),
 ]
 
 
-@pytest.mark.parametrize(("state", "event", "before", "after", "data", "armed"), ROWS)
-def test_a_row_leads_where_it_says(state, event, before, after, data, armed) -> None:
+@pytest.mark.parametrize(("state", "event", "before", "after", "data", "effects"), ROWS)
+def test_a_row_leads_where_it_says(state, event, before, after, data, effects) -> None:
     made = machine(state, **before)
     expected = msgspec.structs.replace(made.data, **data)
     step = made.fire(event)
     assert isinstance(step, Step)
     assert (made.state, made.data) == (after, expected)
-    timer = ArmTimer(RestOver(3), after=15.0)
-    assert step.effects == ((timer,) if armed else ())
+    assert step.effects == effects
 
 
 def test_these_are_all_cells_that_have_a_row() -> None:

@@ -23,7 +23,7 @@ from gateway.config.validate import fields_of
 from gateway.redact import Secret
 from tests.gateway.config.test_file import FAULTS
 from tests.gateway.config.test_model import models
-from tests.gateway.configs import HEAD, MODEL, config, telegram
+from tests.gateway.configs import HEAD, MODEL, config, faults, telegram
 from tests.protocol.frames import faults_in
 
 ANSWER = config_schema(MODEL, "1.2.3")
@@ -146,8 +146,36 @@ def test_the_keys_of_handlers_are_those_of_their_types() -> None:
     for key in keys - {"type"}:
         having = [kind for kind, model in HANDLERS.items() if key in fields_of(model)]
         said, first = properties[key]["description"], meta_of(fields_of(HANDLERS[having[0]])[key])
-        assert said.endswith(str(first.description))
+        assert str(first.description) in said
         assert all(kind in said.split(".")[0] for kind in having), said
+        defaults = {kind: fields_of(HANDLERS[kind])[key].default for kind in having}
+        if len(set(map(str, defaults.values()))) == 1:
+            assert properties[key].get("default", msgspec.NODEFAULT) == defaults[having[0]]
+        else:
+            assert "default" not in properties[key]
+            assert all(f"{default} for {kind}" in said for kind, default in defaults.items()), said
+
+
+@pytest.mark.parametrize(
+    ("handler", "valid"),
+    [
+        ("{type: echo}", True),
+        ("{type: http, url: 'http://x', timeout_ms: 5}", True),
+        ("{type: http}", False),
+        ("{type: echo, url: 'http://x'}", False),
+        ("{type: htp, url: 'http://x'}", False),
+        ("{url: 'http://x'}", False),
+        ("{type: command, argv: []}", False),
+        ("{type: command, argv: [./a]}", True),
+    ],
+)
+def test_what_goes_together_is_what_the_type_of_a_handler_says(handler: str, valid: bool) -> None:
+    text = f"handlers: {{one: {handler}}}\n"
+    assert VALIDATOR.is_valid(parse(text.encode())) is valid
+    if valid:
+        config(text)
+    else:
+        assert faults(text)
 
 
 def test_an_entry_is_added_and_removed_as_its_field_is_changed() -> None:

@@ -11,6 +11,7 @@ from gateway.config.handlers import BridgeHandler, BridgeTarget
 from gateway.errors import HandlerError
 from gateway.handlers.bridge import Bridge
 from gateway.messages.model import Address, Reply
+from tests.gateway.configs import HEAD, config, faults
 from tests.gateway.handlers.desk import MESSAGE, tools
 
 THERE = BridgeTarget(channel="telegram", account="other", conversation="5")
@@ -41,7 +42,45 @@ async def test_it_does_not_lead_to_where_it_came_from() -> None:
         await make(here).handle(MESSAGE)
 
 
-@pytest.mark.parametrize("text", ["{who}: {text}", "{", "{0}", "{sender.name}"])
+async def test_what_was_said_is_put_in_once() -> None:
+    tricky = msgspec.structs.replace(MESSAGE, text="{sender} {0} {", sender_name="{text}")
+    (reply,) = await make().handle(tricky)
+    assert reply.text == "{text}: {sender} {0} {"
+
+
+@pytest.mark.parametrize("given", [-100123, "-100123"])
+def test_a_conversation_may_be_a_number(given: str | int) -> None:
+    text = HEAD.replace(
+        "echo}", f"echo}}\n  over: {{type: bridge, to: {{channel: webchat, account: a, conversation: {given}}}}}", 1
+    )
+    made = config(text + "channels: {webchat: {accounts: {a: {}}}}\n").handlers["over"]
+    bridge = Bridge("over", made, tools(Path()))  # type: ignore[arg-type]
+    assert bridge._to == Address("webchat", "a", "-100123")
+
+
+def test_it_leads_to_an_account_that_there_is() -> None:
+    text = HEAD.replace(
+        "echo}", "echo}\n  over: {type: bridge, to: {channel: telegram, account: x, conversation: '5'}}", 1
+    )
+    (fault,) = faults(text + "channels: {webchat: {accounts: {a: {}}}}\n")
+    assert (fault.path, fault.line) == ("handlers.over.to", 5)
+    assert "there is no account telegram/x; there are webchat/a" in fault.message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{who}: {text}",
+        "{",
+        "{0}",
+        "{sender.name}",
+        "{text:>1000000000}",
+        "{text!r}",
+        "{text[0]}",
+        "{{text}}",
+        "{sender}:",
+    ],
+)
 def test_a_format_with_other_names_is_refused_with_the_config(text: str) -> None:
     with pytest.raises(ValueError, match="format"):
         BridgeHandler(type="bridge", to=THERE, format=text)

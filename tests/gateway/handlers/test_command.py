@@ -55,10 +55,37 @@ async def test_another_end_is_an_error(tmp_path: Path, source: str, why: str, re
     assert caught.value.retryable is retryable
 
 
-async def test_a_program_that_is_not_there_is_told_of(tmp_path: Path) -> None:
-    handler = Command("mine", CommandHandler(type="command", argv=("./nothing",)), tools(tmp_path))
-    with pytest.raises(HandlerError, match="cannot be started: No such file"):
+@pytest.mark.parametrize("program", ["./nothing", "no-program-of-that-name", "./notes.txt"])
+def test_a_program_that_is_not_there_is_told_of_when_the_handler_is_made(tmp_path: Path, program: str) -> None:
+    """So that its messages wait until it is."""
+    (tmp_path / "notes.txt").write_text("no program")
+    with pytest.raises(HandlerError, match="there is no program"):
+        Command("mine", CommandHandler(type="command", argv=(program,)), tools(tmp_path))
+
+
+async def test_one_that_goes_away_later_is_told_of_and_can_be_tried_again(tmp_path: Path) -> None:
+    program = tmp_path / "answer.sh"
+    program.write_text("#!/bin/sh\necho yes\n")
+    program.chmod(0o755)
+    handler = Command("mine", CommandHandler(type="command", argv=("./answer.sh",)), tools(tmp_path))
+    assert tuple(await handler.handle(MESSAGE)) == (Reply("yes"),)
+    program.unlink()
+    with pytest.raises(HandlerError, match="cannot be started: No such file") as caught:
         await handler.handle(MESSAGE)
+    assert caught.value.retryable
+
+
+async def test_what_it_leaves_behind_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """It has answered and ended; what it has started holds its output open."""
+    handler = make(
+        tmp_path,
+        "import subprocess\nchild = subprocess.Popen(['sleep', '600'])\nopen('pid', 'w').write(str(child.pid))\nprint('yes')",
+    )
+    async with asyncio.timeout(30):
+        assert tuple(await handler.handle(MESSAGE)) == (Reply("yes"),)
+        pid = int((tmp_path / "pid").read_text())
+        while psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie":
+            await asyncio.sleep(0.02)
 
 
 async def test_given_up_it_is_killed_with_all_that_it_has_started(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import hashlib
 import hmac
 import json
@@ -60,6 +62,9 @@ async def test_without_a_secret_nothing_is_signed() -> None:
         (web.json_response({"messages": [{"text": "one"}, "two", {"text": ""}]}), (Reply("one"), Reply("two"))),
         (web.json_response({"text": None}), ()),
         (web.Response(status=204), ()),
+        (web.Response(status=202), ()),
+        (web.Response(status=200), ()),
+        (web.json_response({"text": "one"}, status=201), (Reply("one"),)),
     ],
 )
 async def test_a_good_answer_is_the_reply(answer: web.Response, replies: tuple[Reply, ...]) -> None:
@@ -79,6 +84,8 @@ async def test_a_good_answer_is_the_reply(answer: web.Response, replies: tuple[R
         (web.Response(text="hello"), "no JSON", False, 0.0),
         (web.Response(body=b"\xff\xfe"), "no JSON", False, 0.0),
         (web.json_response([1]), "no object", False, 0.0),
+        (web.json_response({"txt": "x", "y": 1}), "neither `text` nor `messages`, but txt, y", False, 0.0),
+        (web.Response(status=301, headers={"Location": "/new?key=1"}), "not followed; it leads to /new", False, 0.0),
         (web.json_response({"text": 5}), "a reply that is none", False, 0.0),
         (web.json_response({"messages": "x"}), "no list", False, 0.0),
         (web.json_response({"messages": ["x"] * 101}), "100 are the most", False, 0.0),
@@ -95,6 +102,72 @@ async def test_any_other_answer_is_an_error_that_names_the_handler(
             await ask(url)
     assert why in str(caught.value)
     assert (caught.value.retryable, caught.value.after, caught.value.counts) == (retryable, after, True)
+
+
+async def test_where_a_redirect_leads_is_not_asked_and_told_without_its_query() -> None:
+    heard: list[tuple[web.Request, bytes]] = []
+    there = web.Response(status=307, headers={"Location": "http://127.0.0.1:1/elsewhere?token=secret-thing"})
+    async with serving(answering(there, heard=heard)) as url:
+        with pytest.raises(HandlerError, match=r"leads to http://127\.0\.0\.1:1/elsewhere") as caught:
+            await ask(url)
+    assert len(heard) == 1
+    assert "secret-thing" not in str(caught.value)
+
+
+async def test_an_answer_that_unpacks_to_a_gigabyte_is_not_unpacked() -> None:
+    heard: list[tuple[web.Request, bytes]] = []
+    packed = gzip.compress(bytes(64 * 1024 * 1024))
+    assert len(packed) < LARGEST
+    bomb = web.Response(body=packed, headers={"Content-Encoding": "gzip"})
+    async with serving(answering(bomb, heard=heard)) as url:
+        with pytest.raises(HandlerError, match="packed"):
+            await ask(url)
+    assert heard[0][0].headers["Accept-Encoding"] == "identity"
+
+
+async def test_a_cookie_is_not_kept() -> None:
+    heard: list[tuple[web.Request, bytes]] = []
+    async with serving(answering(web.Response(headers={"Set-Cookie": "who=you"}), heard=heard)) as url:
+        # Of an address none would be kept anyway.
+        by_name = url.replace("127.0.0.1", "localhost")
+        handler = Http("hook", HttpHandler(type="http", url=by_name), tools(Path()))
+        for _ in range(2):
+            await handler.handle(MESSAGE)
+        await handler.close()
+    assert "Cookie" not in heard[1][0].headers
+
+
+async def test_one_that_hangs_up_in_the_middle_can_be_tried_again() -> None:
+    async def half(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "100"})
+        await response.prepare(request)
+        await response.write(b'{"text": "he')
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    async with serving(half) as url:
+        with pytest.raises(HandlerError, match="no answer") as caught:
+            await ask(url)
+    assert caught.value.retryable
+
+
+async def test_as_many_calls_are_open_as_may_be() -> None:
+    waiting, enough = 0, asyncio.Event()
+
+    async def together(request: web.Request) -> web.Response:
+        nonlocal waiting
+        waiting += 1
+        if waiting == 150:
+            enough.set()
+        await enough.wait()
+        return web.Response(status=204)
+
+    async with serving(together) as url:
+        handler = Http("hook", HttpHandler(type="http", url=url, concurrency=150), tools(Path()))
+        async with asyncio.timeout(30):
+            await asyncio.gather(*(handler.handle(MESSAGE) for _ in range(150)))
+        await handler.close()
 
 
 async def test_nobody_there_can_be_tried_again() -> None:

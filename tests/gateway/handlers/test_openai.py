@@ -12,6 +12,7 @@ from aiohttp import web
 
 from gateway.config.handlers import OpenaiHandler
 from gateway.errors import HandlerError
+from gateway.handlers import openai
 from gateway.handlers.openai import Openai
 from gateway.messages.model import Reply
 from gateway.redact import Secret
@@ -79,9 +80,56 @@ async def test_its_answer_is_the_reply(answer: web.Response) -> None:
         assert await ask(url) == (Reply("a **word**", "markdown"),)
 
 
-async def test_an_empty_answer_is_no_reply() -> None:
-    async with serving(answering(whole(None))) as url:
-        assert await ask(url) == ()
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'data: {"choices": [{"delta": {"content": "\xc3\xa9"}}]}\n\ndata: [DONE]',
+        b'\xef\xbb\xbfdata:{"choices":[{"delta":{"content":"\xc3\xa9"}}]}\r\rdata:[DONE]\r\r',
+        b'event: x\nid: 1\ndata: {"choices":\ndata: [{"delta": {"content": "\xc3\xa9"}}]}\n\n: ping\n\ndata: [DONE]\n\n',
+        b'data: {"choices": [{"delta": {"content": "\xc3\xa9"}, "finish_reason": null}]}\n\n'
+        b'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\ndata: {"choices": [], "usage": {}}\n\n',
+        b'data: {"choices": [{"delta": {"content": "\xc3\xa9"}, "finish_reason": "length"}]}\n\n',
+        b'data: {"choices": [{"delta": {"role": "assistant", "content": null}}]}\n\n'
+        b'data: {"choices": [{"delta": null}]}\n\ndata: {"choices": [{"delta": {"content": "\xc3\xa9"}}]}\n\ndata: [DONE]\n\n',
+    ],
+    ids=["no end of line", "old line ends", "every field", "no [DONE]", "cut off by its length", "null"],
+)
+@pytest.mark.parametrize("size", [1, 7, 100_000])
+async def test_a_stream_is_read_however_it_is_cut_and_ended(raw: bytes, size: int) -> None:
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
+        await response.prepare(request)
+        for at in range(0, len(raw), size):
+            await response.write(raw[at : at + size])
+        return response
+
+    async with serving(stream) as url:
+        assert await ask(url) == (Reply("é", "markdown"),)
+
+
+async def test_a_stream_that_falls_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai, "SILENCE", 0.1)
+
+    async def silent(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await asyncio.sleep(0.3)  # before it begins it may think
+        await response.write(b'data: {"choices": [{"delta": {"content": "a"}}]}\n\n')
+        await asyncio.sleep(60)
+        return response
+
+    async with serving(silent) as url:
+        with pytest.raises(HandlerError, match="fell silent") as caught:
+            await ask(url)
+    assert caught.value.retryable
+
+
+async def test_no_key_is_in_what_the_server_says_of_it() -> None:
+    said = {"error": {"message": "Incorrect API key provided: key-1234567890."}}
+    async with serving(answering(web.json_response(said, status=401))) as url:
+        with pytest.raises(HandlerError, match="Incorrect API key provided: __REDACTED__") as caught:
+            await ask(url, api_key=Secret("key-1234567890"))
+    assert not caught.value.retryable
 
 
 @pytest.mark.parametrize(
@@ -94,6 +142,19 @@ async def test_an_empty_answer_is_no_reply() -> None:
         (web.json_response({"choices": []}), "not of the protocol", False),
         (web.json_response([1]), "not of the protocol", False),
         (whole(5), "no text", False),
+        (whole(None), "no text (no reason given)", False),
+        (
+            web.json_response({"choices": [{"message": {"content": ""}, "finish_reason": "content_filter"}]}),
+            "no text (content_filter)",
+            False,
+        ),
+        (
+            streamed("", end='data: {"choices": [{"delta": {}, "finish_reason": "length"}]}\n\n'),
+            "no text (length)",
+            False,
+        ),
+        (web.Response(status=302, headers={"Location": "http://elsewhere"}), "a redirect is not followed", False),
+        (web.Response(body=b"", headers={"Content-Encoding": "gzip"}), "packed", False),
         (streamed("a", end=""), "broke off", True),
         (streamed("a", end='data: {"error": {"message": "overloaded"}}\n\n'), "overloaded", True),
         (streamed("a", end="data: {\n\n"), "no JSON", False),

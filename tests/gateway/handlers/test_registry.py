@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,11 +15,12 @@ from gateway.clock import Clock
 from gateway.config.model import Config
 from gateway.dispatcher import Dispatcher
 from gateway.errors import HandlerError
-from gateway.handlers.registry import Handlers
+from gateway.handlers import registry
+from gateway.handlers.registry import OUTAGE_SPARED, Handlers
 from gateway.journal import Journal
 from gateway.messages.model import Message, Reply
 from gateway.runner import Runner
-from statemachine.circuit import CircuitData
+from statemachine.circuit import CircuitData, HandlerReplaced
 from tests.gateway.configs import config
 from tests.gateway.handlers.desk import MESSAGE, tools
 
@@ -54,7 +57,7 @@ class Door:
         self.turning = asyncio.ensure_future(self.dispatcher.run())
         self.config: Config = self.configured()
         self.handlers = Handlers(
-            lambda: self.config, tools(folder), self.dispatcher, {}, lambda name, _: self.took.append(name)
+            lambda: self.config, tools(folder), self.dispatcher, {}, lambda name, _: self.took.append(name), clock
         )
 
     def configured(self, **settings: Any) -> Config:
@@ -70,8 +73,9 @@ class Door:
         return "" if machine is None else machine.state.value
 
 
-def said(text: str) -> Message:
-    return Message(f"telegram:1:{text}", "telegram", "main", "7", "9", "ann", text, 0)
+def said(text: str, age: float = 0.0) -> Message:
+    received_at = Clock().wall_ms() - round(age * 1000)
+    return Message(f"telegram:1:{text}", "telegram", "main", "7", "9", "ann", text, received_at)
 
 
 @pytest.fixture
@@ -142,6 +146,136 @@ async def half_open(door: Door) -> None:
     assert door.circuit() == "half_open"
 
 
+async def test_a_trial_that_is_given_up_leaves_the_next_one_its_turn(door: Door) -> None:
+    """Whoever tried is cancelled, or the handler breaks in a way of its own: the circuit stays half open for nobody."""
+    await opened(door)
+    await half_open(door)
+    trial = asyncio.ensure_future(door.ask("hang"))
+    await until(lambda: bool(door.dispatcher.machine("circuit/bot").data.trying))
+    await asyncio.sleep(0.05)
+    trial.cancel()
+    await asyncio.wait({trial})
+    await until(lambda: not door.dispatcher.machine("circuit/bot").data.trying)
+    sound, door.handlers._made["bot"].handler = door.handlers._made["bot"].handler, Defective()
+    with pytest.raises(RuntimeError, match="a defect"):
+        await door.ask("fine")
+    door.handlers._made["bot"].handler = sound
+    await until(lambda: not door.dispatcher.machine("circuit/bot").data.trying)
+    assert (await door.ask("fine")).startswith("fine")
+    await until(lambda: door.circuit() == "closed")
+
+
+async def test_a_trial_cancelled_while_it_is_announced_leaves_the_next_one_its_turn(door: Door) -> None:
+    await opened(door)
+    await half_open(door)
+    trial = asyncio.ensure_future(door.ask("fine"))
+    await asyncio.sleep(0)
+    trial.cancel()
+    await asyncio.wait({trial})
+    assert (await door.ask("fine")).startswith("fine")
+
+
+async def test_what_is_tried_half_open_is_not_counted_while_the_message_is_young(door: Door) -> None:
+    """An outage is nobody's fault who wrote meanwhile; what cannot be handled at all does not wait for ever."""
+    for age, counts in ((0.0, False), (OUTAGE_SPARED + 1, True)):
+        await opened(door)
+        await half_open(door)
+        with pytest.raises(HandlerError, match="no answer") as caught:
+            await door.handlers.handle("bot", said("fail", age))
+        assert (caught.value.retryable, caught.value.counts) == (True, counts)
+        door.handlers.apply(door.config)
+        await door.dispatcher.post("circuit/bot", HandlerReplaced(), "test")
+
+
+async def test_a_handler_that_is_made_anew_is_asked_again_at_once(door: Door) -> None:
+    await opened(door)
+    door.config = door.configured(concurrency=3)
+    door.handlers.apply(door.config)
+    assert (await door.ask("fine")).startswith("fine")
+    assert door.circuit() in ("", "closed")
+
+
+async def test_the_circuit_of_one_that_is_gone_goes_with_it(door: Door) -> None:
+    await opened(door)
+    door.config = config("handlers: {}\n")
+    door.handlers.apply(door.config)
+    await until(lambda: door.circuit() == "closed")
+    door.handlers.apply(door.config)
+    assert door.circuit() == ""
+
+
+async def test_waiting_for_room_uses_up_no_attempt(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "ROOM_PATIENCE", 0.05)
+    door.config = door.configured(concurrency=1)
+    first = asyncio.ensure_future(door.ask("hang"))
+    await until(lambda: "bot" in door.handlers._made)
+    await asyncio.sleep(0.01)
+    with pytest.raises(HandlerError, match="no room") as caught:
+        await door.ask("second")
+    assert (caught.value.retryable, caught.value.counts) == (True, False)
+    assert door.handlers.policy("bot")[1] > registry.ROOM_PATIENCE + 30.0
+    first.cancel()
+    await asyncio.wait({first})
+    assert (await door.ask("third")).startswith("third")
+
+
+async def test_a_module_whose_import_hangs_holds_up_nothing_else(door: Door) -> None:
+    (door.folder / "bot.py").write_text(
+        "import sys, time\nwhile not hasattr(sys, 'let_it_go'): time.sleep(0.01)\n" + BOT
+    )
+    door.config = door.configured()
+    try:
+        door.handlers.apply(door.config)
+        asked = asyncio.ensure_future(door.ask("hello"))
+        for _ in range(5):
+            await asyncio.sleep(0.01)
+        assert not asked.done()
+    finally:
+        sys.let_it_go = True  # type: ignore[attr-defined]
+    try:
+        assert (await asked).startswith("hello")
+    finally:
+        del sys.let_it_go  # type: ignore[attr-defined]
+
+
+async def test_of_two_changes_at_once_the_last_is_what_is_asked(door: Door) -> None:
+    """The module of the first is still being imported when the second comes."""
+    (door.folder / "slow.py").write_text("import time\ntime.sleep(0.2)\ndef answer(message): return 'slow'")
+    (door.folder / "quick.py").write_text("def answer(message): return 'quick'")
+    door.config = config("handlers: {bot: {type: python, target: 'slow:answer'}}\n")
+    door.handlers.apply(door.config)
+    door.config = config("handlers: {bot: {type: python, target: 'quick:answer'}}\n")
+    door.handlers.apply(door.config)
+    assert await door.ask("x") == "quick"
+    await asyncio.sleep(0.3)
+    assert await door.ask("x") == "quick"
+
+
+class Defective:
+    """A handler that keeps to nothing."""
+
+    acts_outside = False
+
+    async def handle(self, message: Message) -> tuple[Reply, ...]:
+        raise RuntimeError("a defect")
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+async def opened(door: Door) -> None:
+    for _ in range(CircuitData().allowed):
+        with pytest.raises(HandlerError):
+            await door.ask("fail")
+    await until(lambda: door.circuit() == "open")
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():
+            await asyncio.sleep(0.005)
+
+
 async def test_what_is_the_messages_own_fault_opens_nothing(door: Door) -> None:
     for _ in range(10):
         with pytest.raises(HandlerError, match="not this one"):
@@ -151,7 +285,7 @@ async def test_what_is_the_messages_own_fault_opens_nothing(door: Door) -> None:
 
 async def test_a_changed_handler_is_made_anew_and_the_old_one_ends_what_it_has_begun(door: Door) -> None:
     old = asyncio.ensure_future(door.ask("old"))
-    await asyncio.sleep(0)
+    await until(lambda: "bot" in door.handlers._made and door.handlers._made["bot"].at_work > 0)
     (door.folder / "bot.py").write_text("def answer(message): return 'new'")
     door.config = door.configured(concurrency=3)
     door.handlers.apply(door.config)
@@ -162,13 +296,13 @@ async def test_a_changed_handler_is_made_anew_and_the_old_one_ends_what_it_has_b
 async def test_one_that_cannot_be_made_is_told_of_and_its_messages_wait(door: Door) -> None:
     door.config = config('handlers: {bot: {type: python, target: "no_bot_of_that_name:answer"}}\n')
     door.handlers.apply(door.config)
-    assert "cannot be imported" in door.handlers.broken["bot"]
+    await until(lambda: "cannot be imported" in door.handlers.broken.get("bot", ""))
     with pytest.raises(HandlerError) as caught:
         await door.ask("x")
     assert (caught.value.retryable, caught.value.counts) == (True, False)
     door.config = door.configured()
     door.handlers.apply(door.config)
-    assert door.handlers.broken == {}
+    await until(lambda: door.handlers.broken == {})
     assert (await door.ask("x")).startswith("x")
 
 
