@@ -30,7 +30,7 @@ def header(
         "machines": {kind.kind: digest(kind) for kind in MACHINES},
         "machine": machine,
         "entries": len(entries),
-        "cut": after > 0 or journal.first > 1,
+        "cut": not journal.is_whole(after),
     }
 
 

@@ -468,16 +468,6 @@ def has_let_go(machine: Machine[Any, Any]) -> bool:
     return machine.state not in CLOSING
 
 
-def speaks_for_person(event: Event) -> bool:
-    """It is a person's word on whether an account shall run."""
-    return isinstance(event, (Start, Stop, Restart)) and event.by is By.PERSON
-
-
-def held_by_person(machine: Machine[Any, Any]) -> bool:
-    """A person has stopped it, and nobody else may start it."""
-    return bool(machine.data.held)
-
-
 def is_stopped(machine: Machine[Any, Any]) -> bool:
     return machine.state is S.STOPPED
 

@@ -12,9 +12,10 @@ network's pace allows it; the sending ends in `delivery_sent`, `delivery_failed`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar
+
+import msgspec
 
 from statemachine._machine import Command, Draft, Event, Exits, Machine, Outcome, Row, Work, action, guard
 from statemachine.effects import ArmTimer, DisarmTimer
@@ -40,8 +41,7 @@ class DeliveryState(Enum):
 S = DeliveryState
 
 
-@dataclass(frozen=True)
-class DeliveryData:
+class DeliveryData(msgspec.Struct, frozen=True):
     """What it knows beside its state."""
 
     resend: bool = True
@@ -178,6 +178,7 @@ class Delivery(Machine[DeliveryState, DeliveryData]):
     failed = frozenset({S.UNKNOWN, S.DEAD})
     final = frozenset({S.SENT, S.DEAD})
     frequent = True
+    outlives_process = True
     exits: ClassVar[Mapping[DeliveryState, Exits[DeliveryState]]] = {
         S.SENDING: Exits(
             success=(DeliverySent,), failure=(DeliveryFailed, AnswerLost), deadline=(SendOverdue,), restart=(Resumed,)
@@ -371,8 +372,3 @@ def delivery_from(state: str, data: DeliveryData, name: str) -> Delivery:
 def has_ended(machine: Machine[Any, Any]) -> bool:
     """It was sent, or will not be."""
     return machine.state in machine.final
-
-
-def is_being_sent(machine: Machine[Any, Any]) -> bool:
-    """The network is being told, or about to be."""
-    return machine.state is S.SENDING

@@ -11,9 +11,10 @@ run ends in `handler_answered` or `handler_failed`; the rest is this machine's t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar
+
+import msgspec
 
 from statemachine._machine import Command, Draft, Event, Exits, Machine, Outcome, Row, Work, action, guard
 from statemachine.effects import ArmTimer, DisarmTimer
@@ -49,12 +50,11 @@ class Verdict(Enum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True)
-class IncomingData:
+class IncomingData(msgspec.Struct, frozen=True):
     """What it knows beside its state."""
 
     attempt: int = 0
-    """How often it was given to a handler."""
+    """How often it was given to a handler; of one that is received, how many boots have taken it up."""
     attempts: int = 1
     """How often it may be."""
     patience: float = 60.0
@@ -76,7 +76,7 @@ class TurnCame(Event, frozen=True):
 
 
 class HandlerAnswered(Event, frozen=True):
-    """The completion of `handle`: `replies` are records that only the shell reads."""
+    """The completion of `handle`: `replies` are what is to be sent, which only the shell reads."""
 
     attempt: int
     replies: tuple[Any, ...] = ()
@@ -130,6 +130,8 @@ class Finish(Command, frozen=True):
 
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 60.0
+MOST_TAKEN_UP = 5
+"""Boots that may take a message up which none has come to an end with: it may be what ends them."""
 DOUBLINGS = 32
 """The exponent is bounded: a handler may be away for days, and a float overflows after a thousand attempts."""
 
@@ -153,6 +155,8 @@ class Incoming(Machine[IncomingState, IncomingData]):
     table: ClassVar[tuple[Row[IncomingState], ...]] = (
         Row(TurnCame, S.RECEIVED, S.REFUSED, ("sender_is_refused",), effects=("finish_refused",)),
         Row(TurnCame, S.RECEIVED, S.UNMATCHED, ("no_route_takes_it",), effects=("finish_unmatched",)),
+        # It may be what ends the process each time.
+        Row(TurnCame, S.RECEIVED, S.DEAD, ("was_taken_up_too_often",), effects=("finish_given_up",)),
         Row(TurnCame, S.RECEIVED, S.HANDLING, effects=("note_handler", "handle")),
 
         # An answer that comes after its time is an answer: the handler need not work on it once more.
@@ -178,6 +182,10 @@ class Incoming(Machine[IncomingState, IncomingData]):
     @guard
     def no_route_takes_it(data: IncomingData, event: TurnCame) -> bool:
         return event.verdict is Verdict.UNMATCHED
+
+    @guard
+    def was_taken_up_too_often(data: IncomingData, event: TurnCame) -> bool:
+        return data.attempt > MOST_TAKEN_UP
 
     @guard
     def attempt_is_current(
@@ -235,6 +243,10 @@ class Incoming(Machine[IncomingState, IncomingData]):
         draft.emit(Finish(S.UNMATCHED.value, event.why))
 
     @action
+    def finish_given_up(draft: Draft[IncomingData], event: TurnCame) -> None:
+        draft.emit(Finish(S.DEAD.value, f"{MOST_TAKEN_UP} boots have taken it up, and none came to an end with it"))
+
+    @action
     def finish_handled(draft: Draft[IncomingData], event: HandlerAnswered) -> None:
         draft.emit(Finish(S.HANDLED.value, "", event.replies))
 
@@ -242,3 +254,13 @@ class Incoming(Machine[IncomingState, IncomingData]):
     def finish_dead(draft: Draft[IncomingData], event: HandlerFailed | HandlingOverdue) -> None:
         why = event.why if isinstance(event, HandlerFailed) else "the handler took too long"
         draft.emit(Finish(S.DEAD.value, why))
+
+
+def has_ended(machine: Machine[Any, Any]) -> bool:
+    """Nothing happens to it any more."""
+    return machine.state in machine.final
+
+
+def is_at_work(machine: Machine[Any, Any]) -> bool:
+    """It is being handled, or has its turn next: it comes to its end without waiting for a time of its own."""
+    return machine.state in (S.RECEIVED, S.HANDLING)

@@ -17,7 +17,10 @@ from statemachine._machine import Event, Machine, Step
 from statemachine.change import Change
 from statemachine.change_events import ChangeData
 from statemachine.channel import Channel, ChannelData
+from statemachine.circuit import Circuit, CircuitData
+from statemachine.delivery import Delivery, DeliveryData
 from statemachine.errors import BrokenActionError, StateMachineError
+from statemachine.incoming import Incoming, IncomingData
 from statemachine.lifecycle import Lifecycle
 from statemachine.lifecycle_data import LifecycleData
 from statemachine.record import ABSENT, DEFECT, EXISTS, event_type, restored
@@ -25,7 +28,14 @@ from statemachine.record import ABSENT, DEFECT, EXISTS, event_type, restored
 AnyMachine = Machine[Any, Any]
 REFUSED = "refused"
 KINDS: Mapping[str, type[AnyMachine]] = {machine.kind: machine for machine in MACHINES}
-KNOWS: Mapping[str, type[Any]] = {Lifecycle.kind: LifecycleData, Channel.kind: ChannelData, Change.kind: ChangeData}
+KNOWS: Mapping[str, type[Any]] = {
+    Lifecycle.kind: LifecycleData,
+    Channel.kind: ChannelData,
+    Change.kind: ChangeData,
+    Incoming.kind: IncomingData,
+    Delivery.kind: DeliveryData,
+    Circuit.kind: CircuitData,
+}
 """What a machine of each kind knows beside its state."""
 
 
@@ -96,7 +106,8 @@ class Verdict(NamedTuple):
 class Replay:
     """Takes entries one by one. `rows` says of which kinds of machine the row's number is compared: of one whose table is the recorded one.
 
-    `whole` says that the record begins where the gateway began, so that every machine must begin in its initial state.
+    `whole` says that the record begins where the gateway began, so that every machine must begin in its initial state,
+    unless it is one that outlives the process.
     """
 
     def __init__(self, rows: frozenset[str] = frozenset(KINDS), *, whole: bool = True) -> None:
@@ -149,7 +160,7 @@ class Replay:
             if older.state not in older.final:
                 return f"it is {older.state.value}, and does not begin anew from there"
             self._reached[machine.name] = _generation(older)
-        if self._whole and machine.state is not machine.initial:
+        if self._whole and not machine.outlives_process and machine.state is not machine.initial:
             return f"a {machine.kind} begins in {machine.initial.value}, not in {machine.state.value}"
         had, has = self._reached.get(machine.name, 0), _generation(machine)
         return None if has >= had else f"it had generation {had}, and begins anew with {has}"

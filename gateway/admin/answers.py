@@ -166,7 +166,7 @@ class ConfigStatus(Body, frozen=True, kw_only=True):
 
 
 class Pending(Body, frozen=True, kw_only=True):
-    """Messages that are not handled or not sent yet, whether receivers wait for that, and those that no route matched."""
+    """Messages that are not handled, whether receivers wait for them, those to be sent, and those that no route matched."""
 
     messages: int
     full: bool
@@ -192,6 +192,7 @@ class Status(Body, frozen=True, kw_only=True):
     allowed: list[str]
     boot: str
     boot_at: int
+    now: int
     name: str
     config: ConfigStatus
     restarts: int

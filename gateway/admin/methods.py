@@ -158,11 +158,11 @@ async def _machines(context: Context, _: schemas.NoParams) -> Any:
 
 
 async def _chat_send(context: Context, params: schemas.ChatSend) -> Any:
-    return context.api.chat_send(params)
+    return await context.api.chat_send(params)
 
 
 async def _chat_history(context: Context, params: schemas.ChatHistory) -> Any:
-    return context.api.chat_history(params)
+    return await context.api.chat_history(params)
 
 
 METHODS: dict[str, Method] = {

@@ -33,6 +33,7 @@ class Views:
             **self.lifecycle(),
             "boot": services.boot().id,
             "boot_at": services.boot().at,
+            "now": services.clock.wall_ms(),
             "name": services.ledger.applied.gateway.name,
             "config": self._config(),
             "restarts": data.restarts,
@@ -108,6 +109,12 @@ class Views:
                 "reason": "store_stalled",
                 "detail": detail,
                 "remedy": "make room, or let go of the file; it is tried again",
+            }
+        for name, why in messages.handlers.broken.items():
+            yield {
+                "reason": "handler_broken",
+                "detail": why,
+                "remedy": f"mend handlers.{name}, or what it names; its messages wait",
             }
         if messages.pipeline.full:
             detail = f"{messages.in_flight} messages are not handled yet: no more are received until there is room"

@@ -37,6 +37,7 @@ CAUSES: Mapping[type[ChannelError], Cause] = {
     ConflictError: Cause.CONFLICT,
     AccountRefusedError: Cause.REFUSED,
 }
+UNKNOWN = Limits()
 CONFIRM_TIMEOUT = 1.0
 FENCE_TIMEOUT = 2.0
 DRAIN_TIMEOUT = 3.0
@@ -88,8 +89,7 @@ class Receivers:
         """Run a receiver to its end, and say why it ended once its connection is closed."""
         if name in self._live:
             raise RuntimeError(f"{name} has a live receiver of generation {self._live[name].generation}")
-        told = self._told_to_end.get(name)
-        if told is not None and told.generation == effect.generation:
+        if self._was_told_to_end(name, effect.generation):
             return ReceiverEnded(effect.generation, Cause.CLOSED, "", self._clock.monotonic())
         live = self._live[name] = self._begin(name, effect)
         cause, why, retry_after = Cause.CRASHED, "", 0.0
@@ -101,15 +101,19 @@ class Receivers:
 
     def close(self, name: str, effect: CloseReceiver) -> None:
         """Tell a receiver to end; one that was told before its work began never begins. Told again, it may owe a goodbye."""
-        told_before = self._told_to_end.get(name)
+        told_before = self._was_told_to_end(name, effect.generation)
         self._told_to_end[name] = effect
         live = self._live.get(name)
         if live is None or live.generation != effect.generation:
             return
         live.confirm = live.confirm or effect.confirm
         self._up.discard(name)
-        if told_before is None or told_before.generation != effect.generation:
+        if not told_before:
             live.task.cancel()
+
+    def _was_told_to_end(self, name: str, generation: int) -> bool:
+        told = self._told_to_end.get(name)
+        return told is not None and told.generation == generation
 
     async def fence(self, name: str, effect: FenceReceiver) -> Event:
         """Cut a receiver off that does not end: its intake takes no more, its transport is aborted."""
@@ -132,7 +136,7 @@ class Receivers:
     def limits(self, account: str) -> Limits:
         """What its network allows; of one that is not there, what any does."""
         settings = self._settings(account)
-        return Limits() if settings is None else self._adapters[account.split("/", 1)[0]].limits(settings)
+        return UNKNOWN if settings is None else self._adapters[account.split("/", 1)[0]].limits(settings)
 
     async def send(self, account: str, outgoing: Outgoing) -> str:
         """Send through the present generation; the network's id. Raises SendError or AnswerLostError."""
@@ -157,7 +161,8 @@ class Receivers:
 
         def ready() -> None:
             self._post(name, ReceiverReady(effect.generation))
-            self._go_up(name)
+            if not self._was_told_to_end(name, effect.generation):
+                self._go_up(name)
 
         intake = Intake(self._offsets, self._consumer, ready, self._clock.wall_ms)
         receiver = self._adapters[channel].open(name, effect.run.settings, intake)

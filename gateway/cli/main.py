@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ REPLAY = """exit codes: 0 every step led to the same state, 1 one led elsewhere 
 
 
 PLAN = """exit codes: 0 nothing would change, 2 something would, 1 it could not be planned (the faults are named)."""
-RUNNING = ("plan", "apply", "patch", "history", "rollback", "confirm")
+CHANGES = ("plan", "apply", "patch", "history", "rollback", "confirm")
 """Commands about changes, which ask the running gateway."""
 MESSAGES = ("send", "outbox", "backup")
 """Commands about messages."""
@@ -155,30 +157,25 @@ def main(argv: list[str] | None = None) -> int:
     given = build_parser().parse_args(argv)
     config = getattr(given, "config", Path(os.environ.get("GATEWAY_CONFIG", "gateway.yaml")))
     state_dir = getattr(given, "state_dir", Path(os.environ.get("GATEWAY_STATE_DIR", ".gateway")))
-    if given.command == "init":
-        from gateway.cli.init import init  # noqa: PLC0415
+    if given.command in (None, "run"):
+        from gateway.cli.run import run  # noqa: PLC0415
 
-        return init(config, os.environ)
-    if given.command == "check":
-        from gateway.cli.check import check  # noqa: PLC0415
+        return run(config.absolute(), state_dir.absolute())
+    return _other(given, config, state_dir)
 
-        return check(config)
-    if given.command == "schema":
-        from gateway.cli.schema import schema  # noqa: PLC0415
 
-        return schema(given.path, as_json=given.json)
-    if given.command == "replay":
-        from gateway.cli.replay import replay  # noqa: PLC0415
+def _other(given: argparse.Namespace, config: Path, state_dir: Path) -> int:
+    """A command that is no gateway itself. Each is imported when it is given."""
 
-        return replay(given.file, as_json=given.json)
-    if given.command in RUNNING:
-        from gateway.cli import changes  # noqa: PLC0415
+    def part(name: str) -> Any:
+        return import_module(f"gateway.cli.{name}")
 
-        return changes.run(given, config, state_dir)
-    if given.command in MESSAGES:
-        from gateway.cli import messages  # noqa: PLC0415
-
-        return messages.run(given, config, state_dir)
-    from gateway.cli.run import run  # noqa: PLC0415
-
-    return run(config.absolute(), state_dir.absolute())
+    commands: dict[str, Callable[[], int]] = {
+        "init": lambda: part("init").init(config, os.environ),
+        "check": lambda: part("check").check(config),
+        "schema": lambda: part("schema").schema(given.path, as_json=given.json),
+        "replay": lambda: part("replay").replay(given.file, as_json=given.json),
+        **dict.fromkeys(CHANGES, lambda: part("changes").run(given, config, state_dir)),
+        **dict.fromkeys(MESSAGES, lambda: part("messages").run(given, config, state_dir)),
+    }
+    return commands[given.command]()

@@ -13,7 +13,8 @@ from typing import Any
 
 from msgspec import structs
 
-from gateway.config.model import Config, Model
+from gateway.config.declared import Model
+from gateway.config.model import Config
 from gateway.config.secrets import as_data
 from gateway.config.validate import fields_of
 from statemachine.lifecycle_events import Impact

@@ -5,9 +5,11 @@ They are frozen records that can be written as JSON: the store keeps them so, an
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 Format = Literal["plain", "markdown", "html"]
 """How a text is marked up. A network that refuses the marks is sent the plain text."""
@@ -47,6 +49,8 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     """The network's id of the thread or topic that it stands in."""
     network_id: str | None = None
     """The network's own id of it, for an answer that refers to it."""
+    from_bot: bool = False
+    """A bot has said it."""
     attempt: int = 1
     """How often it has been given to a handler, this time included."""
 
@@ -96,6 +100,12 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     to: Address | None = None
 
 
+class Order(msgspec.Struct, frozen=True):
+    """What the gateway itself shall do for a message, once that is written down as handled."""
+
+    verb: str
+
+
 class Outgoing(msgspec.Struct, frozen=True, omit_defaults=True):
     """One message to be sent. `number` is its place in the order of all; times are wall-clock milliseconds."""
 
@@ -128,3 +138,20 @@ class Outgoing(msgspec.Struct, frozen=True, omit_defaults=True):
     def lane(self) -> tuple[str, str]:
         """What is sent there is sent in order."""
         return self.name, self.conversation
+
+
+def without_half_characters(record: T) -> T:
+    """A record that can be written: JSON can say half a character, a handler can make one, and no file takes it."""
+    try:
+        msgspec.json.encode(record)
+    except UnicodeEncodeError:
+        return msgspec.convert(_whole(msgspec.to_builtins(record)), type(record))
+    return record
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, dict):
+        return {key: _whole(inner) for key, inner in value.items()}
+    return [_whole(inner) for inner in value] if isinstance(value, (list, tuple)) else value

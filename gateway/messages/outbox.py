@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,12 +17,11 @@ import msgspec
 import structlog
 
 from gateway.clock import Clock
-from gateway.config.model import Config
+from gateway.config.model import Route
 from gateway.errors import AnswerLostError, SendError
 from gateway.messages.machines import Machines
-from gateway.messages.model import Address, AfterUnknown, Format, Message, Outgoing, Reply
+from gateway.messages.model import Address, AfterUnknown, Format, Message, Outgoing, Reply, without_half_characters
 from gateway.messages.pace import Limits, Pace
-from gateway.messages.routes import matching_route
 from gateway.messages.split import split
 from gateway.store.store import Kept, Store
 from statemachine import Event
@@ -38,7 +37,6 @@ from statemachine.delivery import (
     Send,
     delivery_from,
     has_ended,
-    is_being_sent,
 )
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -75,42 +73,44 @@ class _Account:
 
 
 class Outbox:
-    """Owns what is to be sent. `config` returns what applies now."""
+    """Owns what is to be sent."""
 
-    def __init__(
-        self, config: Callable[[], Config], store: Store, network: Network, machines: Machines, clock: Clock
-    ) -> None:
-        self._config = config
+    def __init__(self, store: Store, network: Network, machines: Machines, clock: Clock) -> None:
         self._store = store
         self._network = network
         self._machines = machines
         self._clock = clock
         self._accounts: dict[str, _Account] = {}
         self._open: dict[str, Outgoing] = {}
+        self._under_way: set[str] = set()
+        """Machines from their turn until what came of it is written down."""
+        self._taking_orders: set[asyncio.Task[list[Outgoing]]] = set()
         self._changed = asyncio.Event()
-        self.outcomes: dict[str, int] = {}
-        """How many messages came into each state that is written down since the boot."""
 
     @property
     def depth(self) -> int:
         """How many messages are neither sent nor dead."""
         return len(self._open)
 
+    @property
+    def under_way(self) -> int:
+        """How many messages the network is being told now, or about to be."""
+        return len(self._under_way)
+
     # What comes in
 
-    def compose(self, message: Message, number: int, replies: Sequence[Reply]) -> list[Outgoing]:
+    def compose(self, message: Message, number: int, replies: Sequence[Reply], route: Route) -> list[Outgoing]:
         """Replies as messages to be sent: each in parts that its network takes, to where it says or where the message came from."""
-        route = matching_route(self._config(), message)
         here = Address(message.channel, message.account, message.conversation, message.thread)
-        policy = route.after_unknown if route is not None else "resend"
-        max_age = route.max_age_s if route is not None else MAX_AGE
         found: list[Outgoing] = []
         for reply in replies:
             to = reply.to or here
             quote = message.network_id if reply.quote and reply.to is None else None
             for part in split(reply.text, reply.format, self._network.limits(to.name).text):
                 key = f"{message.id}#{len(found) + 1}"
-                found.append(self._outgoing(key, to, part, reply.format, quote, policy, max_age, number))
+                found.append(
+                    self._outgoing(key, to, part, reply.format, quote, route.after_unknown, route.max_age_s, number)
+                )
                 quote = None
         return found
 
@@ -126,14 +126,24 @@ class Outbox:
         answers: int | None,
     ) -> Outgoing:
         now = self._clock.wall_ms()
-        return Outgoing(
+        outgoing = Outgoing(
             number=self._store.next_number(), key=key, channel=to.channel, account=to.account,
             conversation=to.conversation, thread=to.thread, text=text, format=form, quote=quote, policy=policy,
             created_at=now, expires_at=now + round(max_age * 1000), answers=answers,
         )  # fmt: skip
+        return without_half_characters(outgoing)
 
     async def ask(self, key: str, to: Address, reply: Reply) -> list[Outgoing]:
-        """Somebody wants something said. With a key that was used before nothing new is. Returns when it is on the disk."""
+        """Somebody wants something said. With a key that was used before nothing new is. Returns when it is on the disk.
+
+        Being cancelled cancels nothing of it.
+        """
+        task = asyncio.get_running_loop().create_task(self._take_order(key, to, reply))
+        self._taking_orders.add(task)
+        task.add_done_callback(self._taking_orders.discard)
+        return await asyncio.shield(task)
+
+    async def _take_order(self, key: str, to: Address, reply: Reply) -> list[Outgoing]:
         parts = split(reply.text, reply.format, self._network.limits(to.name).text)
         found = [
             self._outgoing(f"{key}#{place}", to, part, reply.format, None, "resend", MAX_AGE, None)
@@ -225,6 +235,7 @@ class Outbox:
             return False
         account.pace.take(conversation, now)
         account.ready.discard(first)
+        self._under_way.add(first)
         self._machines.tell(first, DeliveryDue(now), "its turn")
         return True
 
@@ -277,7 +288,8 @@ class Outbox:
         """Written down with the next commit; nobody waits for it."""
         number = self._open[name].number
         self._store.mark(number, effect.state, effect.attempt, effect.why, effect.network_id, effect.marked)
-        self.outcomes[effect.state] = self.outcomes.get(effect.state, 0) + 1
+        self._under_way.discard(name)
+        self._changed.set()
         if effect.why:
             log.warning("delivery", machine=name, state=effect.state, why=effect.why, account=self._open[name].name)
 
@@ -288,6 +300,8 @@ class Outbox:
         name = f"delivery/{number}"
         if name in self._open:
             return name
+        # What has just come to its end may not be written down yet.
+        await self._store.committed()
         kept = await self._store.outgoing(number)
         if kept is None:
             return None
@@ -318,14 +332,16 @@ class Outbox:
                 continue
             for lane in account.lanes.values():
                 first = next(iter(lane))
-                machine = self._machines.find(first)
-                if machine is not None and is_being_sent(machine):
-                    return True
-                if first in account.ready and self._network.is_up(key):
+                if first in self._under_way or (first in account.ready and self._network.is_up(key)):
                     return True
         return False
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Nothing is sent any more; what somebody has ordered is in the store, or was never promised."""
+        for task in self._taking_orders:
+            task.cancel()
+        if self._taking_orders:
+            await asyncio.wait(set(self._taking_orders))
         for account in self._accounts.values():
             if account.later is not None:
                 account.later.cancel()

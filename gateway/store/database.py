@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,8 @@ class Database:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA temp_store = MEMORY")
+        # A checkpoint in the middle of commits makes one wait for it: it has a thread of its own.
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
         return connection
 
     @property
@@ -71,11 +73,12 @@ class Database:
 
     # Writing
 
-    def commit(self, statements: Statements, durability: str) -> None:
-        """All of it or nothing. Raises sqlite3.Error or OSError; then nothing was written, and it can be tried again."""
+    def commit(self, statements: Statements, durability: str) -> int:
+        """All of it or nothing; how many rows changed. Raises sqlite3.Error or OSError: nothing was, try again."""
         self._come_back_if_deleted()
         self._be_durable(durability)
         connection = self.connection
+        before = connection.total_changes
         connection.execute("BEGIN IMMEDIATE")
         try:
             for sql, rows in statements.items():
@@ -85,6 +88,7 @@ class Database:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
             raise
+        return connection.total_changes - before
 
     def _be_durable(self, durability: str) -> None:
         if durability != self._durability:
@@ -116,16 +120,37 @@ class Database:
         self._connection, self._durability = fresh, ""
         self._inode = self.path.stat().st_ino
 
-    def give_back(self) -> None:
-        """Give freed pages back to the disk, some at a time."""
+    def checkpoint(self) -> None:
+        """Move what the log has into the file itself, beside the commits that go on; on a connection of its own."""
+        with contextlib.closing(sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def begin_log_anew(self) -> None:
+        """Let the next commit write the log from its beginning. Between two commits, and quick after a checkpoint."""
+        self.connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+
+    def log_size(self) -> int:
+        """Bytes of the log."""
+        try:
+            return self.path.with_name(self.path.name + "-wal").stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def give_back(self) -> bool:
+        """Give some of the freed pages back to the disk; whether there are more. Raises sqlite3.Error."""
         self.connection.execute(f"PRAGMA incremental_vacuum({PAGES_FREED})").fetchall()
+        return bool(self.connection.execute("PRAGMA freelist_count").fetchone()[0])
 
     # Reading
 
     def reader(self) -> sqlite3.Connection:
         """A connection that only reads, beside the one that writes."""
         connection = sqlite3.connect(
-            f"file:{self.path}?mode=ro", uri=True, timeout=5.0, isolation_level=None, check_same_thread=False
+            f"{self.path.absolute().as_uri()}?mode=ro",
+            uri=True,
+            timeout=5.0,
+            isolation_level=None,
+            check_same_thread=False,
         )
         connection.row_factory = sqlite3.Row
         return connection
@@ -171,12 +196,3 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     for number, script in steps.items():
         if number > have:
             connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
-
-
-def merged(batches: Iterable[Statements]) -> dict[str, list[tuple[Any, ...]]]:
-    """Several batches as one."""
-    found: dict[str, list[tuple[Any, ...]]] = {}
-    for batch in batches:
-        for sql, rows in batch.items():
-            found.setdefault(sql, []).extend(rows)
-    return found

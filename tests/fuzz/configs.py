@@ -11,8 +11,8 @@ import msgspec
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from gateway.config.declared import Model
 from gateway.config.file import parse
-from gateway.config.model import Model
 from gateway.config.validate import fields_of
 from gateway.errors import ConfigError
 from gateway.redact import MARK, Secret
@@ -60,6 +60,9 @@ def _scalar(kind: Any, marks: list[msgspec.Meta]) -> st.SearchStrategy[Any]:
     if kind is int:
         least = int(bounds.get("ge", -(2**53)))
         return st.integers(least, int(bounds.get("le", max(least, 0) + 2**53)))
+    if kind is float:
+        lowest = float(bounds.get("ge", -(2.0**53)))
+        return st.floats(lowest, float(bounds.get("le", max(lowest, 0.0) + 2.0**53)))
     if kind is bool:
         return st.booleans()
     assert kind in (str, Secret), f"no strategy for {kind}"

@@ -25,6 +25,11 @@ routes:
 """
 
 
+def cold(text: str) -> str:
+    """The same with another drain timeout: a setting that only a restart of the gateway changes."""
+    return text.replace("gateway:\n", "gateway:\n  restart: {drain_timeout_ms: 29000}\n", 1)
+
+
 def reader(folder: Path = Path(), environ: dict[str, str] | None = None) -> Reader:
     return Reader(MODEL, ENVIRON if environ is None else environ, folder)
 

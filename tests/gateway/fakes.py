@@ -1,16 +1,22 @@
-"""A network in memory whose receivers behave as they are told, and that counts who can receive at every instant."""
+"""A network in memory whose receivers behave as they are told, and that counts who can receive at every instant.
+
+And handlers that do as they are told.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from gateway.channels.base import Intake, Message
+from gateway.channels.base import Intake
 from gateway.config.model import Account, TelegramAccount
 from gateway.errors import GenerationRevokedError
+from gateway.messages.model import Message, Outgoing, Reply
+from gateway.messages.pace import Limits
 from statemachine.channel import ChannelPolicy
 
 NEVER = -1.0
@@ -101,6 +107,7 @@ class FakeReceiver:
     async def _take(self) -> None:
         queue = self.network.queue(self.name)
         while True:
+            await self.intake.room()
             number, text = await queue.get()
             await self.intake.accept(f"fake:{self.name}", number, [self.network.message(self.name, number, text)])
             self.intake.received()
@@ -129,9 +136,13 @@ class FakeReceiver:
         else:
             self.network.violations.append(f"{self.name} delivered after it was cut off")
 
-    async def send(self, conversation: str, text: str) -> None:
-        self.sent.append((conversation, text))
-        self.network.sent.append((self.name, conversation, text))
+    async def send(self, outgoing: Outgoing) -> str:
+        self.sent.append((outgoing.conversation, outgoing.text))
+        self.network.sent.append((self.name, outgoing.conversation, outgoing.text))
+        return str(len(self.network.sent))
+
+    async def typing(self, conversation: str) -> None:
+        self.network.typing.append((self.name, conversation))
 
     async def confirm(self) -> None:
         self.confirmed += 1
@@ -164,7 +175,9 @@ class FakeNetwork:
         self.violations: list[str] = []
         self.refused_late = 0
         self.sent: list[tuple[str, str, str]] = []
+        self.typing: list[tuple[str, str]] = []
         self.policy: dict[str, Any] = {}
+        self.limits = Limits()
         self.refuses: dict[str, str] = {}
         """What it says against a token, by token."""
         self._scripts: dict[str, deque[Script]] = {}
@@ -244,5 +257,28 @@ class FakeAdapter:
     def policy(self, settings: TelegramAccount) -> ChannelPolicy:
         return ChannelPolicy(**{"stop_timeout": settings.stop_timeout_ms / 1000, **self._network.policy})
 
+    def limits(self, settings: TelegramAccount) -> Limits:
+        return self._network.limits
+
     async def probe(self, name: str, old: TelegramAccount, new: TelegramAccount) -> str:
         return self._network.refuses.get(new.token.reveal(), "")
+
+
+class FakeHandlers:
+    """One answer to everything, whatever the handler's name: a text, or None for no reply."""
+
+    def __init__(
+        self, answer: Callable[[Message], Awaitable[str | None]], attempts: int = 1, patience: float = 1_000.0
+    ) -> None:
+        self._answer = answer
+        self._policy = (attempts, patience)
+
+    def policy(self, handler: str) -> tuple[int, float]:
+        return self._policy
+
+    def acts_outside(self, handler: str) -> bool:
+        return True
+
+    async def handle(self, handler: str, message: Message) -> tuple[Reply, ...]:
+        text = await self._answer(message)
+        return () if text is None else (Reply(text),)

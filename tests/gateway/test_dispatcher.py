@@ -10,8 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.journal import Entry
-from statemachine import Effect, Event, Machine, Refusal, Step
-from tests.gateway.toy import Burnt, Click, Crack, Doubt, House, LampState, SwitchOff, SwitchOn
+from statemachine import Channel, Effect, Event, Machine, Refusal, Step
+from tests.gateway.toy import Burnt, Click, Crack, Doubt, House, Lamp, LampState, SwitchOff, SwitchOn
 from tests.virtual import run_virtual
 
 
@@ -198,6 +198,30 @@ def test_what_is_posted_while_an_effect_is_performed_waits_its_turn() -> None:
     run_virtual(main())
 
 
+# Being told
+
+
+def test_what_it_is_told_is_handled_and_recorded_as_what_is_posted_is() -> None:
+    async def main() -> None:
+        house = House()
+        async with house.turning():
+            house.dispatcher.tell("lamp", SwitchOn("told"), "first")
+            answer = house.dispatcher.post("lamp", SwitchOff(), "second")
+            house.dispatcher.tell("lamp", SwitchOff(), "third")
+            house.dispatcher.tell("nobody", SwitchOn(), "fourth")
+            house.dispatcher.tell("lamp", Crack(), "fifth")
+            assert isinstance(await answer, Step), "it came second"
+            with capture_logs():
+                assert isinstance(await house.dispatcher.post("lamp", SwitchOff(), "sixth"), Refusal)
+        assert [(entry.cause, entry.kind, entry.trigger) for entry in house.journal.page()] == [
+            ("first", "step", "switch_on"), ("second", "step", "switch_off"), ("third", "refusal", "switch_off"),
+            ("fourth", "refusal", "switch_on"), ("fifth", "refusal", "crack"), ("sixth", "refusal", "switch_off"),
+        ]  # fmt: skip
+        assert house.clicks == [("lamp", 1)], "effects are set going"
+
+    run_virtual(main())
+
+
 # Waiting
 
 
@@ -251,10 +275,14 @@ def test_looking_at_a_machine_that_does_not_exist_raises() -> None:
 def test_machines_can_be_added_and_removed() -> None:
     async def main() -> None:
         house = House("one", "two")
-        assert list(house.dispatcher.machines()) == ["one", "two"]
-        house.dispatcher.machines().clear()
+        assert list(house.dispatcher.machines(Lamp)) == ["one", "two"]
+        assert house.dispatcher.machines(Channel) == {}, "of another kind"
+        house.dispatcher.machines(Lamp).clear()
         house.dispatcher.remove("one")
-        assert list(house.dispatcher.machines()) == ["two"]
+        assert list(house.dispatcher.machines(Lamp)) == ["two"]
+        assert house.dispatcher.find("one") is None
+        with pytest.raises(KeyError):
+            house.dispatcher.remove("one")
         async with house.turning():
             assert isinstance(await house.dispatcher.post("one", SwitchOn(), "test"), Refusal)
 

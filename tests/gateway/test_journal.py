@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from gateway import journal as journal_module
 from gateway.clock import Clock
-from gateway.journal import Entry, Journal, log_entry
+from gateway.journal import Before, Entry, Journal, log_entry
 from statemachine import Channel, Event, Lifecycle, Refusal, Step
 from statemachine.channel import By, Cause, ChannelData, ReceiverEnded, Run, Start
 from statemachine.lifecycle_data import LifecycleData
@@ -101,6 +101,111 @@ def test_it_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch, clock: Still
     journal = Journal(clock)
     record(journal, *[SwitchOn()] * 10)
     assert [entry.seq for entry in journal.page()] == [8, 9, 10]
+
+
+# Machines of which there is one a message
+
+
+class Spark(Lamp):
+    """One of thousands."""
+
+    frequent = True
+
+
+def spark(journal: Journal, name: str = "spark", *events: Event) -> list[Entry]:
+    machine = Spark(name, LampData())
+    found = []
+    for event in events or (SwitchOn(), SwitchOff()):
+        before = Before(machine, machine.data)
+        found.append(journal.record(machine.fire(event), "test", before))
+    return found
+
+
+def test_the_steps_of_messages_do_not_push_out_those_of_others(
+    monkeypatch: pytest.MonkeyPatch, clock: StillClock
+) -> None:
+    monkeypatch.setattr(journal_module, "KEPT", 4)
+    journal = Journal(clock)
+    record(journal, SwitchOn(), SwitchOff())
+    for number in range(10):
+        spark(journal, f"spark/{number}")
+    record(journal, SwitchOn())
+    assert [(entry.seq, entry.machine) for entry in journal.page()] == [
+        (1, "lamp"), (2, "lamp"), (19, "spark/8"), (20, "spark/8"), (21, "spark/9"), (22, "spark/9"), (23, "lamp"),
+    ]  # fmt: skip
+    assert [entry.seq for entry in journal.page(after=2, limit=2)] == [19, 20]
+    assert [entry.seq for entry in journal.page(machine="spark/9")] == [21, 22]
+    assert [entry.seq for entry in journal.newest(2)] == [2, 23]
+    assert journal.last == 23
+
+
+def test_of_messages_it_is_not_remembered_when_they_moved(journal: Journal) -> None:
+    """There are thousands, and nobody would ever forget them."""
+    spark(journal)
+    assert journal.moved_at("spark") is None
+    assert journal._moved_at == {}
+
+
+def test_an_ordinary_step_of_a_message_is_no_line_and_a_refusal_is(journal: Journal) -> None:
+    journal.listen(log_entry, ordinary=False)
+    with capture_logs() as lines:
+        spark(journal, "spark", SwitchOn(), SwitchOn())
+    assert [(line["event"], line["machine"]) for line in lines] == [("refused", "spark")]
+
+
+def test_whoever_wants_them_is_told_of_the_steps_of_messages(journal: Journal) -> None:
+    spared: list[Entry] = []
+    told: list[Entry] = []
+    journal.listen(spared.append, ordinary=False)
+    journal.listen(told.append)
+    step, refusal = spark(journal, "spark", SwitchOn(), SwitchOn())
+    (other,) = record(journal, SwitchOn())
+    assert told == [step, refusal, other]
+    assert spared == [refusal, other]
+
+
+# Going on from an earlier life
+
+
+def test_numbers_go_on_where_an_earlier_life_has_left_off(journal: Journal) -> None:
+    record(journal, SwitchOn(), SwitchOff())
+    spark(journal)
+    journal.go_on_from(100)
+    assert [entry.seq for entry in journal.page()] == [101, 102, 103, 104]
+    (entry,) = record(journal, SwitchOn())
+    assert (entry.seq, journal.last) == (105, 105)
+    assert [entry.seq for entry in journal.page(after=102)] == [103, 104, 105]
+
+
+@pytest.mark.parametrize("earlier", [0, 100])
+def test_it_is_whole_until_it_has_forgotten_something(
+    monkeypatch: pytest.MonkeyPatch, clock: StillClock, earlier: int
+) -> None:
+    monkeypatch.setattr(journal_module, "KEPT", 4)
+    journal = Journal(clock)
+    assert journal.is_whole()
+    record(journal, SwitchOn(), SwitchOff())
+    journal.go_on_from(earlier)
+    record(journal, SwitchOn(), SwitchOff())
+    assert journal.is_whole()
+    assert journal.is_whole(earlier)
+    assert not journal.is_whole(earlier + 1), "the beginning is before that"
+    spark(journal, "a spark")
+    spark(journal, "another")
+    assert journal.is_whole()
+    spark(journal, "one too many")
+    assert not journal.is_whole()
+
+
+def test_it_is_not_whole_either_when_it_has_forgotten_the_steps_of_others(
+    monkeypatch: pytest.MonkeyPatch, clock: StillClock
+) -> None:
+    monkeypatch.setattr(journal_module, "KEPT", 4)
+    journal = Journal(clock)
+    record(journal, SwitchOn(), SwitchOff(), SwitchOn(), SwitchOff())
+    assert journal.is_whole()
+    record(journal, SwitchOn())
+    assert not journal.is_whole()
 
 
 def test_listeners_are_told_of_each_entry_until_they_leave(journal: Journal) -> None:

@@ -22,6 +22,7 @@ MAIN = "telegram/main"
 S = LifecycleState
 ONE = telegram(main="token: one-token")
 COLD = ONE.replace("gateway:\n", "gateway:\n  restart: {cooldown_ms: 0}\n")
+COLDER = COLD.replace("cooldown_ms: 0", "cooldown_ms: 0, drain_timeout_ms: 29000")
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
@@ -75,7 +76,7 @@ def test_a_restart_is_counted_when_it_is_complete_by_what_asked_first(tmp_path: 
             await house.until(S.RESTARTING)
             await house.until(S.RUNNING)
             assert house._tally.restarts == {"signal": 1, "call": 1}
-            await house.write(COLD + "store: {durability: normal}\n")
+            await house.write(COLDER)
             await house.until(S.RESTARTING)
             await house.until(S.RUNNING)
             assert house._tally.restarts == {"signal": 1, "call": 1, "config_change": 1}
@@ -96,10 +97,10 @@ def test_a_request_that_joins_a_pending_restart_is_coalesced(tmp_path: Path) -> 
             ask(house, "r3", "http", 10)
             await asyncio.sleep(1)
             assert house._tally.coalesced == 2
-            await house.edit(COLD + "store: {durability: normal}\n")
+            await house.edit(COLDER)
             await asyncio.sleep(1)
             assert house._tally.coalesced == 3
-            await house.edit(COLD + "store: {durability: normal}\n")
+            await house.edit(COLDER)
             await asyncio.sleep(1)
             assert house._tally.coalesced == 3
 

@@ -57,6 +57,26 @@ def test_work_ends_in_exactly_one_completion(how: str, said: str) -> None:
     run_virtual(main())
 
 
+def test_of_a_machine_whose_work_has_ended_nothing_is_remembered() -> None:
+    """There is one for each message."""
+
+    async def main() -> None:
+        house = house_with_heat()
+        async with house.turning():
+            for how in ("well", "slowly", "badly"):
+                await house.dispatcher.post("lamp", Burn(how), "test")
+            await asyncio.sleep(1)
+            assert list(house.runner._tasks) == ["lamp"]
+            await asyncio.sleep(10)
+            assert house.runner._tasks == {}
+            await house.dispatcher.post("lamp", Burn("slowly"), "test")
+            await asyncio.sleep(10)
+            assert sorted(house.data().ended) == ["badly: ValueError: too hot", "slowly", "slowly", "well"]
+            assert house.runner._tasks == {}
+
+    run_virtual(main())
+
+
 def test_cancelled_work_ends_in_exactly_one_completion() -> None:
     async def main() -> None:
         house = house_with_heat()

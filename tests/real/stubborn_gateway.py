@@ -14,8 +14,11 @@ from typing import Annotated, ClassVar, Literal
 
 from gateway.channels.base import Intake
 from gateway.cli.run import run
-from gateway.config.model import CHANNEL, Account
+from gateway.config.declared import CHANNEL
+from gateway.config.model import Account
 from gateway.errors import AccountRefusedError
+from gateway.messages.model import Outgoing
+from gateway.messages.pace import Limits
 from statemachine.channel import ChannelPolicy
 
 RELEASE = Path("release")
@@ -47,6 +50,9 @@ class StubbornAdapter:
         return ChannelPolicy(
             stop_timeout=settings.stop_timeout_ms / 1000, fence_retry=0.5, backoff_base=0.2, backoff_cap=0.2
         )
+
+    def limits(self, settings: StubbornAccount) -> Limits:
+        return Limits()
 
     async def probe(self, name: str, old: StubbornAccount, new: StubbornAccount) -> str:
         return ""
@@ -94,8 +100,12 @@ class StubbornReceiver:
             with RECEIVERS.open("a") as file:
                 file.write("+\n" if live else "-\n")
 
-    async def send(self, conversation: str, text: str) -> None:
+    async def send(self, outgoing: Outgoing) -> str:
         """Nobody is there."""
+        return ""
+
+    async def typing(self, conversation: str) -> None:
+        """Nobody looks."""
 
     async def confirm(self) -> None:
         """There is nothing to confirm."""

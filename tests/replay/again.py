@@ -7,6 +7,7 @@ import json
 from gateway.dispatcher import Dispatcher
 from gateway.export import exported, header
 from gateway.journal import KEPT, Journal
+from statemachine import MACHINES
 from statemachine.record import plain
 from statemachine.replay import Replay, recorded
 
@@ -18,7 +19,8 @@ def replay_again(journal: Journal, dispatcher: Dispatcher) -> Replay:
     for data in exported(journal, entries):
         difference = replay.take(recorded(json.loads(json.dumps(data))))
         assert difference is None, str(difference)
-    for name, machine in dispatcher.machines().items():
+    for machine in (machine for kind in MACHINES for machine in dispatcher.machines(kind).values()):
+        name = machine.name
         # One that nobody has spoken to yet is in no entry.
         if name in replay.machines:
             again = replay.machines[name]

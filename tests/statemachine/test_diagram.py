@@ -202,7 +202,7 @@ def test_missing_and_stray_pictures_are_found(folder):
 
 def test_check_answers_with_its_exit_code(folder, capsys):
     assert main(["check", "--out", str(folder)]) == 0
-    assert re.fullmatch(r"5 machines, 40 states, \d+ rows: ok\n", capsys.readouterr().out)
+    assert re.fullmatch(r"6 machines, 43 states, \d+ rows: ok\n", capsys.readouterr().out)
     (folder / "lifecycle.svg").write_text("<svg/>", encoding="utf-8")
     assert main(["check", "--out", str(folder)]) == 1
     assert "lifecycle.svg: it was drawn from another table" in capsys.readouterr().out

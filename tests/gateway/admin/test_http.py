@@ -32,6 +32,7 @@ from gateway.errors import (
 from statemachine import Refusal
 from statemachine.channel import By, Stop
 from tests.gateway.admin.house import CHAT, MAIN, SECRET, TEXT, TOKEN, AdminHouse, run
+from tests.gateway.configs import cold
 
 JSON = {"Content-Type": "application/json"}
 YAML = {"Content-Type": "application/yaml"}
@@ -131,7 +132,7 @@ def test_read_change_and_read_again(tmp_path: Path) -> None:
             assert body["error"]["details"] == {"currentHash": house.hash, "changedPaths": ["store.keep_days"]}
             status, body, _ = await house.http(
                 "PUT", "/api/v1/config?restart_delay_ms=30000&note=why",
-                data=TEXT + "store: {durability: normal}\n", headers=YAML | {"If-Match": headers["ETag"]},
+                data=cold(TEXT), headers=YAML | {"If-Match": headers["ETag"]},
             )  # fmt: skip
             assert (status, body["outcome"]) == (200, "restart_pending")
             assert body["restart"]["due_in_ms"] == pytest.approx(30_000, abs=100)
@@ -229,7 +230,14 @@ def test_the_journal_and_the_machines(tmp_path: Path) -> None:
             entries = (await house.http("GET", "/api/v1/journal?after=1&limit=2"))[1]["entries"]
             assert [entry["seq"] for entry in entries] == [2, 3]
             machines = (await house.http("GET", "/api/v1/machines"))[1]["machines"]
-            assert {machine["name"] for machine in machines} == {"lifecycle", "channel", "change"}
+            assert {machine["name"] for machine in machines} == {
+                "lifecycle",
+                "channel",
+                "change",
+                "incoming",
+                "delivery",
+                "circuit",
+            }
             status, text, headers = await house.http("GET", "/api/v1/machines/channel.mmd")
             assert (status, headers["Content-Type"]) == (200, "text/plain; charset=utf-8")
             assert "RUNNING" in text

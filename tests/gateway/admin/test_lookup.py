@@ -92,7 +92,7 @@ def test_a_place_has_its_type_its_bounds_and_what_a_change_of_it_needs() -> None
 
 @pytest.mark.parametrize(
     ("path", "kind"),
-    [("gateway", "restart"), ("gateway.reload", "hot"), ("store", "restart"), ("channels", "hot"), ("routes", "hot")],
+    [("gateway", "restart"), ("gateway.reload", "hot"), ("store", "hot"), ("channels", "hot"), ("routes", "hot")],
 )
 def test_a_section_needs_what_the_weightiest_of_its_keys_needs(path: str, kind: str) -> None:
     assert look_up(MODEL, path)["reloadKind"] == kind
@@ -127,7 +127,8 @@ def test_a_value_can_be_held_against_the_schema_of_its_place() -> None:
         ("routes.first.match", "the nearest known path is 'routes"),
         ("routes.-1", "the nearest known path is 'routes'"),
         ("routes.0.mach", "the nearest known path is 'routes.0.match'"),
-        ("handlers.echo.url", "the nearest known path is 'handlers.echo'"),
+        ("handlers.echo.ur", "the nearest known path is 'handlers.echo.url'"),
+        ("handlers.echo.colour", "the nearest known path is 'handlers.echo'"),
         ("constructor", "it begins with one of gateway, store, channels, handlers, routes"),
         ("__proto__.polluted", "it begins with one of gateway"),
         ("toString", "it begins with one of gateway"),

@@ -25,6 +25,22 @@ LABELS = {
     "gateway_config_revision_info": {"on_disk", "accepted", "applied"},
     "gateway_config_drift": set(),
     "gateway_conflicts_total": {"channel", "account"},
+    "gateway_messages_received_total": set(),
+    "gateway_messages_handled_total": {"outcome"},
+    "gateway_messages_sent_total": set(),
+    "gateway_messages_dead_total": set(),
+    "gateway_messages_unknown_total": set(),
+    "gateway_outbox_depth": set(),
+    "gateway_receive_gap_seconds": {"channel", "account"},
+    "gateway_handler_seconds_bucket": {"handler", "le"},
+    "gateway_handler_seconds_count": {"handler"},
+    "gateway_handler_seconds_sum": {"handler"},
+    "gateway_store_commit_seconds_bucket": {"le"},
+    "gateway_store_commit_seconds_count": set(),
+    "gateway_store_commit_seconds_sum": set(),
+    "gateway_loop_lag_seconds_bucket": {"le"},
+    "gateway_loop_lag_seconds_count": set(),
+    "gateway_loop_lag_seconds_sum": set(),
 }
 """Every metric of ours, and its labels."""
 
@@ -64,6 +80,7 @@ def test_names_labels_and_kinds_are_those_of_the_contract(tmp_path: Path) -> Non
             await house.http("POST", "/api/v1/restart", json={"delay_ms": 0})
             await house.until(LifecycleState.RESTARTING)
             await house.until(LifecycleState.RUNNING)
+            house._tally.handlers["echo"].observe(0.1)
             found = await scrape(house)
             ours = {s.name: set(s.labels) for s in found.samples if s.name.startswith("gateway_")}
             assert ours == LABELS

@@ -80,7 +80,7 @@ def test_a_restart_is_deferred_by_work_unless_that_is_skipped(tmp_path: Path, sk
         async with AdminHouse(tmp_path) as house:
             socket = await house.sign_in()
             done = asyncio.Event()
-            house._pipeline._handlers = {"echo": lambda *_: _until(done)}
+            house.answer_with(lambda _: _until(done))
             say = {"sessionKey": "webchat:default:me", "message": "hello", "idempotencyKey": "1"}
             await socket.ask("chat.send", **say)
             await asyncio.sleep(0.1)

@@ -12,9 +12,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.channels import receivers as receivers_module
-from gateway.channels.base import Message
+from gateway.channels.base import Offsets
 from gateway.channels.receivers import Receivers
 from gateway.errors import AccountRefusedError, ConflictError, ConnectionLostError, GenerationRevokedError, SendError
+from gateway.messages.model import Message, Outgoing
+from gateway.messages.pace import Limits
 from statemachine import Event
 from statemachine.channel import (
     Cause,
@@ -32,6 +34,7 @@ from tests.virtual import VirtualClock, run_virtual
 
 NAME = "telegram/main"
 SETTINGS = config(telegram(main="token: a-token")).accounts()[NAME]
+HELLO = Outgoing(1, "a key", "telegram", "main", "conversation", "hello", 0, 0)
 
 
 class Bench:
@@ -41,13 +44,28 @@ class Bench:
         self.network = FakeNetwork()
         self.said: list[Event] = []
         self.delivered: list[Message] = []
+        self.offsets = Offsets()
         self.drained: list[str] = []
         self.drain_takes = 0.0
-        adapters = {"telegram": self.network.adapter}
-        self.receivers = Receivers(adapters, self._deliver, self._drain, self._post, VirtualClock())
+        self.ups = 0
+        self._upped = asyncio.Event()
+        self.receivers = Receivers(
+            {"telegram": self.network.adapter}, {NAME: SETTINGS}.get, self.offsets, self._post, VirtualClock()
+        )
+        self.receivers.connect(self, self._drain, self._up)
 
-    async def _deliver(self, messages: list[Message]) -> None:
+    async def accept(self, identity: str, offset: int, messages: list[Message], first: int | None) -> int:
         self.delivered += messages
+        return len(messages)
+
+    async def room(self) -> None:
+        """There always is."""
+
+    def _up(self, name: str) -> None:
+        assert name == NAME
+        assert self.receivers.is_up(name), "whoever is told may send at once"
+        self.ups += 1
+        self._upped.set()
 
     async def _drain(self, name: str) -> None:
         await asyncio.sleep(self.drain_takes)
@@ -73,8 +91,16 @@ class Bench:
     async def fence(self, generation: int = 1) -> Event:
         return await self.receivers.fence(NAME, FenceReceiver(generation))
 
-    async def send(self, wait: float = 10.0) -> None:
-        await self.receivers.send(NAME, "conversation", "hello", wait)
+    async def send(self) -> str:
+        return await self.receivers.send(NAME, HELLO)
+
+    async def reply(self, within: float = 10.0) -> None:
+        """Send as soon as somebody says that the account is up, as the outbox does."""
+        async with asyncio.timeout(within):
+            while not self.receivers.is_up(NAME):
+                self._upped.clear()
+                await self._upped.wait()
+            await self.send()
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
@@ -245,11 +271,12 @@ def test_replies_that_are_still_to_come_go_out_through_the_one_that_ends(told_be
         if told_before:
             bench.close(confirm=False)
         bench.close(confirm=True)
-        await bench.send()
+        assert not bench.receivers.is_up(NAME)
+        await bench.reply()
         await ended(task)
         assert receiver.sent == [("conversation", "hello")]
         with pytest.raises(SendError):
-            await bench.send(wait=1)
+            await bench.send()
 
     run(main())
 
@@ -469,7 +496,7 @@ def test_one_that_is_cut_off_in_its_goodbye_neither_confirms_nor_puts_its_succes
             second, new = await bench.opened(2)
             await ended(first)
             await asyncio.sleep(10)
-            await bench.send(wait=1)
+            await bench.send()
         assert (old.confirmed, len(new.sent)) == (0, 1)
         bench.close(2)
         await ended(second)
@@ -487,7 +514,7 @@ def test_the_late_first_receive_of_one_that_is_cut_off_lets_nobody_send_through_
         bench.network.receivers[-1].intake.received()
         await bench.fence()
         with pytest.raises(SendError):
-            await bench.send(wait=1)
+            await bench.send()
         await ended(task)
 
     run(main())
@@ -521,7 +548,7 @@ def test_a_reply_goes_through_the_receiver_that_runs() -> None:
     async def main() -> None:
         bench = Bench()
         task, receiver = await bench.opened()
-        await bench.send()
+        assert await bench.send() == "1", "the network's id of what was sent"
         assert receiver.sent == [("conversation", "hello")]
         bench.close()
         await ended(task)
@@ -534,7 +561,7 @@ def test_case_2_a_reply_waits_for_the_next_generation_and_goes_through_that() ->
         bench = Bench()
         first, old = await bench.opened()
         bench.close()
-        sending = asyncio.ensure_future(bench.send(wait=100))
+        sending = asyncio.ensure_future(bench.reply(within=100))
         await ended(first)
         await asyncio.sleep(30)
         assert not sending.done()
@@ -553,7 +580,10 @@ def test_a_reply_does_not_go_through_one_that_has_not_received_yet() -> None:
         bench.network.script(NAME, Script(ready_after=5))
         before = VirtualClock().monotonic()
         task = bench.open()
-        await bench.send()
+        await asyncio.sleep(1)
+        with pytest.raises(SendError):
+            await bench.send()
+        await bench.reply()
         assert VirtualClock().monotonic() - before == pytest.approx(5)
         bench.close()
         await ended(task)
@@ -572,7 +602,7 @@ def test_a_reply_that_waited_does_not_go_through_one_that_is_told_to_end_that_ve
 
     async def main() -> None:
         bench = Hasty()
-        sending = asyncio.ensure_future(bench.send(wait=100))
+        sending = asyncio.ensure_future(bench.reply(within=100))
         await asyncio.sleep(0)
         first, old = await bench.opened()
         await ended(first)
@@ -586,12 +616,70 @@ def test_a_reply_that_waited_does_not_go_through_one_that_is_told_to_end_that_ve
     run(main())
 
 
-def test_a_reply_does_not_wait_for_ever() -> None:
+def test_a_reply_to_one_that_does_not_run_was_not_sent_and_can_be_sent_again() -> None:
     async def main() -> None:
         bench = Bench()
-        with pytest.raises(SendError, match="telegram/main was not running for 7 s") as caught:
-            await bench.send(wait=7)
-        assert not caught.value.retryable
+        for _ in range(2):
+            with pytest.raises(SendError, match="telegram/main does not run") as caught:
+                await bench.send()
+            assert caught.value.retryable
+            task, _ = await bench.opened()
+            bench.close()
+            await ended(task)
+            assert not bench.receivers.is_up(NAME)
+
+    run(main())
+
+
+def test_it_is_said_once_a_generation_that_the_account_is_up() -> None:
+    async def main() -> None:
+        bench = Bench()
+        for generation in (1, 2):
+            task, _ = await bench.opened(generation)
+            bench.network.push(NAME, "hello")
+            await asyncio.sleep(1)
+            assert bench.ups == generation
+            bench.close(generation)
+            await ended(task)
+
+    run(main())
+
+
+def test_one_that_was_told_to_end_before_its_first_receive_does_not_come_up() -> None:
+    async def main() -> None:
+        bench = Bench()
+        bench.network.script(NAME, Script(ready_after=NEVER, lingers=3))
+        task = bench.open()
+        await asyncio.sleep(1)
+        bench.close()
+        await asyncio.sleep(1)
+        bench.network.receivers[-1].intake.received()
+        assert not bench.receivers.is_up(NAME)
+        assert bench.ups == 0
+        await ended(task)
+
+    run(main())
+
+
+def test_that_an_answer_is_on_its_way_is_shown_where_there_is_somebody_to_show_it() -> None:
+    async def main() -> None:
+        bench = Bench()
+        await bench.receivers.typing(NAME, "conversation")
+        task, _ = await bench.opened()
+        await bench.receivers.typing(NAME, "another")
+        assert bench.network.typing == [(NAME, "another")]
+        bench.close()
+        await ended(task)
+
+    run(main())
+
+
+def test_what_a_network_allows_is_asked_of_its_adapter_and_of_an_account_that_is_gone_there_is_a_default() -> None:
+    async def main() -> None:
+        bench = Bench()
+        bench.network.limits = Limits(text=7)
+        assert bench.receivers.limits(NAME) == Limits(text=7)
+        assert bench.receivers.limits("telegram/gone") == Limits()
 
     run(main())
 
@@ -610,7 +698,7 @@ def test_the_successor_of_one_that_was_cut_off_can_be_sent_through_at_once() -> 
                 await asyncio.sleep(0)
             second = bench.open(2)
             await ended(first)
-            await bench.send(wait=1)
+            await bench.reply(within=1)
             assert len(bench.network.receivers[-1].sent) == 1
             bench.close(2)
             await ended(second)

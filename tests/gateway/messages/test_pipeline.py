@@ -1,254 +1,720 @@
-"""Receive, route, handle, reply."""
+"""Receive, keep, route, handle: in order within a conversation, concurrent across them, and whatever ends the process."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
-from gateway.channels.base import Message
-from gateway.config.model import Config
-from gateway.errors import SendError
-from gateway.messages.pipeline import LONGEST_PAUSE, SEND_ATTEMPTS, SEND_WAIT, Pipeline
+from gateway.errors import HandlerError
+from gateway.messages import pipeline as pipeline_module
+from gateway.messages.model import Message, Reply
+from statemachine.incoming import MOST_TAKEN_UP
 from tests.gateway.configs import config, telegram
-from tests.virtual import VirtualClock, run_virtual
-
-CONFIG = config(telegram(main="token: x", other="token: y"))
-Sent = tuple[str, str, str]
+from tests.gateway.fakes import FakeHandlers
+from tests.gateway.messages.bench import IDENTITY, MAIN, Life, Network, message, play, run
 
 
-class Bench:
-    """A pipeline with a handler that takes as long as the text says, and a network that fails as it is told."""
+def test_a_message_is_answered_where_it_was_said(tmp_path: Path) -> None:
+    async def main(life: Life) -> None:
+        await life.say("hello", conversation="8", account="other")
 
-    def __init__(self, config: Config = CONFIG) -> None:
-        self.config = config
-        self.handled: list[tuple[float, str]] = []
-        self.sent: list[Sent] = []
-        self.attempts: list[float] = []
-        self.failures: list[SendError] = []
-        self.pipeline = Pipeline(lambda: self.config, {"echo": self._handle})
-        self.pipeline.connect(self._send)
-        self.lines: list[dict[str, Any]] = []
-
-    async def _handle(self, message: Message, _: Any) -> str | None:
-        text = message.text
-        if text.startswith("sleep "):
-            await asyncio.sleep(float(text.split()[1]))
-        self.handled.append((VirtualClock().monotonic(), text))
-        if text == "break":
-            raise RuntimeError("a broken handler")
-        return {"silence": None, "empty": ""}.get(text, text)
-
-    async def _send(self, name: str, conversation: str, text: str, wait: float) -> None:
-        assert wait == SEND_WAIT
-        self.attempts.append(VirtualClock().monotonic())
-        if self.failures:
-            raise self.failures.pop(0)
-        self.sent.append((name, conversation, text))
-
-    async def say(self, *texts: str, conversation: str = "7", account: str = "main", sender: str = "5") -> None:
-        await self.pipeline.accept(
-            [Message(text, "telegram", account, conversation, sender, "ann", text, 0) for text in texts]
-        )
-
-    @property
-    def texts(self) -> list[str]:
-        return [text for _, _, text in self.sent]
+    assert run(main, tmp_path).sent == [("telegram/other", "8", "hello")]
 
 
-def run(main: Callable[[Bench], Coroutine[Any, Any, None]], config: Config = CONFIG) -> Bench:
-    async def whole() -> Bench:
-        bench = Bench(config)
-        await main(bench)
-        await bench.pipeline.drain()
-        assert bench.pipeline.in_flight == 0
-        assert asyncio.all_tasks() == {asyncio.current_task()}
-        return bench
-
-    with capture_logs() as lines:
-        bench = run_virtual(whole())
-    bench.lines = [dict(line) for line in lines]
-    return bench
-
-
-def test_a_message_is_answered_where_it_was_said() -> None:
-    async def main(bench: Bench) -> None:
-        await bench.say("hello", conversation="8", account="other")
-
-    assert run(main).sent == [("telegram/other", "8", "hello")]
-
-
-def test_ordered_within_a_conversation_and_concurrent_across_them() -> None:
-    async def main(bench: Bench) -> None:
-        await bench.say("sleep 5", "first", "second", conversation="slow")
-        await bench.say("at once", conversation="quick")
-        await bench.say("at once too", conversation="slow", account="other")
+def test_ordered_within_a_conversation_and_concurrent_across_them(tmp_path: Path) -> None:
+    async def main(life: Life) -> None:
+        await life.say("sleep 5", "first", "second", conversation="slow")
+        await life.say("at once", conversation="quick")
+        await life.say("at once too", conversation="slow", account="other")
         await asyncio.sleep(1)
-        assert bench.texts == ["at once", "at once too"]
-        assert bench.pipeline.in_flight == 1
+        assert life.network.texts == ["at once", "at once too"]
+        assert life.pipeline.in_flight == 3
 
-    assert run(main).texts == ["at once", "at once too", "sleep 5", "first", "second"]
+    assert run(main, tmp_path).network.texts == ["at once", "at once too", "sleep 5", "first", "second"]
 
 
-def test_a_long_conversation_keeps_its_order() -> None:
-    texts = [f"sleep 0.{9 - number % 10}" for number in range(50)]
+def test_a_long_conversation_keeps_its_order(tmp_path: Path) -> None:
+    texts = [f"sleep 0.{9 - number % 10}{number}" for number in range(50)]
 
-    async def main(bench: Bench) -> None:
+    async def main(life: Life) -> None:
         for text in texts:
-            await bench.say(text)
+            await life.say(text)
             await asyncio.sleep(0.05)
 
-    assert run(main).texts == texts
+    assert run(main, tmp_path).network.texts == texts
 
 
-def test_a_handler_that_breaks_harms_nobody() -> None:
-    async def main(bench: Bench) -> None:
-        await bench.say("break", "after")
+def test_a_handler_that_breaks_harms_nobody(tmp_path: Path) -> None:
+    async def main(life: Life) -> None:
+        await life.say("break", "after")
+        await life.drain()
+        assert await life.inbox() == {
+            "break": ("dead", "RuntimeError: a broken handler", 1), "after": ("handled", "", 1),
+        }  # fmt: skip
 
-    bench = run(main)
-    assert bench.texts == ["after"]
-    (line,) = bench.lines
-    assert (line["event"], line["account"], line["message"], line["exc_info"]) == (
-        "message_failed", "telegram/main", "break", True,
-    )  # fmt: skip
-
-
-def test_no_reply_is_a_reply_too() -> None:
-    async def main(bench: Bench) -> None:
-        await bench.say("silence", "empty", "hello")
-
-    assert run(main).texts == ["hello"]
+    life = run(main, tmp_path)
+    assert life.network.texts == ["after"]
+    broken, dead = life.lines
+    assert (broken["event"], broken["exc_info"]) == ("work_failed", True)
+    assert (dead["event"], dead["message"], dead["outcome"]) == ("message_not_handled", "break", "dead")
 
 
-def test_who_may_not_speak_is_not_heard() -> None:
-    async def main(bench: Bench) -> None:
-        await bench.say("let me in", sender="6")
-        await bench.say("it is me", sender="5")
+def test_what_is_no_reply_is_the_handlers_failure_and_nobody_elses(tmp_path: Path) -> None:
+    """It is not looked at in the dispatcher's turn, where it would end the process."""
 
-    bench = run(main, config(telegram(main="token: x, allow_from: [5]")))
-    assert (bench.texts, len(bench.handled)) == (["it is me"], 1)
-    assert [line["event"] for line in bench.lines] == ["message_refused"]
+    class Rubbish(FakeHandlers):
+        async def handle(self, handler: str, message: Message) -> Any:
+            return (Reply(5),) if message.text == "a number" else [message.text]  # type: ignore[arg-type]
+
+    async def main(life: Life) -> None:
+        life.pipeline._handlers = Rubbish(life.handle)
+        await life.say("a number", "a text")
+        await life.drain()
+        assert [state for state, _, _ in (await life.inbox()).values()] == ["dead", "dead"]
+        life.pipeline._handlers = FakeHandlers(life.handle)
+        await life.say("after")
+
+    assert run(main, tmp_path).network.texts == ["after"]
 
 
-def test_an_account_that_is_in_no_config_lets_nobody_in() -> None:
+def test_no_reply_is_a_reply_too(tmp_path: Path) -> None:
+    async def main(life: Life) -> None:
+        await life.say("silence", " ", "hello")
+        await life.drain()
+        assert {state for state, _, _ in (await life.inbox()).values()} == {"handled"}
+
+    assert run(main, tmp_path).network.texts == ["hello"]
+
+
+def test_who_may_not_speak_is_not_heard(tmp_path: Path) -> None:
+    async def main(life: Life) -> None:
+        await life.say("let me in", sender="6")
+        await life.say("it is me", sender="5")
+        await life.drain()
+        assert (await life.inbox())["let me in"] == ("refused", "the sender is not in allow_from", 0)
+
+    life = run(main, tmp_path, config(telegram(main="token: x, allow_from: [5]")))
+    assert (life.network.texts, life.texts) == (["it is me"], ["it is me"])
+    assert [(line["event"], line["outcome"]) for line in life.lines] == [("message_not_handled", "refused")]
+    assert life.tally.incoming == {"refused": 1, "handled": 1}
+
+
+def test_an_account_that_is_in_no_config_lets_nobody_in(tmp_path: Path) -> None:
     """It is being removed: with it went the list of those whom it knew."""
 
-    async def main(bench: Bench) -> None:
-        await bench.say("let me in", account="gone")
+    async def main(life: Life) -> None:
+        await life.say("let me in", account="gone")
+        await life.drain()
+        assert await life.inbox() == {"let me in": ("refused", "the account is gone", 0)}
 
-    bench = run(main, config(telegram(main="token: x, allow_from: [5]")))
-    assert (bench.handled, bench.sent) == ([], [])
+    life = run(main, tmp_path, config(telegram(main="token: x, allow_from: [5]")))
+    assert (life.texts, life.sent) == ([], [])
 
 
-def test_no_route_is_counted_and_no_failure() -> None:
-    async def main(bench: Bench) -> None:
-        await bench.say("hello", "again")
-        await bench.pipeline.drain()
-        assert bench.pipeline.unmatched == 2
+def test_no_route_is_counted_and_kept_and_no_failure(tmp_path: Path) -> None:
+    async def main(life: Life) -> None:
+        await life.say("hello", "again")
+        await life.drain()
+        assert life.tally.incoming == {"unmatched": 2}
+        assert await life.inbox() == {
+            "hello": ("unmatched", "no route matches", 0), "again": ("unmatched", "no route matches", 0),
+        }  # fmt: skip
 
     text = telegram(main="token: x").replace('channel: "*"', "channel: webchat")
-    assert run(main, config(text)).sent == []
+    assert run(main, tmp_path, config(text)).sent == []
 
 
-def test_a_live_change_is_the_next_messages() -> None:
+def test_a_live_change_is_the_next_messages(tmp_path: Path) -> None:
     """allow_from and routes are read when a message is handled, not when its receiver was opened."""
 
-    async def main(bench: Bench) -> None:
-        await bench.say("sleep 1", "waiting")
+    async def main(life: Life) -> None:
+        await life.say("sleep 1", "waiting")
         await asyncio.sleep(0.5)
-        bench.config = config(telegram(main="token: x, allow_from: [6]"))
-        await bench.say("after")
+        life.config = config(telegram(main="token: x, allow_from: [6]"))
+        await life.say("after")
 
-    assert run(main).texts == ["sleep 1"]
-
-
-# Replies that do not arrive
+    assert run(main, tmp_path).network.texts == ["sleep 1"]
 
 
-def test_a_reply_that_can_be_sent_again_is() -> None:
-    async def main(bench: Bench) -> None:
-        bench.failures = [SendError("the line broke", retryable=True) for _ in range(3)]
-        await bench.say("hello")
+def test_what_is_not_for_a_handler_any_more_is_not_tried_again(tmp_path: Path) -> None:
+    async def fails(message: Message) -> str:
+        raise HandlerError("not now", retryable=True)
 
-    bench = run(main)
-    assert bench.texts == ["hello"]
-    pauses = [after - before for before, after in zip(bench.attempts, bench.attempts[1:], strict=False)]
-    assert pauses == pytest.approx([0.25, 0.5, 1.0])
-    assert len(bench.handled) == 1, "the handler is not asked again"
+    async def main(life: Life) -> None:
+        life.pipeline._handlers = FakeHandlers(fails, attempts=9)
+        await life.say("hello")
+        await asyncio.sleep(0)
+        life.config = config(telegram(main="token: x, allow_from: [6]"))
+        await life.drain()
+        (end,) = (await life.inbox()).values()
+        assert end[:2] == ("dead", "it is not for any handler any more: the sender is not in allow_from")
 
-
-def test_it_waits_as_long_as_the_network_asked_but_not_for_ever() -> None:
-    async def main(bench: Bench) -> None:
-        bench.failures = [SendError("wait", retryable=True, retry_after=wait) for wait in (7.0, 3_600.0)]
-        await bench.say("hello")
-
-    bench = run(main)
-    pauses = [after - before for before, after in zip(bench.attempts, bench.attempts[1:], strict=False)]
-    assert pauses == pytest.approx([7.0, LONGEST_PAUSE])
-    assert bench.texts == ["hello"]
+    run(main, tmp_path)
 
 
-def test_a_reply_that_cannot_be_sent_is_dead_and_said_to_be() -> None:
-    async def main(bench: Bench) -> None:
-        bench.failures = [SendError("message is too long", retryable=False)]
-        await bench.say("hello", "after")
+def test_half_a_character_is_replaced_and_ends_nothing(tmp_path: Path) -> None:
+    async def main(life: Life) -> None:
+        await life.say("half: \ud800", conversation="\udfff", sender="\ud801")
 
-    bench = run(main)
-    assert (bench.texts, len(bench.attempts)) == (["after"], 2)
-    assert [(line["event"], line["why"]) for line in bench.lines] == [("reply_dead", "message is too long")]
+    assert run(main, tmp_path).sent == [(MAIN, "?", "half: ?")]
 
 
-def test_it_is_not_tried_for_ever() -> None:
-    async def main(bench: Bench) -> None:
-        bench.failures = [SendError("the line broke", retryable=True) for _ in range(SEND_ATTEMPTS)]
-        await bench.say("hello", "after")
+@pytest.mark.parametrize(
+    "text", ["\0", "a\0b", "\u202eright to left", "\ufeff", "\U0010ffff", "😀" * 3000, "\r\n\t", "e\u0301" * 99]
+)
+def test_a_text_is_kept_and_answered_as_it_is(tmp_path: Path, text: str) -> None:
+    async def main(life: Life) -> None:
+        await life.pipeline.accept(IDENTITY, 1, [message(text, name="1")])
+        await life.drain()
+        (kept,) = await life.store.messages(None, 9)
+        assert kept["body"]["text"] == text
 
-    bench = run(main)
-    assert bench.texts == ["after"]
-    assert [line["event"] for line in bench.lines] == ["reply_dead"]
-
-
-def test_what_breaks_in_sending_harms_nobody() -> None:
-    async def main(bench: Bench) -> None:
-        async def broken(*_: Any) -> None:
-            raise KeyError("a defect")
-
-        bench.pipeline.connect(broken)
-        await bench.say("hello")
-        await bench.pipeline.drain()
-        bench.pipeline.connect(bench._send)
-        await bench.say("after")
-
-    bench = run(main)
-    assert bench.texts == ["after"]
-    assert [line["event"] for line in bench.lines] == ["message_failed"]
+    life = run(main, tmp_path)
+    assert [message.text for _, message in life.handled] == [text]
+    said = text.replace("\0", "")  # no network takes it
+    assert "".join(life.network.texts) == (said if said.strip() else "")
 
 
-# Draining
+# Tried again
 
 
-def test_draining_waits_for_all_that_is_in_flight_also_what_comes_meanwhile() -> None:
-    async def main(bench: Bench) -> None:
-        await bench.say("sleep 2")
-        draining = asyncio.ensure_future(bench.pipeline.drain())
+def test_a_handler_that_fails_is_asked_again_as_its_policy_says(tmp_path: Path) -> None:
+    async def main(life: Life) -> None:
+        failures = [HandlerError("not now", retryable=True), HandlerError("wait", retryable=True, after=30.0)]
+
+        async def fails(message: Message) -> str:
+            life.handled.append((life.clock.monotonic(), message))
+            if failures:
+                raise failures.pop(0)
+            return "at last"
+
+        life.pipeline._handlers = FakeHandlers(fails, attempts=3)
+        await life.say("hello")
+        await life.drain()
+        assert await life.inbox() == {"hello": ("handled", "", 3)}
+
+    life = run(main, tmp_path)
+    (first, _), (second, _), (third, _) = life.handled
+    assert second - first <= 1.0
+    assert third - second >= 30.0
+    assert [message.attempt for _, message in life.handled] == [1, 2, 3]
+    assert life.network.texts == ["at last"]
+
+
+def test_what_follows_waits_while_a_message_is_tried_again(tmp_path: Path) -> None:
+    async def main(life: Life) -> None:
+        failures = [HandlerError("not now", retryable=True, after=10.0)]
+
+        async def fails(message: Message) -> str:
+            if failures:
+                raise failures.pop()
+            return message.text
+
+        life.pipeline._handlers = FakeHandlers(fails, attempts=2)
+        await life.say("first", "second")
+        await life.say("elsewhere", conversation="8")
+        await asyncio.sleep(9)
+        assert life.network.texts == ["elsewhere"]
+
+    assert run(main, tmp_path).network.texts == ["elsewhere", "first", "second"]
+
+
+@pytest.mark.parametrize("retryable", [True, False])
+def test_a_handler_that_fails_too_often_or_for_good_leaves_it_dead(tmp_path: Path, retryable: bool) -> None:
+    async def main(life: Life) -> None:
+        async def fails(message: Message) -> str:
+            life.handled.append((life.clock.monotonic(), message))
+            raise HandlerError(f"failure {len(life.handled)}", retryable=retryable)
+
+        life.pipeline._handlers = FakeHandlers(fails, attempts=3)
+        await life.say("hello")
+        await life.drain()
+        tries = 3 if retryable else 1
+        assert await life.inbox() == {"hello": ("dead", f"failure {tries}", tries)}
+
+    assert run(main, tmp_path).sent == []
+
+
+def test_a_handler_that_hangs_is_given_up_and_what_follows_is_handled(tmp_path: Path) -> None:
+    async def main(life: Life) -> None:
+        life.pipeline._handlers = FakeHandlers(life.handle, patience=10.0)
+        await life.say("sleep 1000", "after")
+        await asyncio.sleep(9)
+        assert life.network.texts == []
+        await asyncio.sleep(2)
+        assert life.network.texts == ["after"]
+        assert (await life.inbox())["sleep 1000"] == ("dead", "the handler took too long", 1)
+        assert life.texts == ["after"], "it was cancelled"
+
+    run(main, tmp_path)
+
+
+# Kept before it is taken over
+
+
+def stall(life: Life) -> sqlite3.Connection:
+    """Another program holds the lock of the database, until its connection is closed."""
+    other = sqlite3.connect(life.store.path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    return other
+
+
+def test_it_is_in_the_store_with_its_offset_before_accept_returns(tmp_path: Path) -> None:
+    async def main(life: Life) -> None:
+        await life.pipeline.accept(IDENTITY, 42, [message("sleep 5"), message("second")])
+        with sqlite3.connect(life.store.path) as other:
+            assert other.execute("SELECT id, state FROM inbox ORDER BY number").fetchall() == [
+                ("sleep 5", "received"), ("second", "received"),
+            ]  # fmt: skip
+            assert other.execute("SELECT identity, next FROM offsets").fetchall() == [(IDENTITY, 42)]
+        other.close()
+        assert life.offsets.get(IDENTITY) == 42
+        assert life.received == 2
+
+    run(main, tmp_path)
+
+
+def test_nothing_is_taken_over_while_the_store_cannot_write_and_all_of_it_after(tmp_path: Path) -> None:
+    async def main(life: Life) -> None:
+        other = stall(life)
+        accepting = asyncio.ensure_future(life.pipeline.accept(IDENTITY, 42, [message("hello")]))
+        await asyncio.sleep(5)
+        assert not accepting.done()
+        assert life.offsets.get(IDENTITY) is None
+        assert life.pipeline.in_flight == 1, "it is on its way"
+        assert life.texts == []
+        assert "locked" in life.store.trouble
+        other.close()
+        await accepting
+        assert life.store.trouble == ""
+        assert life.offsets.get(IDENTITY) == 42
+
+    life = run(main, tmp_path)
+    assert life.network.texts == ["hello"]
+    assert [line["event"] for line in life.lines] == ["store_stalled", "store_recovered"], "said once, not at each try"
+
+
+def test_accept_that_is_cancelled_takes_over_all_the_same_and_once(tmp_path: Path) -> None:
+    """A receiver that is told to end meanwhile: the next one asks from the offset on, or is sent them again."""
+
+    async def main(life: Life) -> None:
+        other = stall(life)
+        accepting = asyncio.ensure_future(life.pipeline.accept(IDENTITY, 42, [message("hello")]))
         await asyncio.sleep(1)
-        await bench.say("sleep 3", conversation="another")
+        accepting.cancel()
+        await asyncio.wait({accepting})
+        again = asyncio.ensure_future(life.pipeline.accept(IDENTITY, 42, [message("hello"), message("more")]))
+        await asyncio.sleep(1)
+        other.close()
+        await again
+        await life.drain()
+        assert life.offsets.get(IDENTITY) == 42
+        assert list(await life.inbox()) == ["hello", "more"]
+
+    assert run(main, tmp_path).texts == ["hello", "more"]
+
+
+def test_one_that_is_sent_again_is_confirmed_again_and_not_handled_again(tmp_path: Path) -> None:
+    async def main(life: Life) -> None:
+        await life.say("one", "two")
+        await life.drain()
+        await life.pipeline.accept(IDENTITY, 7, [message("two"), message("three"), message("two")])
+        assert life.offsets.get(IDENTITY) == 7
+
+    life = run(main, tmp_path)
+    assert life.texts == ["one", "two", "three"]
+    assert life.received == 3
+
+
+def test_that_it_was_taken_over_is_told_although_it_cannot_be_read_back_at_once(tmp_path: Path) -> None:
+    """Otherwise it would be in the store, known there, and handled by nobody before the next boot."""
+
+    async def main(life: Life) -> None:
+        real, faults = life.store._database.commit, [sqlite3.OperationalError("disk I/O error")] * 2
+
+        class Faulty(sqlite3.Connection):
+            def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+                if "BETWEEN" in sql and faults:
+                    raise faults.pop()
+                return super().execute(sql, *values)
+
+        def commit(*given: Any) -> int:
+            done = real(*given)
+            if life.store._database._connection.__class__ is not Faulty:
+                life.store._database.connection.close()
+                life.store._database._connection = sqlite3.connect(
+                    life.store.path, isolation_level=None, check_same_thread=False, factory=Faulty
+                )
+            return done
+
+        life.store._database.commit = commit  # type: ignore[assignment, method-assign]
+        await life.say("hello")
+        assert faults == []
+
+    assert run(main, tmp_path).texts == ["hello"]
+
+
+# Back-pressure
+
+
+def test_a_full_pipeline_asks_receivers_to_wait_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline_module, "MOST_OPEN", 3)
+
+    async def main(life: Life) -> None:
+        await life.pipeline.room()
+        assert not life.pipeline.full
+        await life.say("sleep 10", "second", "third")
+        assert life.pipeline.full
+        waiting = [asyncio.ensure_future(life.pipeline.room()) for _ in range(2)]
+        await asyncio.sleep(9)
+        assert not any(task.done() for task in waiting)
+        await asyncio.sleep(2)
+        assert not life.pipeline.full
+        await asyncio.gather(*waiting)
+
+    life = run(main, tmp_path)
+    said = [line for line in life.lines if line["event"].startswith("pipeline")]
+    assert [line["event"] for line in said] == ["pipeline_full"] * 2 + ["pipeline_has_room"] * 2
+    assert said[0]["open"] == 3
+
+
+def test_what_comes_although_it_is_full_is_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A poll that was under way brings what it brings."""
+    monkeypatch.setattr(pipeline_module, "MOST_OPEN", 2)
+
+    async def main(life: Life) -> None:
+        await life.say("sleep 1", "second")
+        await life.say("third", "fourth")
+        assert life.pipeline.in_flight == 4
+
+    assert run(main, tmp_path).texts == ["sleep 1", "second", "third", "fourth"]
+
+
+# After a crash
+
+
+def test_what_no_life_before_has_finished_is_taken_up_in_order(tmp_path: Path) -> None:
+    async def main() -> None:
+        life = await Life(tmp_path).begin()
+        await life.say("done")
+        await life.drain()
+        await life.store.committed()
+        await life.say("sleep 5", "second", "third")
+        await life.say("sleep 6", "also second", conversation="8")
+        await asyncio.sleep(1)
+        await life.crash()
+        again = await Life(tmp_path).begin()
+        await again.drain()
+        assert again.texts == ["sleep 5", "second", "third", "sleep 6", "also second"]
+        assert again.offsets.get(IDENTITY) == 6, "and the network is asked from there on"
+        assert {state for state, _, _ in (await again.inbox()).values()} == {"handled"}
+        await again.end()
+
+    lines = play(main())
+    assert [line["count"] for line in lines if line["event"] == "messages_taken_up"] == [5]
+
+
+def test_a_crash_before_the_commit_has_taken_nothing_over(tmp_path: Path) -> None:
+    async def main() -> None:
+        life = await Life(tmp_path).begin()
+        life.store._database.commit = _no_commit  # type: ignore[assignment, method-assign]
+        accepting = asyncio.ensure_future(life.say("hello"))
+        await asyncio.sleep(5)
+        await life.crash()
+        assert accepting.cancelled()
+        again = await Life(tmp_path).begin()
+        assert (again.offsets.get(IDENTITY), await again.inbox()) == (None, {})
+        await again.say("hello")
+        await again.end()
+        assert again.texts == ["hello"]
+
+    play(main())
+
+
+def _no_commit(*_: Any) -> int:
+    raise OSError("the disk is gone")
+
+
+def test_a_message_and_its_replies_end_as_one(tmp_path: Path) -> None:
+    """Crashed at every commit in turn: handled without its reply, or a reply without its end, is never found."""
+
+    async def crashed_after(commits: int) -> tuple[str, int]:
+        folder = tmp_path / str(commits)
+        folder.mkdir()
+        life = Life(folder)
+        life.network.up.clear()
+        real, left = life.store._database.commit, [commits]
+
+        def commit(*given: Any) -> int:
+            if left[0] == 0:
+                raise OSError("the process is dead")
+            left[0] -= 1
+            return real(*given)
+
+        life.store._database.commit = commit  # type: ignore[assignment, method-assign]
+        await life.begin()
+        saying = asyncio.ensure_future(life.say("hello"))
+        await asyncio.sleep(5)
+        await life.crash()
+        await asyncio.wait({saying})
+        with sqlite3.connect(life.store.path) as other:
+            states = [row[0] for row in other.execute("SELECT state FROM inbox")]
+            replies = other.execute("SELECT count(*) FROM outbox").fetchone()[0]
+        other.close()
+        return (states[0] if states else "", replies)
+
+    async def main() -> None:
+        found = [await crashed_after(commits) for commits in range(3)]
+        assert found == [("", 0), ("received", 0), ("handled", 1)]
+
+    play(main())
+
+
+def test_what_is_sent_again_while_it_is_taken_up_is_handled_once(tmp_path: Path) -> None:
+    async def main() -> None:
+        life = await Life(tmp_path).begin()
+        await life.say("sleep 5", "second")
+        await life.crash()
+        again = await Life(tmp_path).begin()
+        await again.pipeline.accept(IDENTITY, 3, [message("sleep 5"), message("second"), message("third")])
+        await again.end()
+        assert again.texts == ["sleep 5", "second", "third"]
+
+    play(main())
+
+
+@pytest.mark.parametrize("delay", range(12))
+def test_what_comes_while_others_are_taken_up_is_handled_after_them_and_not_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, delay: int
+) -> None:
+    monkeypatch.setattr(pipeline_module, "CHUNK", 2)
+
+    async def main() -> None:
+        life = await Life(tmp_path).begin()
+        await life.say("sleep 1", "2", "3", "4", "5")
+        await life.crash()
+        again = await Life(tmp_path).begin()
+        for _ in range(delay):
+            await asyncio.sleep(0)
+        saying = [asyncio.ensure_future(again.say(text)) for text in ("6", "7")]
+        await asyncio.gather(*saying)
+        await again.end()
+        assert again.texts == ["sleep 1", "2", "3", "4", "5", "6", "7"]
+
+    play(main())
+
+
+def test_what_comes_in_the_very_moment_in_which_nothing_more_is_found_is_not_passed_over(tmp_path: Path) -> None:
+    async def main() -> None:
+        life = await Life(tmp_path).begin()
+        await life.say("first")
+        await life.crash()
+        again = Life(tmp_path)
+        found = again.store.unfinished
+        came: list[str] = []
+
+        async def unfinished(after: int, until: int, limit: int) -> Any:
+            chunk = await found(after, until, limit)
+            if not came:
+                came.append("second")
+                await again.say("second")
+            return chunk
+
+        again.store.unfinished = unfinished  # type: ignore[method-assign]
+        await again.begin()
+        await again.end()
+        assert again.texts == ["first", "second"]
+
+    play(main())
+
+
+def test_more_is_left_over_than_there_is_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline_module, "MOST_OPEN", 20)
+    monkeypatch.setattr(pipeline_module, "CHUNK", 5)
+    texts = [f"sleep 0.1{number:03}" for number in range(100)]
+
+    async def main() -> None:
+        life = await Life(tmp_path).begin()
+        await life.pipeline.accept(IDENTITY, 1, [message(text, str(n % 3)) for n, text in enumerate(texts)])
+        await life.crash()
+        again = await Life(tmp_path).begin()
+        most = 0
+        asking = asyncio.ensure_future(again.pipeline.room())
+        await asyncio.sleep(0)
+        while not again.resuming.done():
+            most = max(most, again.pipeline.in_flight)
+            assert again.pipeline.full
+            assert not asking.done(), "receivers wait until all of it is in memory"
+            await asyncio.sleep(0.05)
+        await asking
+        assert 5 < most <= 20
+        await again.end()
+        for conversation in range(3):
+            mine = [
+                text
+                for _, text in sorted((m.text, m.text) for _, m in again.handled if m.conversation == str(conversation))
+            ]
+            assert [m.text for _, m in again.handled if m.conversation == str(conversation)] == mine
+        assert sorted(again.texts) == texts
+
+    play(main())
+
+
+def test_what_is_left_over_is_read_when_it_can_be(tmp_path: Path) -> None:
+    async def main() -> None:
+        life = await Life(tmp_path).begin()
+        await life.say("hello")
+        await life.crash()
+        again = await Life(tmp_path).begin()
+        real, faults = again.store._database, [sqlite3.OperationalError("disk I/O error")]
+
+        class Faulty:
+            @property
+            def connection(self) -> sqlite3.Connection:
+                if faults:
+                    raise faults.pop()
+                return real.connection
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(real, name)
+
+        again.store._database = Faulty()  # type: ignore[assignment]
+        await again.end()
+        assert faults == []
+        assert again.texts == ["hello"]
+
+    assert [line["event"] for line in play(main())] == ["store_stalled", "store_recovered", "messages_taken_up"]
+
+
+def test_only_the_first_of_a_conversation_is_counted_as_tried(tmp_path: Path) -> None:
+    """What stood behind it was never given to a handler."""
+
+    async def main() -> None:
+        for _ in range(3):
+            life = await Life(tmp_path).begin()
+            if not await life.inbox():
+                await life.say("sleep 900", "second", conversation="7")
+                await life.say("sleep 901", conversation="8")
+            await asyncio.sleep(1)
+            await life.store.committed()
+            await life.crash()
+        last = await Life(tmp_path).begin()
+        await asyncio.sleep(1)
+        assert {name: attempts for name, (_, _, attempts) in (await last.inbox()).items()} == {
+            "sleep 900": 3, "second": 0, "sleep 901": 3,
+        }  # fmt: skip
+        await last.drain()
+        attempts = {message.text: message.attempt for _, message in last.handled}
+        assert attempts == {"sleep 900": 4, "sleep 901": 4, "second": 1}
+        await last.end()
+
+    play(main())
+
+
+def test_one_that_ends_the_process_each_time_is_given_up_and_what_follows_is_handled(tmp_path: Path) -> None:
+    async def main() -> None:
+        network = Network()
+        boots = 0
+        while True:
+            life = await Life(tmp_path, network).begin()
+            if boots == 0:
+                await life.say("sleep 1000", "after")
+            boots += 1
+            await asyncio.sleep(1)
+            if (await life.inbox())["sleep 1000"][0] == "dead":
+                break
+            assert life.texts == []
+            await life.crash()
+        why = f"{MOST_TAKEN_UP} boots have taken it up, and none came to an end with it"
+        assert (await life.inbox())["sleep 1000"] == ("dead", why, MOST_TAKEN_UP + 1)
+        assert boots == MOST_TAKEN_UP + 2, (
+            "the life that received it, those that took it up, and the one that gave it up"
+        )
+        await life.end()
+        assert life.texts == ["after"]
+
+    play(main())
+
+
+def test_the_attempts_of_other_lives_are_used_up_too(tmp_path: Path) -> None:
+    async def main() -> None:
+        life = await Life(tmp_path).begin()
+        await life.say("sleep 1000")
+        await asyncio.sleep(1)
+        await life.crash()
+
+        async def fails(message: Message) -> str:
+            again.handled.append((0.0, message))
+            raise HandlerError("not now", retryable=True)
+
+        again = Life(tmp_path)
+        again.pipeline._handlers = FakeHandlers(fails, attempts=3)
+        await again.begin()
+        await again.end()
+        assert [message.attempt for _, message in again.handled] == [2, 3]
+
+    play(main())
+
+
+# Draining, and the end
+
+
+def test_draining_waits_for_all_that_is_in_flight_also_what_comes_meanwhile(tmp_path: Path) -> None:
+    async def main(life: Life) -> None:
+        await life.say("sleep 2")
+        draining = asyncio.ensure_future(life.pipeline.drain())
+        await asyncio.sleep(1)
+        await life.say("sleep 3", conversation="another")
         await draining
-        assert bench.texts == ["sleep 2", "sleep 3"]
+        assert life.texts == ["sleep 2", "sleep 3"]
 
-    run(main)
+    run(main, tmp_path)
 
 
-def test_draining_one_account_does_not_wait_for_another() -> None:
-    async def main(bench: Bench) -> None:
-        await bench.say("sleep 2")
-        await bench.say("sleep 50", account="other")
-        await bench.pipeline.drain("telegram/main")
-        assert bench.texts == ["sleep 2"]
-        await bench.pipeline.drain("telegram/nobody")
-        assert bench.pipeline.in_flight == 1
+def test_draining_one_account_does_not_wait_for_another(tmp_path: Path) -> None:
+    async def main(life: Life) -> None:
+        await life.say("sleep 2")
+        await life.say("sleep 50", account="other")
+        await life.pipeline.drain(MAIN)
+        assert life.texts == ["sleep 2"]
+        await life.pipeline.drain("telegram/nobody")
+        assert life.pipeline.in_flight == 1
 
-    run(main)
+    run(main, tmp_path)
+
+
+def test_draining_waits_for_what_is_being_taken_over(tmp_path: Path) -> None:
+    async def main(life: Life) -> None:
+        other = stall(life)
+        accepting = asyncio.ensure_future(life.say("hello"))
+        await asyncio.sleep(0)
+        draining = asyncio.ensure_future(life.pipeline.drain())
+        await asyncio.sleep(3)
+        assert not draining.done()
+        other.close()
+        await draining
+        assert life.texts == ["hello"]
+        await accepting
+
+    run(main, tmp_path)
+
+
+def test_at_the_end_nothing_is_taken_over_any_more_and_nothing_is_lost(tmp_path: Path) -> None:
+    async def main() -> None:
+        life = await Life(tmp_path).begin()
+        other = stall(life)
+        accepting = asyncio.ensure_future(life.say("hello"))
+        await asyncio.sleep(1)
+        await life._stop_turning()
+        assert accepting.cancelled()
+        other.close()
+        assert await life.store.close(), "what waited is written"
+        again = await Life(tmp_path).begin()
+        await again.end()
+        assert again.texts == ["hello"]
+
+    play(main())

@@ -14,14 +14,14 @@ from gateway.errors import AccountRefusedError, UnavailableError, WindowOpenErro
 from gateway.process.pending import Decision
 from statemachine.lifecycle import LifecycleState
 from statemachine.lifecycle_events import StopRequested
-from tests.gateway.configs import telegram
+from tests.gateway.configs import cold, telegram
 from tests.gateway.fakes import NEVER, Script
 from tests.gateway.process.house import House, late
 
 MAIN = "telegram/main"
 S = LifecycleState
 ONE, TWO, THREE, FOUR = (telegram(main=f"token: {number}-token") for number in ("one", "two", "three", "four"))
-RESTARTS = ONE + "store: {durability: normal}\n"
+RESTARTS = cold(ONE)
 REFUSED = Script(error=AccountRefusedError("getUpdates: Unauthorized"))
 HOUR = 3600.0
 

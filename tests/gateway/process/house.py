@@ -16,13 +16,14 @@ from gateway.config.edit import replacement
 from gateway.config.model import Config
 from gateway.journal import log_entry
 from gateway.log import LevelFilter
+from gateway.messages.model import Message
 from gateway.process.changes import LIFECYCLE, Write
 from gateway.process.operations import policy_of
 from gateway.requests import PENDING
 from statemachine import Event, Machine, Refusal, Step
 from statemachine.lifecycle import LifecycleState
 from statemachine.lifecycle_events import Boot, Origin, RestartCancelled, RestartRequested, StopRequested, Ticket
-from tests.gateway.fakes import FakeNetwork
+from tests.gateway.fakes import FakeHandlers, FakeNetwork
 from tests.replay.again import replay_again
 from tests.virtual import VirtualClock
 
@@ -123,7 +124,9 @@ class House(App):
         self.boots: list[str] = []
         self.ran: list[Config] = []
         self.seed = seed
-        super().__init__(Options(self.path, folder / "state"), {"telegram": self.network.adapter})
+        state = folder / "state"
+        state.mkdir(mode=0o700, exist_ok=True)
+        super().__init__(Options(self.path, state), {"telegram": self.network.adapter})
         self._clock = VirtualClock()
 
     async def _make_control_plane(self) -> FakeControl:
@@ -209,7 +212,7 @@ class House(App):
 
     def account(self, name: str) -> str:
         """The state of an account, "absent" where there is none."""
-        machine = self._dispatcher.machines().get(name)
+        machine = self._dispatcher.find(name)
         return "absent" if machine is None else str(machine.state.value)
 
     def triggers(self, machine: str = LIFECYCLE) -> list[str]:
@@ -232,6 +235,15 @@ class House(App):
     async def until_account(self, name: str, state: str, within: float = 600.0) -> None:
         async with asyncio.timeout(within):
             await self._dispatcher.until(name, lambda machine: machine.state.value == state)
+
+    def answer_with(self, answer: Callable[[Message], Awaitable[str | None]]) -> None:
+        """In the place of every handler."""
+        self._messages.pipeline._handlers = FakeHandlers(answer)
+
+    async def drain(self) -> None:
+        """Return when every message is handled and every reply is sent."""
+        await self._messages.pipeline.drain()
+        await self._messages.outbox.drain()
 
     def post(self, event: Event, machine: str = LIFECYCLE) -> asyncio.Future[Step | Refusal]:
         return self._dispatcher.post(machine, event, "test")

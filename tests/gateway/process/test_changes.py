@@ -21,7 +21,7 @@ from gateway.process.changes import LIFECYCLE, Write
 from gateway.process.wanted import REREAD_PAUSE, REREADS
 from statemachine.lifecycle import LifecycleState
 from statemachine.lifecycle_events import Impact, Origin
-from tests.gateway.configs import telegram
+from tests.gateway.configs import cold, telegram
 from tests.gateway.fakes import Script
 from tests.gateway.process.house import House
 from tests.virtual import run_virtual
@@ -31,7 +31,7 @@ S = LifecycleState
 ONE = telegram(main="token: one-token")
 TWO = telegram(main="token: two-token")
 THREE = telegram(main="token: three-token")
-PORT = ONE + "store: {durability: normal}\n"
+COLD = cold(ONE)
 """Needs a restart."""
 LIVE = ONE + "store: {keep_days: 7}\n"
 BROKEN = "gateway: {nme: x}\n"
@@ -47,9 +47,9 @@ def applications(house: House) -> list[str]:
     return [name for name in house.triggers() if name in ("started", "plan_applied", "restarted")]
 
 
-def durability(house: House) -> str:
+def drain_timeout(house: House) -> int:
     """A setting that only a restart changes, as it runs."""
-    return house._ledger.applied.store.durability
+    return house._ledger.applied.gateway.restart.drain_timeout_ms
 
 
 def outcomes(house: House) -> list[str]:
@@ -244,7 +244,7 @@ def test_what_a_receipt_says(tmp_path: Path) -> None:
 def test_case_63_before_a_restart_the_answer_comes_first(tmp_path: Path) -> None:
     async def main() -> None:
         async with House(tmp_path, ONE) as house:
-            receipt = await house.write(PORT)
+            receipt = await house.write(COLD)
             assert house.state is S.RESTART_PENDING
             assert (receipt["outcome"], receipt["plan"]["class"]) == ("restart_pending", "gateway")
             ticket = receipt["restart"]
@@ -252,7 +252,7 @@ def test_case_63_before_a_restart_the_answer_comes_first(tmp_path: Path) -> None
             assert house.outcome(ticket["id"]) == "pending"
             await house.until(S.RUNNING)
             assert house.outcome(ticket["id"]) == "done"
-            assert house._ledger.applied.store.durability == "normal"
+            assert drain_timeout(house) == 29_000
 
     run(main())
 
@@ -262,7 +262,7 @@ def test_a_restarts_delay_is_the_writers_within_bounds(tmp_path: Path, delay: fl
     async def main() -> None:
         async with House(tmp_path, ONE) as house:
             before = house.now()
-            await house.write(PORT, delay=delay)
+            await house.write(COLD, delay=delay)
             await house._dispatcher.until(LIFECYCLE, lambda machine: machine.data.restarts == 1)
             assert house.now() - before == pytest.approx(seconds, abs=0.1)
 
@@ -272,7 +272,7 @@ def test_a_restarts_delay_is_the_writers_within_bounds(tmp_path: Path, delay: fl
 def test_case_21_a_revert_takes_the_restart_back(tmp_path: Path) -> None:
     async def main() -> None:
         async with House(tmp_path, ONE) as house:
-            ticket = (await house.write(PORT))["restart"]["id"]
+            ticket = (await house.write(COLD))["restart"]["id"]
             assert (await house.write(ONE))["outcome"] == "noop"
             assert (house.outcome(ticket), house.state) == ("superseded", S.RUNNING)
             await asyncio.sleep(120)
@@ -285,15 +285,15 @@ def test_case_21_a_hot_edit_meanwhile_is_applied_and_the_restart_stands(tmp_path
     async def main() -> None:
         async with House(tmp_path, ONE) as house:
             await house.until_account(MAIN, "running")
-            ticket = (await house.write(PORT))["restart"]["id"]
-            receipt = await house.write(PORT.replace("one-token", "two-token"))
+            ticket = (await house.write(COLD))["restart"]["id"]
+            receipt = await house.write(COLD.replace("one-token", "two-token"))
             assert receipt["outcome"] == "restart_pending"
             assert house.network.live(MAIN)[0].settings.token.reveal() == "two-token"
-            assert durability(house) == "full"
+            assert drain_timeout(house) == 30_000
             await house.until(S.RUNNING)
             assert house.outcome(ticket) == "done"
             assert house.triggers().count("restarted") == 1
-            assert durability(house) == "normal"
+            assert drain_timeout(house) == 29_000
 
     run(main())
 
@@ -405,8 +405,8 @@ def test_what_cannot_be_written_changes_nothing(tmp_path: Path, monkeypatch: pyt
     async def main() -> None:
         async with House(tmp_path, ONE) as house:
             if broken == "history":
-                shutil.rmtree(tmp_path / "state")
-                (tmp_path / "state").write_text("no folder")
+                shutil.rmtree(tmp_path / "state" / "config-history")
+                (tmp_path / "state" / "config-history").write_text("no folder")
             else:
                 monkeypatch.setattr("gateway.config.file.tempfile.mkstemp", _no_space)
             with pytest.raises(ConfigWriteError):

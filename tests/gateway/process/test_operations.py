@@ -12,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.errors import UnavailableError
+from gateway.messages.model import Message
 from gateway.process.changes import LIFECYCLE
 from gateway.process.operations import CLIENTS_DEADLINE, RESTART_EXPECTED_MS, bind, policy_of
 from statemachine import Refusal, Step
@@ -150,11 +151,11 @@ def test_case_57_a_restart_into_an_invalid_file_is_refused(tmp_path: Path) -> No
 def busy(house: House, seconds: float) -> None:
     """A message is being handled for that long."""
 
-    async def handle(message: Any, _: Any) -> str:
+    async def handle(message: Message) -> str:
         await asyncio.sleep(seconds)
-        return str(message.text)
+        return message.text
 
-    house._pipeline._handlers = {"echo": handle}
+    house.answer_with(handle)
     house.network.push(MAIN, "hello")
 
 
@@ -170,6 +171,7 @@ def test_case_17_a_restart_waits_for_work_that_is_in_flight(tmp_path: Path) -> N
             await house.until(S.RUNNING)
             assert house.now() - before == pytest.approx(20, abs=1)
             assert house.outcome("restart") == "done"
+            await asyncio.sleep(5)
             assert [text for _, _, text in house.network.sent] == ["hello"]
 
     run(main())
@@ -184,7 +186,7 @@ def test_a_forced_restart_waits_for_no_work_but_for_its_time(tmp_path: Path) -> 
             await house.ticket("restart", 3, force=True)
             await house._dispatcher.until(LIFECYCLE, lambda machine: machine.data.restarts == 1)
             assert house.now() - before == pytest.approx(3, abs=1)
-            await house._pipeline.drain()
+            await house.drain()
 
     run(main())
 
@@ -200,7 +202,7 @@ def test_case_18_the_wait_for_work_has_an_end(tmp_path: Path) -> None:
             await house.ticket("restart", 0)
             await house._dispatcher.until(LIFECYCLE, lambda machine: machine.data.restarts == 1)
             assert house.now() - before == pytest.approx(60, abs=2)
-            await house._pipeline.drain()
+            await house.drain()
 
     run(main())
 
@@ -209,11 +211,11 @@ def test_case_19_what_cannot_be_counted_is_not_idle(tmp_path: Path) -> None:
     async def main() -> None:
         async with House(tmp_path, BOTH) as house:
             await both_run(house)
-            counting, house._operations._pipeline = house._operations._pipeline, None  # type: ignore[assignment]
+            counting, house._operations._messages = house._operations._messages, None  # type: ignore[assignment]
             await house.ticket("restart", 0)
             await asyncio.sleep(30)
             assert (house.state, house.lifecycle.data.waiting) == (S.RESTART_PENDING, Waiting.IDLE)
-            house._operations._pipeline = counting
+            house._operations._messages = counting
             await house.until(S.RUNNING)
             assert house.outcome("restart") == "done"
 

@@ -15,6 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.errors import AccountRefusedError, ConflictError, ConnectionLostError
+from gateway.messages.model import Message
 from gateway.process.changes import LIFECYCLE
 from gateway.process.operations import bind
 from statemachine import MACHINES
@@ -50,11 +51,11 @@ def run_of(house: House) -> Run:
 def busy(house: House, seconds: float) -> None:
     """A message is being handled for that long."""
 
-    async def handle(*_: Any) -> str:
+    async def handle(_: Message) -> str:
         await asyncio.sleep(seconds)
         return "done"
 
-    house._pipeline._handlers = {"echo": handle}
+    house.answer_with(handle)
     house.network.push(MAIN, "hello")
 
 
@@ -254,11 +255,11 @@ async def work_in_flight(folder: Path) -> House:
         busy(house, 70)
         await house.ticket("patient", 0)
         await runs(house)
-        await house._pipeline.drain()
+        await house.drain()
         busy(house, 30)
         await house.ticket("forced", 3, force=True)
         await runs(house)
-        await house._pipeline.drain()
+        await house.drain()
         assert house.lifecycle.data.restarts == 2
         await house.ticket("unfit", 1)
         house.path.write_text("channels: [")

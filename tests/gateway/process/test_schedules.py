@@ -55,7 +55,7 @@ class Wish:
     def __init__(self, random: Random) -> None:
         self._random = random
         self.accounts: dict[str, dict[str, Any]] = {name: {"token": f"token-{name}-0"} for name in ACCOUNTS[:2]}
-        self.durability = "full"
+        self.drain_ms = 30_000
         self.cooldown = 0
         self.name = "home"
         self._number = 0
@@ -88,7 +88,7 @@ class Wish:
         account["enabled"] = not account.get("enabled", True)
 
     def _gateway(self) -> None:
-        self.durability = "normal" if self.durability == "full" else "full"
+        self.drain_ms = 29_000 if self.drain_ms == 30_000 else 30_000
         self.cooldown = self._random.choice((0, 5_000))
 
     def _nothing(self) -> None:
@@ -101,8 +101,7 @@ class Wish:
             (
                 f"# wish {self._number}\n"
                 f"gateway:\n  name: {self.name}\n  admin: {{port: 0, token: the-admin-token}}\n"
-                f"  restart: {{delay_ms: 2000, cooldown_ms: {self.cooldown}, drain_timeout_ms: 30000}}\n"
-                f"store: {{durability: {self.durability}}}\n"
+                f"  restart: {{delay_ms: 2000, cooldown_ms: {self.cooldown}, drain_timeout_ms: {self.drain_ms}}}\n"
                 f"handlers: {{echo: {{type: echo}}}}\nroutes: [{{handler: echo}}]\n"
                 f"channels:\n  telegram:\n    accounts:\n{accounts}"
             )
@@ -293,7 +292,10 @@ class Schedule:
         watched = {name for name, machine in house._dispatcher.machines(Change).items()}
         assert all(is_watched(house._dispatcher.machine(name)) for name in watched), "a change did not come to its end"
         waiting = {name for name in self.machines() if house.account(name) != "running"}
-        assert set(house._runner._timers) <= waiting | watched
+        outbox = house._messages.outbox
+        for outgoing in outbox._open.values():
+            assert outgoing.name in waiting or house.account(outgoing.name) == "absent", "it could be sent, and is not"
+        assert set(house._runner._timers) <= waiting | watched | set(outbox._open)
         assert house._changes._waiters == {}, "somebody waits for what becomes of a revision"
 
     def _check_tickets(self) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 from structlog.testing import capture_logs
 
 from gateway.config import file
+from statemachine.change import Change
 from statemachine.lifecycle import LifecycleState
-from tests.gateway.configs import telegram
+from tests.gateway.configs import cold, telegram
 from tests.gateway.process.house import House
 from tests.virtual import run_virtual
 
@@ -19,7 +20,7 @@ MAIN, OTHER = "telegram/main", "telegram/other"
 ONE = telegram(main="token: one-token", other="token: other-token")
 TWO = ONE.replace("one-token", "two-token")
 THREE = ONE.replace("one-token", "three-token")
-RESTARTS = ONE + "store: {durability: normal}\n"
+RESTARTS = cold(ONE)
 """Needs a restart."""
 HOUR = 3600.0
 
@@ -45,7 +46,7 @@ def token(house: House, name: str = MAIN) -> str:
 
 def changes(house: House) -> dict[str, str]:
     """The changes that have not ended, by name, with their states."""
-    return {name: m.state.value for name, m in house._dispatcher.machines().items() if m.kind == "change"}
+    return {name: machine.state.value for name, machine in house._dispatcher.machines(Change).items()}
 
 
 async def killed_in_the_window(folder: Path, seconds: float) -> int:
