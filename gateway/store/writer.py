@@ -55,13 +55,15 @@ class Writer:
         """Who waits for the rows that wait..."""
         self._waiting_now: list[asyncio.Future[None]] | None = None
         """...and who for those that are being committed; None while none are."""
-        self._handing_over = False
+        self._handing_over = self._closed = False
         self._task: asyncio.Task[None] | None = None
         self.trouble = ""
         """Why nothing can be written now; empty while all is well."""
 
     def write(self, statement: str, row: tuple[Any, ...]) -> None:
-        """Have a row written with the next commit."""
+        """Have a row written with the next commit; after the end there is none, and whoever decides then decides nothing."""
+        if self._closed:
+            return
         self._rows.setdefault(statement, []).append(row)
         if not self._handing_over:
             self._handing_over = True
@@ -143,6 +145,7 @@ class Writer:
             if self._task is not None:
                 self._task.cancel()
                 await asyncio.wait({self._task})
+        self._closed = True
         self._thread.shutdown(wait=done, cancel_futures=True)
         if done:  # or the thread is in the middle of something: a connection is not closed under it
             self._database.close()
