@@ -256,7 +256,7 @@ class Disk:
             self._in_line -= 1
             self._do(owner, done, after, do)
 
-    def commit(self, do: Callable[[], None]) -> None:
+    def commit(self, do: Callable[[], float]) -> float:
         """One commit of the store, before and after which the process may be gone."""
         if self._gone:
             raise Crash("in the middle of a write")
@@ -270,9 +270,10 @@ class Disk:
         if self._time.now < self.locked_until:
             self.met["store locked"] += 1
             raise sqlite3.OperationalError("database is locked")
-        do()
+        seconds = do()
         if left == 1:
             raise Crash("right after a commit")
+        return seconds
 
     def lose_owner(self) -> None:
         self.owner = self.watcher = None

@@ -59,12 +59,12 @@ class WatchedPipeline(Pipeline):
     line: Line
     blame: Callable[[str, str], None]
 
-    async def accept(self, identity: str, offset: int, messages: list[Message]) -> None:
+    async def accept(self, identity: str, offset: int, messages: list[Message], first: int | None = None) -> int:
         task = asyncio.current_task()
         owner = task.get_name() if task else ""
         if not any(session.owner == owner and not session.over for session in self.line.sessions):
             self.blame("nothing stale has an effect", f"{owner} delivered, and its connection was closed before")
-        await super().accept(identity, offset, messages)
+        return await super().accept(identity, offset, messages, first)
 
 
 class WatchedHandlers(Handlers):
@@ -75,9 +75,13 @@ class WatchedHandlers(Handlers):
     def policy(self, handler: str) -> tuple[int, float]:
         return HANDLER_ATTEMPTS, HANDLER_PATIENCE
 
+    def acts_outside(self, handler: str) -> bool:
+        """Half of the schedules have handlers that do more than answer."""
+        return self.play.schedule.seed % 2 == 0
+
     async def handle(self, handler: str, message: Message) -> tuple[Reply, ...]:
         process = self.play.alive
-        letter = self.play.letters.given(message, process)
+        letter = self.play.letters.given(message, process, outside=self.acts_outside(handler))
         await asyncio.sleep(self.play.handling.choice(HANDLING))
         if self.play.ills:
             await self._suffer(self.play.ills.pop(0))

@@ -71,7 +71,7 @@ def _places(play: Play) -> list[tuple[Any, str, Any]]:
         (gateway.app, "Watcher", lambda *args: _watcher(play, *args)),
         (gateway.app, "build_config_model", _model),
         (gateway.app, "Lines", lambda _: SimpleNamespace(msg=lambda _: play.alive.printed())),
-        (gateway.app, "gc", SimpleNamespace(freeze=lambda: None, enable=lambda: None)),
+        (gateway.app, "gc", SimpleNamespace(freeze=lambda: None, enable=lambda: None, set_threshold=lambda *_: None)),
         (gateway.boot, "secrets", identifiers),
         (gateway.requests, "secrets", identifiers),
         (gateway.channels.telegram_calls, "aiohttp", library),
@@ -113,7 +113,7 @@ def _drop(*_: object) -> Any:
 _MODELS: dict[tuple[str, ...], type[Config]] = {}
 
 
-def _model(accounts: dict[str, type[Account]]) -> type[Config]:
+def _model(accounts: dict[str, type[Account]], _: object) -> type[Config]:
     """The same model for the same networks: a thousand equal ones would only fill the memory."""
     return _MODELS.setdefault(tuple(accounts), _MODELS.get(tuple(accounts)) or build_config_model(accounts))
 

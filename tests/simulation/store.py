@@ -24,7 +24,7 @@ class SimulatedWriter(Writer):
     disk: Disk
 
     async def in_thread(self, job: Callable[[], Any]) -> Any:
-        if isinstance(job, partial) and getattr(job.func, "__func__", None) is Database.commit:
+        if isinstance(job, partial) and getattr(job.func, "__func__", None) is Writer._commit:
             return await self.disk.in_line(partial(self.disk.commit, job))
         return await self.disk.in_line(job)
 
@@ -35,7 +35,7 @@ class SimulatedStore(Store):
     disk: Disk
 
     def _make_writer(self, database: Database, durability: Callable[[], str]) -> Writer:
-        writer = SimulatedWriter(database, STATEMENTS, durability)
+        writer = SimulatedWriter(database, STATEMENTS, durability, self._note_commit)
         writer.disk = self.disk
         self.disk.databases.append(database)
         return writer

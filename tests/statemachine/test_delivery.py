@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from statemachine import Delivery, DeliveryState, Effect, Event, Outcome, Refusal, Step
 from statemachine._machine import cells
@@ -29,7 +29,6 @@ from statemachine.delivery import (
     SendOverdue,
     delivery_from,
     has_ended,
-    is_being_sent,
 )
 from statemachine.effects import ArmTimer, DisarmTimer
 
@@ -437,7 +436,6 @@ def test_what_can_be_asked_of_a_machine(state):
     machine = delivery_from(state.value, d(), "delivery/7")
     assert (machine.name, machine.state, machine.data) == ("delivery/7", state, d())
     assert has_ended(machine) == (state in {S.SENT, S.DEAD})
-    assert is_being_sent(machine) == (state is S.SENDING)
 
 
 def test_a_state_that_is_none_makes_no_machine():

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from statemachine import Effect, Event, Incoming, IncomingState, Outcome, Refusal, Step
 from statemachine._machine import cells
@@ -65,6 +65,12 @@ ROWS: tuple[tuple[Case, ...], ...] = (
         Case(
             "no route takes it", (S.RECEIVED,), IncomingData(), TurnCame(Verdict.UNMATCHED, why="no route matches"),
             S.UNMATCHED, (Finish("unmatched", "no route matches"),),
+        ),
+    ),
+    (
+        Case(
+            "five boots have come to no end with it", (S.RECEIVED,), IncomingData(attempt=6),
+            TurnCame(Verdict.MATCHED, 9, 20.0), S.DEAD, (Finish("dead", "5 boots have taken it up, and none came to an end with it"),),
         ),
     ),
     (
@@ -217,6 +223,9 @@ SAYS: dict[str, tuple[list[tuple[IncomingData, Event]], list[tuple[IncomingData,
     ),
     "no_route_takes_it": (
         [(d(), TurnCame(Verdict.UNMATCHED))], [(d(), TurnCame(Verdict.MATCHED)), (d(), TurnCame(Verdict.REFUSED))],
+    ),
+    "was_taken_up_too_often": (
+        [(d(attempt=6), TurnCame(Verdict.MATCHED))], [(d(attempt=5), TurnCame(Verdict.MATCHED))],
     ),
     "attempt_is_current": (
         [(d(), HandlerAnswered(3)), (d(), failed()), (d(), HandlingOverdue(3)), (d(attempt=9), HandlingDue(9))],
