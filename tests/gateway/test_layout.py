@@ -19,7 +19,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"channels", "messages", "handlers", "store", "config", "plugins", "testing"}),
     frozenset({"dispatcher", "journal", "export", "metrics", "requests"}),
     frozenset({"admin", "process", "runner"}),
-    frozenset({"app", "testing"}),
+    frozenset({"app"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )
