@@ -120,6 +120,7 @@ class Writer:
     async def close(self, patience: float) -> bool:
         """Write what waits, for at most so many seconds, and close the database. Whether all of it was written."""
         done = True
+        await asyncio.sleep(0)  # what was written in this very turn is handed over
         if self._task is not None and not self._task.done():
             finished, _ = await asyncio.wait({self._task}, timeout=patience)
             done = bool(finished)
