@@ -41,6 +41,8 @@ from statemachine.delivery import (
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
+STORE_PATIENCE = 10.0
+"""Seconds in which it must be on the disk that a message is being sent: with the sending itself less than its machine waits."""
 MAX_AGE = 86_400.0
 """Seconds after which a reply is of no use any more, where its route says nothing else."""
 
@@ -265,7 +267,13 @@ class Outbox:
         """First on the disk, then to the network: after a crash nobody need guess whether it may be there."""
         outgoing = self._open[name]
         self._store.mark(outgoing.number, "sending", effect.attempt, marked=effect.marked)
-        await self._store.committed()
+        try:
+            async with asyncio.timeout(STORE_PATIENCE):
+                await self._store.committed()
+        except TimeoutError:
+            # The network has heard nothing of it: it waits, and nobody need wonder whether it may be there.
+            why = f"the store takes nothing now: {self._store.trouble or 'it is slow'}"
+            return DeliveryFailed(effect.attempt, why, self._clock.monotonic(), retryable=True)
         if effect.marked:
             outgoing = msgspec.structs.replace(outgoing, marked=True)
         try:

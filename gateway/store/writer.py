@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from gateway.errors import StoreError
 from gateway.store.database import Database
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -61,7 +62,7 @@ class Writer:
         """Why nothing can be written now; empty while all is well."""
 
     def write(self, statement: str, row: tuple[Any, ...]) -> None:
-        """Have a row written with the next commit; after the end there is none, and whoever decides then decides nothing."""
+        """Have a row written with the next commit. When the store is closed nothing is: the process ends."""
         if self._closed:
             return
         self._rows.setdefault(statement, []).append(row)
@@ -70,7 +71,12 @@ class Writer:
             asyncio.get_running_loop().call_soon(self._hand_over, LINGER)
 
     async def committed(self) -> None:
-        """Return when all that was written before is on the disk. Being cancelled cancels nothing of it."""
+        """Return when all that was written before is on the disk. Being cancelled cancels nothing of it.
+
+        Raises StoreError when the store is closed.
+        """
+        if self._closed:
+            raise StoreError(f"{self._database.path} is closed: the gateway has ended")
         waiting = self._waiting if self._rows else self._waiting_now
         if waiting is not None:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()

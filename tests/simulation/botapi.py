@@ -61,7 +61,7 @@ class BotApi:
     def __init__(self, time: Time, referee: Referee, letters: Letters) -> None:
         self._time = time
         self._referee = referee
-        self._letters = letters
+        self.letters = letters
         self.bots: dict[str, Bot] = {}
 
     def bot(self, bot_id: str) -> Bot:
@@ -81,7 +81,7 @@ class BotApi:
             answer(*ok(True))
         elif method == "sendMessage":
             bot.sent += 1
-            self._letters.arrives(bot.id, params["text"])
+            self.letters.arrives(bot.id, params["text"])
             answer(*ok({"message_id": bot.sent}))
         elif method == "getUpdates" and bot.webhook:
             answer(*no(409, "Conflict: can't use getUpdates method while webhook is active"))
@@ -98,7 +98,7 @@ class BotApi:
 
     def _open(self, bot: Bot, poll: Poll, timeout: float) -> None:
         self._end_older(bot, poll)
-        self._letters.confirmed(bot.id, [number for number, _, _ in bot.updates if number < poll.offset])
+        self.letters.confirmed(bot.id, [number for number, _, _ in bot.updates if number < poll.offset])
         bot.updates = [update for update in bot.updates if update[0] >= poll.offset]
         if bot.updates or timeout <= 0:
             poll.answer(*ok([_update(*update) for update in bot.updates]))
@@ -127,7 +127,7 @@ class BotApi:
         """What is said in the end: no two texts are the same."""
         bot = self.bot(bot_id)
         bot.newest += 1
-        told = self._letters.said(bot.id, bot.newest, chat, text)
+        told = self.letters.said(bot.id, bot.newest, chat, text)
         bot.updates.append((bot.newest, chat, told))
         if bot.poll is not None:
             poll = self._take(bot)

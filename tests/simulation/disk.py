@@ -235,26 +235,26 @@ class Disk:
     # The store's thread
 
     async def in_line(self, do: Callable[[], T]) -> T:
-        """In the place of the one thread that writes: a job is done when those before it are."""
+        """In the place of the one thread that writes: jobs are done, and told to be done, one after the other."""
         if self.owner is None:
             raise asyncio.CancelledError
-        takes, after = self._delays()
+        takes, _ = self._delays()
         self._line_ends = max(self._line_ends, self._time.now) + takes
-        self._busy_until = max(self._busy_until, self._line_ends + after)
+        self._busy_until = max(self._busy_until, self._line_ends)
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         if self._in_line or self._line_ends > self._time.now:
             self._in_line += 1
             owner = self.owner
-            self._time.after(self._line_ends - self._time.now, lambda: self._do_in_line(owner, done, after, do))
+            self._time.after(self._line_ends - self._time.now, lambda: self._do_in_line(owner, done, do))
         else:
             _settle(done, *_try(do))
             await asyncio.sleep(0)
         return await done
 
-    def _do_in_line(self, owner: object, done: asyncio.Future[Any], after: float, do: Callable[..., Any]) -> None:
+    def _do_in_line(self, owner: object, done: asyncio.Future[Any], do: Callable[..., Any]) -> None:
         if owner is self.owner:
             self._in_line -= 1
-            self._do(owner, done, after, do)
+            _settle(done, *_try(do))
 
     def commit(self, do: Callable[[], float]) -> float:
         """One commit of the store, before and after which the process may be gone."""

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from tests.simulation.process import Process
     from tests.simulation.referee import Referee
 
-KEPT, ONCE, SENT_ONCE, ORDERED, ENDS = (
-    "what was confirmed is kept", "nothing is handled twice", "nothing is sent twice unmarked", "messages are in order",
-    "every message ends",
+KEPT, ONCE, SENT_ONCE, UNKNOWN, ORDERED, ENDS = (
+    "what was confirmed is kept", "nothing is handled twice", "nothing is sent twice unmarked",
+    "unknown is what nobody can know", "messages are in order", "every message ends",
 )  # fmt: skip
 AFTER_ALL = 2**62
 SETTLED = ("sent", "dead", "unknown")
@@ -40,6 +40,8 @@ class Letter:
     answered_by: Process | None = None
     """The process in which its handler answered last."""
     arrived: int = 0
+    tried: int = 0
+    """How often somebody began to send it."""
 
     @property
     def id(self) -> str:
@@ -96,10 +98,25 @@ class Letters:
             kept = self.read("SELECT 1 FROM inbox WHERE id = ?", letter.id)
             self.referee.expect(bool(kept), KEPT, f"{letter.id} was confirmed, and is not in the store")
 
+    def _of(self, bot: str, text: str) -> Letter | None:
+        return self.by_text.get((bot, text.removeprefix(AGAIN)))
+
+    def tries(self, bot: str, text: str) -> None:
+        """Somebody begins to send a reply; whether it arrives is another matter."""
+        letter = self._of(bot, text)
+        if letter is not None:
+            letter.tried += 1
+            doubtful = letter.tried > 1 or self.counts["boots"] > 1
+            self.referee.expect(
+                doubtful or not text.startswith(AGAIN),
+                UNKNOWN,
+                f"the reply to {letter.id} was never sent, and says that it may be there",
+            )
+
     def arrives(self, bot: str, text: str) -> None:
         """The network is sent a reply."""
         marked = text.startswith(AGAIN)
-        letter = self.by_text.get((bot, text.removeprefix(AGAIN)))
+        letter = self._of(bot, text)
         if letter is None:
             self.referee.blame("a message is answered", f"bot {bot} was sent {text!r}, which nobody said")
             return
@@ -179,6 +196,8 @@ class Letters:
         if state == "sent":
             self.referee.expect(letter.arrived > 0, ENDS, f"the reply to {letter.id} is called sent, and never was")
         elif state in ("dead", "unknown"):
+            doubtful = state == "dead" or letter.tried > 0 or self.counts["boots"] > 1
+            self.referee.expect(doubtful, UNKNOWN, f"the reply to {letter.id} was never sent, and is called unknown")
             self.referee.expect(bool(row["why"]), ENDS, f"the reply to {letter.id} is {state}, and nothing says why")
         else:
             waits = not process.app._receivers.is_up(row["account"])

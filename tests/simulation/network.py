@@ -268,6 +268,8 @@ class Call:
                 "one receiver",
                 f"{session.owner} only asked who it is, and went on to {self.method}",
             )
+        if self.method == "sendMessage":
+            network.api.letters.tries(session.bot, self.params["text"])
         session.calls.append(self)
         self.fault = network.pick(session.bot, self.method)
         self._send()

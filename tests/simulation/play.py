@@ -205,7 +205,7 @@ class Play(Writers):
 
     def _call(self, doing: Any, name: str) -> None:
         """A client's call; where nothing listens it has no effect."""
-        if self.process is None or not self.process.built:
+        if self.process is None or not self.process.listens:
             doing.close()
             self.counts["calls to nobody"] += 1
         else:
@@ -270,11 +270,11 @@ class Play(Writers):
         self.counts["restart requests refused"] += isinstance(answer, Refusal)
 
     def do_cancel(self, pick: int) -> None:
-        if self.process is not None and self.process.built and (tickets := self.process.lifecycle.data.tickets):
+        if self.process is not None and self.process.listens and (tickets := self.process.lifecycle.data.tickets):
             self.process.app._dispatcher.post(LIFECYCLE, RestartCancelled(tickets[pick].id), "client")
 
     def do_channel(self, account: str, verb: str) -> None:
-        if self.process is None or not self.process.built:
+        if self.process is None or not self.process.listens:
             return
         app, name = self.process.app, f"telegram/{account}"
         settings = app._ledger.applied.accounts().get(name)
@@ -299,7 +299,7 @@ class Play(Writers):
 
     def do_reply(self, verb: str, pick: int) -> None:
         """A person decides about a reply that is not sent."""
-        if self.process is not None and self.process.built:
+        if self.process is not None and self.process.listens:
             waiting = list(self.process.app._messages.outbox._open)
             if waiting:
                 event = RetryRequested("Ann", self.time.now + 3_600.0) if verb == "retry" else DiscardRequested("Ann")

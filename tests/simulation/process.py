@@ -153,6 +153,7 @@ class SimulatedApp(App):
         self.process.built = True
 
     async def _make_control_plane(self) -> Any:
+        self.process.listens = True
         return Control()
 
     def _on_applied(self, config: Config) -> None:
@@ -170,7 +171,7 @@ class Process:
         self.monitor = Monitor(play.referee)
         self.line = Line()
         self.loop = ProcessLoop(play.time)
-        self.built = self.returned = False
+        self.built = self.listens = self.returned = False
         self.ready = 0
         self.entries: list[Entry] = []
         self.clients: dict[asyncio.Task[Any], str] = {}

@@ -248,8 +248,11 @@ class _Makers:
         return []
 
     def make_hardship(self, said: Action) -> Action:
-        """What a message meets on its way: a crash at one of its commits or beside its answer, or a network that will not send."""
+        """What a message meets on its way: a crash at one of its commits or beside its answer, a store that takes nothing, or a
+        network that will not send."""
         some = self._random.choice
+        if self._random.random() < 0.1:
+            return Action(round(said.at + some((0.0, 0.01, 0.05)), 3), "locked store", {"seconds": some((5.0, 70.0))})
         if self._random.random() < 0.5:
             when, n = some(("before", "before", "after", "after", "answer")), self._random.randint(1, 6)
             return Action(
