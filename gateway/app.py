@@ -33,7 +33,7 @@ from gateway.journal import Journal, log_entry
 from gateway.log import LevelFilter, Lines, configure
 from gateway.logtail import LogTail
 from gateway.metrics import Tally
-from gateway.plugins import plugins_for
+from gateway.plugins import Plugins
 from gateway.process import address as address_file
 from gateway.process import signals
 from gateway.process.accounts import Accounts
@@ -82,12 +82,8 @@ class App:
         self._tail = LogTail()
         self._hub = WebchatHub(self._clock)
         self._adapters: dict[str, Adapter] = {"telegram": TelegramAdapter(), "webchat": WebchatAdapter(self._hub)}
-        self._plugins = plugins_for(options.config, self._adapters)
-        self._adapters.update(self._plugins.channels)
         self._adapters.update(extra_adapters or {})
-        self._model = build_config_model(
-            {name: adapter.account_model for name, adapter in self._adapters.items()}, self._plugins.settings
-        )
+        self._plugins = Plugins(self._adapters, build_config_model)
         self._boot = new_boot(self._clock)
 
     async def run(self) -> int:
@@ -129,7 +125,7 @@ class App:
         return self._first.revision
 
     def _reader(self) -> Reader:
-        return Reader(self._model, os.environ, self._options.config.parent)
+        return Reader(self._plugins.model_for, os.environ, self._options.config.parent)
 
     def _configure_log(self, config: Config) -> LevelFilter:
         return configure(config.gateway.log.level, config.gateway.log.format, self._redactor, self._tail)
@@ -202,7 +198,7 @@ class App:
         server = await asyncio.to_thread(import_module, "gateway.admin.server")
         services = server.Services(
             dispatcher=self._dispatcher, journal=self._journal, changes=self._changes, ledger=self._ledger,
-            model=self._model, accounts=self._accounts, receivers=self._receivers, messages=self._messages,
+            model=lambda: self._plugins.model, accounts=self._accounts, receivers=self._receivers, messages=self._messages,
             standing=self._standing, reader=self._reader(), history=self._history, hub=self._hub, requests=self._requests,
             redactor=self._redactor, tail=self._tail, clock=self._clock,
             state_dir=self._options.state_dir, boot=lambda: self._boot, watching=lambda: self._watcher.kind,

@@ -5,52 +5,95 @@ The groups are `gateway.channels`, whose entries are adapters (`gateway.channels
 with a name, settings and tools to make a handler. The entry's name is the network's, or the handler's type.
 `gateway.testing` has what either must keep.
 
-They are looked for at the start, and only when the config file names what is not built in: looking costs time.
+They are looked for only when a config names what is not built in: looking costs time. From then on they stay known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
+from threading import Lock
 from typing import Any
 
-from gateway.channels.base import Adapter
-from gateway.config.file import parse, read
 from gateway.config.handlers import HANDLERS, Handler
-from gateway.errors import ConfigError
+from gateway.config.model import Account, Config
+from gateway.errors import ConfigError, Issue
 from gateway.handlers.base import Make
 
+Build = Callable[[Mapping[str, type[Account]], Mapping[str, type[Handler]]], type[Config]]
+Named = dict[str, str]
+"""What a config names that is not known, with the path where it does."""
 
-@dataclass(frozen=True)
+
 class Plugins:
-    """What was found. `settings` has the models of all types of handlers, the built-in ones too."""
+    """What is known: `channels` has adapters by their networks, `handlers` what makes those that are not built in.
 
-    channels: Mapping[str, Adapter] = field(default_factory=dict)
-    handlers: Mapping[str, Make] = field(default_factory=dict)
-    settings: Mapping[str, type[Handler]] = field(default_factory=lambda: HANDLERS)
+    `channels` is added to, and so is what it was given: whoever looks there finds a network as soon as a config has it.
+    """
+
+    def __init__(self, channels: dict[str, Any], build: Build) -> None:
+        self.channels = channels
+        self.handlers: dict[str, Make] = {}
+        self._settings = dict(HANDLERS)
+        self._build = build
+        self._lock = Lock()
+        self.model = build(_models(channels), self._settings)
+
+    def model_for(self, tree: Any) -> type[Config]:
+        """The config's model, with what the tree names, if anybody offers that. Called in any thread.
+
+        Raises ConfigError where somebody does and it cannot be used.
+        """
+        channels, handlers = self._unknown(tree)
+        if not channels and not handlers:
+            return self.model
+        with self._lock:
+            faults = [*self._load("gateway.channels", channels), *self._load("gateway.handlers", handlers)]
+            if faults:
+                raise ConfigError(faults)
+            return self.model
+
+    def _unknown(self, tree: Any) -> tuple[Named, Named]:
+        if not isinstance(tree, dict):
+            return {}, {}
+        channels, handlers = (
+            part if isinstance(part := tree.get(key), dict) else {} for key in ("channels", "handlers")
+        )
+        types = {
+            kind: f"handlers.{name}.type"
+            for name, entry in handlers.items()
+            if isinstance(entry, dict) and isinstance(kind := entry.get("type"), str) and kind not in self._settings
+        }
+        return {name: f"channels.{name}" for name in channels if name not in self.channels}, types
+
+    def _load(self, group: str, named: Named) -> Iterable[Issue]:
+        """Whatever a package does when it is imported, it is told of as a fault of the config that names it."""
+        if not named:
+            return
+        # Imported when it is needed: it reads what is said of every installed package.
+        from importlib.metadata import entry_points  # noqa: PLC0415
+
+        for entry in entry_points(group=group):
+            if entry.name not in named:
+                continue
+            try:
+                self._learn(group, entry.name, entry.load())
+            except Exception as error:  # noqa: BLE001
+                offered = f"{entry.value}, which an installed package offers for {entry.name!r}"
+                yield Issue(named[entry.name], f"{offered}, cannot be used: {type(error).__name__}: {error}")
+
+    def _learn(self, group: str, name: str, found: Any) -> None:
+        """All of it or nothing: a model that cannot be built with it is none."""
+        channels, settings = dict(self.channels), dict(self._settings)
+        if group == "gateway.channels":
+            adapter = found()
+            model = self._build({**_models(channels), name: adapter.account_model}, settings)
+            self.channels[name] = adapter
+        else:
+            settings[name] = found.settings
+            model = self._build(_models(channels), settings)
+            self.handlers[name], self._settings = found, settings
+        self.model = model
 
 
-def plugins_for(config: Path, channels: Collection[str]) -> Plugins:
-    """Those that a config file names. What nobody offers is told of when the file is validated."""
-    named, typed = _unknown(config, channels)
-    if not named and not typed:
-        return Plugins()
-    # Imported when it is needed: it reads what is said of every installed package.
-    from importlib.metadata import entry_points  # noqa: PLC0415
-
-    adapters = {entry.name: entry.load()() for entry in entry_points(group="gateway.channels") if entry.name in named}
-    makers = {entry.name: entry.load() for entry in entry_points(group="gateway.handlers") if entry.name in typed}
-    return Plugins(adapters, makers, {**HANDLERS, **{name: maker.settings for name, maker in makers.items()}})
-
-
-def _unknown(config: Path, channels: Collection[str]) -> tuple[set[str], set[str]]:
-    """Networks and types of handlers in the file that are not built in; nothing where it cannot be read, which is told of later."""
-    try:
-        tree: Any = parse(read(config))
-    except ConfigError:
-        return set(), set()
-    named, handlers = tree.get("channels"), tree.get("handlers")
-    entries = handlers.values() if isinstance(handlers, dict) else ()
-    types = {entry["type"] for entry in entries if isinstance(entry, dict) and isinstance(entry.get("type"), str)}
-    return set(named or ()) - set(channels) if isinstance(named, dict) else set(), types - set(HANDLERS)
+def _models(channels: Mapping[str, Any]) -> dict[str, type[Account]]:
+    return {name: adapter.account_model for name, adapter in channels.items()}

@@ -234,7 +234,7 @@ class Http:
         # Imported when asked for: its models are not on the way to the first poll.
         from gateway.admin.openapi import document  # noqa: PLC0415
 
-        return self._json(document(self.routes(), self._services.model))
+        return self._json(document(self.routes(), self._services.model()))
 
     async def health(self, _: web.Request) -> web.Response:
         """Whether the process lives and its loop turns."""

@@ -1,7 +1,7 @@
 """What an adapter is: how a network is received from and sent to, and what it must promise.
 
 An adapter knows its network and nothing of machines: it raises an error of `gateway.errors`, whose class says what follows.
-`tests/gateway/channels/contract.py` holds the promises that every adapter is tested against.
+`gateway/testing/channels.py` holds the promises that every adapter is tested against.
 """
 
 from __future__ import annotations

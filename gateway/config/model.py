@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 
@@ -364,8 +364,7 @@ def build_config_model(
     """The config's model for the networks whose account models are given, and for these types of handlers."""
     sections = []
     for channel, account in accounts.items():
-        kind = Annotated[Mapping[Name, account], CHANNEL, ACCOUNTS]  # type: ignore[valid-type]
-        section = _derive(f"{channel}_section", Section, [("accounts", kind, field(default_factory=dict))])
+        section = _section(channel, account)
         said = Meta(description=f"The accounts on {channel}.")
         sections.append((channel, Annotated[section, CHANNEL, said], section()))
     channels = _derive("channels", Channels, sections)
@@ -376,6 +375,13 @@ def build_config_model(
     ]
     config: type[Config] = _derive("config", Config, fields)
     return config
+
+
+@cache
+def _section(channel: str, account: type[Account]) -> Any:
+    """One for each, so that the same settings are equal in a model that knows more networks."""
+    kind = Annotated[Mapping[Name, account], CHANNEL, ACCOUNTS]  # type: ignore[valid-type]
+    return _derive(f"{channel}_section", Section, [("accounts", kind, field(default_factory=dict))])
 
 
 def _derive(name: str, base: type[Model], fields: list[tuple[str, Any, Any]]) -> Any:

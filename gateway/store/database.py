@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,9 @@ class Database:
         # Not before it exists: SQLite would make it readable for everybody.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
-        # Before the first table: later it needs the whole file to be written again.
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        if path.stat().st_size == 0:
+            # Before the first table: later it needs the whole file to be written again.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA temp_store = MEMORY")
         # A checkpoint in the middle of commits makes one wait for it: it has a thread of its own.
@@ -106,14 +107,15 @@ class Database:
         if beside:
             # Somebody put another one in its place: that is theirs, and not written over.
             raise OSError(f"{self.path} was replaced by another file while it was in use")
-        for left in ("-wal", "-shm"):
-            self.path.with_name(self.path.name + left).unlink(missing_ok=True)
-        fresh = self._connect(self.path)
+        with _whole_or_nothing(self.path) as copy:
+            self.connection.backup(copy)
+            # They are of the file that is gone, and would be taken for this one's.
+            for left in ("-wal", "-shm"):
+                self.path.with_name(self.path.name + left).unlink(missing_ok=True)
         try:
-            self.connection.backup(fresh)
-            fresh.execute("PRAGMA journal_mode = WAL")
+            fresh = self._connect(self.path)
         except BaseException:
-            fresh.close()
+            # Else it would be taken for somebody else's. What it was written from is still open.
             self.path.unlink(missing_ok=True)
             raise
         self.close()
@@ -138,7 +140,8 @@ class Database:
 
     def give_back(self) -> bool:
         """Give some of the freed pages back to the disk; whether there are more. Raises sqlite3.Error."""
-        self.connection.execute(f"PRAGMA incremental_vacuum({PAGES_FREED})").fetchall()
+        # As a script: a statement without columns is left by Python after its first step, which frees one page.
+        self.connection.executescript(f"PRAGMA incremental_vacuum({PAGES_FREED})")
         return bool(self.connection.execute("PRAGMA freelist_count").fetchone()[0])
 
     # Reading
@@ -157,16 +160,26 @@ class Database:
 
     def backup(self, target: Path) -> None:
         """A whole copy while it is in use. Raises StoreError, and leaves no half copy."""
-        partial = target.with_name(target.name + ".part")
         try:
-            os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
-            with contextlib.closing(sqlite3.connect(partial)) as copy, contextlib.closing(self.reader()) as source:
+            with _whole_or_nothing(target) as copy, contextlib.closing(self.reader()) as source:
                 source.backup(copy, pages=1_000)
-                _check(copy, partial)
-            partial.replace(target)
+                _check(copy, target)
         except (sqlite3.Error, OSError) as error:
-            partial.unlink(missing_ok=True)
             raise StoreError(f"no backup was made at {target}: {error}") from error
+
+
+@contextlib.contextmanager
+def _whole_or_nothing(target: Path) -> Iterator[sqlite3.Connection]:
+    """A database to copy to, which has the target's name only when it is complete."""
+    partial = target.with_name(target.name + ".part")
+    try:
+        os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600))
+        with contextlib.closing(sqlite3.connect(partial)) as copy:
+            yield copy
+        partial.replace(target)
+    finally:
+        for left in ("", "-journal", "-wal", "-shm"):
+            partial.with_name(partial.name + left).unlink(missing_ok=True)
 
 
 REMEDY = "restore a backup there, or move it away: the gateway then begins with an empty one"

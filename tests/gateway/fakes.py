@@ -137,6 +137,10 @@ class FakeReceiver:
             self.network.violations.append(f"{self.name} delivered after it was cut off")
 
     async def send(self, outgoing: Outgoing) -> str:
+        step = self.network.sends.popleft() if self.network.sends else 0.0
+        if isinstance(step, Exception):
+            raise step
+        await asyncio.sleep(step)
         self.sent.append((outgoing.conversation, outgoing.text))
         self.network.sent.append((self.name, outgoing.conversation, outgoing.text))
         return str(len(self.network.sent))
@@ -175,6 +179,8 @@ class FakeNetwork:
         self.violations: list[str] = []
         self.refused_late = 0
         self.sent: list[tuple[str, str, str]] = []
+        self.sends: deque[Exception | float] = deque()
+        """What becomes of the next ones: an error, or the seconds that they take."""
         self.typing: list[tuple[str, str]] = []
         self.policy: dict[str, Any] = {}
         self.limits = Limits()
@@ -231,7 +237,7 @@ class FakeNetwork:
 
     def message(self, name: str, number: int, text: str) -> Message:
         channel, account = name.split("/", 1)
-        return Message(str(number), channel, account, "conversation", "1", "somebody", text, 0)
+        return Message(f"{name}:{number}", channel, account, "conversation", "1", "somebody", text, 0)
 
     def release(self) -> None:
         """Nothing hangs any more: for the end of a test."""

@@ -40,7 +40,7 @@ class Judge:
 
     def is_usable(self, raw: bytes) -> bool:
         try:
-            Reader(CONFIG, os.environ, self._play.disk.path.parent).load(raw)
+            Reader(lambda _: CONFIG, os.environ, self._play.disk.path.parent).load(raw)
         except ConfigError:
             return False
         return True

@@ -23,10 +23,10 @@ from gateway.errors import (
 )
 from gateway.messages.model import Message
 from gateway.messages.pace import Rate
+from gateway.testing.channels import NOW, PATIENCE, PLANES, AdapterContract, Lines
 from statemachine.channel import ChannelPolicy
 from tests.fakes import telegram_wire
 from tests.fakes.telegram import Bot, FakeTelegram
-from tests.gateway.channels.contract import NOW, PATIENCE, PLANES, AdapterContract, Lines
 from tests.gateway.configs import config, telegram
 
 TOKEN = "1001:AAF-a-secret-token"
@@ -88,7 +88,7 @@ def update_of(message: Message) -> int:
 
 
 class TestTelegram(AdapterContract):
-    """Every promise of `contract.py`."""
+    """Every promise of `gateway.testing.channels`."""
 
     @pytest.fixture(autouse=True)
     def _one_receiver_at_every_instant(self, network: TelegramNetwork, request: pytest.FixtureRequest) -> Any:

@@ -11,7 +11,7 @@ from gateway.channels import webchat as webchat_module
 from gateway.channels.webchat import Line, WebchatAdapter, WebchatHub
 from gateway.clock import Clock
 from gateway.messages.model import Message
-from tests.gateway.channels.contract import AdapterContract, Lines
+from gateway.testing.channels import AdapterContract, Lines
 from tests.gateway.configs import config
 
 NAME = "webchat/default"
@@ -46,7 +46,7 @@ def network() -> WebchatNetwork:
 
 
 class TestWebchat(AdapterContract):
-    """Every promise of `contract.py`."""
+    """Every promise of `gateway.testing.channels`."""
 
 
 async def test_a_message_says_who_said_it_and_where(network: WebchatNetwork) -> None:

@@ -116,10 +116,10 @@ class FakeControl:
 class House(App):
     """`async with House(folder, text) as house:` is a gateway that runs; at the end it is stopped, and nothing is left."""
 
-    def __init__(self, folder: Path, text: str, seed: int = 1) -> None:
+    def __init__(self, folder: Path, text: str, seed: int = 1, network: FakeNetwork | None = None) -> None:
         self.path = folder / "gateway.yaml"
         self.path.write_text(text)
-        self.network = FakeNetwork()
+        self.network = network or FakeNetwork()
         self.control = FakeControl()
         self.boots: list[str] = []
         self.ran: list[Config] = []
@@ -177,6 +177,15 @@ class House(App):
         if not self._exit.done():
             self.post(StopRequested("test"))
             await self._exit
+
+    async def kill(self) -> None:
+        """As SIGKILL: nothing of its end runs, and what is not on the disk by now never will be."""
+        self.turning.cancel()
+        await asyncio.wait({self.turning})
+        self._messages.store._writer._rows.clear()
+        await self._tear_down()
+        self.network.release()
+        self.control.listener.close()
 
     def check_nothing_is_left(self) -> None:
         assert self.network.violations == []
@@ -236,9 +245,9 @@ class House(App):
         async with asyncio.timeout(within):
             await self._dispatcher.until(name, lambda machine: machine.state.value == state)
 
-    def answer_with(self, answer: Callable[[Message], Awaitable[str | None]]) -> None:
+    def answer_with(self, answer: Callable[[Message], Awaitable[str | None]], **policy: Any) -> None:
         """In the place of every handler."""
-        self._messages.pipeline._handlers = FakeHandlers(answer)
+        self._messages.pipeline._handlers = FakeHandlers(answer, **policy)
 
     async def drain(self) -> None:
         """Return when every message is handled and every reply is sent."""

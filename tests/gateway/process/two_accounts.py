@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -57,9 +56,5 @@ async def killed_in_the_window(folder: Path, seconds: float) -> int:
     await both_run(house)
     receipt = await house.write(TWO, confirm=seconds)
     await house._changes.transactions.close()
-    house.turning.cancel()
-    await asyncio.wait({house.turning})
-    await house._tear_down()
-    house.network.release()
-    house.control.listener.close()
+    await house.kill()
     return int(receipt["confirm_by"])
