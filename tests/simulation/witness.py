@@ -122,7 +122,7 @@ class Witness:
             # What one on trial was to be put back to is what a second one may be put back to.
             if older.revision in bases and not older.confirmed:
                 bases |= older.bases
-                due = older.deadline is not None and older.deadline < self._now - AT_ONCE
+                due = older.deadline is not None and older.deadline < self._now - AT_ONCE and not older.deciding
                 if older.revision in self.away or (due and older.is_open):
                     bases -= {older.revision} - older.bases
         trial = Trial(
