@@ -197,6 +197,8 @@ class Outbox:
 
     def line_up(self, name: str) -> None:
         """It is ready to be sent. What had made way stands at the end again."""
+        if name in self._under_way:
+            return  # its turn came while it was on its way here
         outgoing = self._open[name]
         account = self._account(outgoing.name)
         self._lane(outgoing).setdefault(name, None)
