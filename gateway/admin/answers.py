@@ -166,7 +166,7 @@ class ConfigStatus(Body, frozen=True, kw_only=True):
 
 
 class Pending(Body, frozen=True, kw_only=True):
-    """Messages that are not handled, whether receivers wait for them, those to be sent, and those that no route matched."""
+    """Messages under way, whether receivers wait for them, replies that are not sent, and messages that no route matched."""
 
     messages: int
     full: bool

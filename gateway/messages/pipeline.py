@@ -122,7 +122,7 @@ class Pipeline:
         self._taking_over: set[asyncio.Task[int]] = set()
         self._changed = asyncio.Event()
         self._taken: dict[str, int] = {}
-        """Offsets behind what was taken over by this process, on the disk or not yet."""
+        """Highest offsets behind what this process has taken over, on the disk or not yet, by bot: whatever token it had."""
         self._coming = 0
         self._behind = False
         self._left_in_store = 0
@@ -167,8 +167,9 @@ class Pipeline:
 
     async def _take_over(self, identity: str, offset: int, messages: list[Message], first: int | None) -> int:
         received = self._store.receive(identity, offset, messages)
-        taken = self._taken.get(identity, self._offsets.get(identity))
-        self._taken[identity] = offset
+        bot = identity.rpartition(":")[0]
+        taken = self._taken.get(bot)
+        self._taken[bot] = max(offset, taken or 0)
         if first is not None and taken is not None and first >= taken and not self._behind:
             # None of them can be known: they are begun with while they are written down.
             kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -141,7 +141,7 @@ class Messages:
     def pending(self) -> dict[str, Any]:
         """What waits, for the status."""
         return {
-            "messages": self.pipeline.in_flight,
+            "messages": self.in_flight,
             "full": self.pipeline.full,
             "outbox": self.outbox.depth,
             "unmatched": self._tally.incoming["unmatched"],

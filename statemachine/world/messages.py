@@ -24,7 +24,7 @@ NOTHING: tuple[None, ...] = (None,) * COUNT
 
 
 class Accept(NamedTuple):
-    """Messages that are being taken over, up to an offset. `fresh` are those that the store had not."""
+    """Messages that are being taken over, up to an offset. `fresh` are those that the store had not, and nobody has begun with."""
 
     offset: int
     fresh: frozenset[int]
@@ -51,6 +51,8 @@ class Messages(NamedTuple):
     up: bool = True
     offset: int = 0
     """As far as the process may confirm."""
+    taken: int = 0
+    """As far as it has taken messages over, on the disk or not yet."""
     store: Store = Store()
     accepts: tuple[Accept, ...] = ()
     incoming: tuple[In | None, ...] = NOTHING
@@ -133,7 +135,12 @@ class MessageWorld:
         """What is on the disk, and nothing else: replies go on, messages are taken up in their order."""
         disk = world.store.disk
         fresh = Messages(
-            world.budget, world.resend, offset=disk.offset, store=Store(disk, None, disk), network=world.network
+            world.budget,
+            world.resend,
+            offset=disk.offset,
+            taken=disk.offset,
+            store=Store(disk, None, disk),
+            network=world.network,
         )
         for place in disk.unsent():
             kept = disk.outbox[place]
@@ -174,9 +181,15 @@ class MessageWorld:
             yield Move(label, polled, owed=offset in (world.offset, COUNT), broken=broken)
 
     def accept(self, world: Messages, offset: int) -> Messages:
-        """Messages and the offset behind them are written, as one; whoever brought them waits for the commit."""
+        """Messages and the offset behind them are written, as one; whoever brought them waits for the commit.
+
+        Those that nobody can know already are begun with meanwhile: what comes of them is written after them.
+        """
         memory, fresh = world.store.memory.receive(offset)
-        return _remember(world, memory)._replace(accepts=(*world.accepts, Accept(offset, fresh)))
+        early = world.offset >= world.taken
+        accepts = (*world.accepts, Accept(offset, frozenset() if early else fresh))
+        world = _remember(world, memory)._replace(accepts=accepts, taken=max(world.taken, offset))
+        return self._admit(world, sorted(fresh)) if early else world
 
     # The store
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from enum import Enum
 from typing import Any, NamedTuple
+
+from msgspec.structs import replace
 
 from statemachine._machine import Effect, Event, Machine, Refusal, Step
 from statemachine.delivery import (

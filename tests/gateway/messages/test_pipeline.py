@@ -330,6 +330,24 @@ def test_one_that_is_sent_again_is_confirmed_again_and_not_handled_again(tmp_pat
     assert life.received == 3
 
 
+@pytest.mark.parametrize("kept_before", [True, False], ids=["on the disk", "on its way there"])
+def test_a_bot_that_has_its_old_token_again_is_sent_nothing_twice(tmp_path: Path, kept_before: bool) -> None:
+    """Offsets are kept by token, and messages by bot: what one token has brought the other may bring again."""
+    one, two, three = (
+        message(text, name=f"{IDENTITY}:{number}") for number, text in enumerate(("one", "two", "three"), 1)
+    )
+
+    async def main(life: Life) -> None:
+        await life.pipeline.accept(f"{IDENTITY}:old", 2, [one], 1)
+        other = asyncio.ensure_future(life.pipeline.accept(f"{IDENTITY}:new", 3, [one, two], 1))
+        if kept_before:
+            await other
+        await life.pipeline.accept(f"{IDENTITY}:old", 4, [two, three], 2)
+        await other
+
+    assert run(main, tmp_path).network.texts == ["one", "two", "three"]
+
+
 def test_that_it_was_taken_over_is_told_although_it_cannot_be_read_back_at_once(tmp_path: Path) -> None:
     """Otherwise it would be in the store, known there, and handled by nobody before the next boot."""
 
