@@ -47,7 +47,7 @@ check: $(VENV)/.test  ## all that a merge needs beside the tests: format, lint, 
 	@$(BIN)/python -m gateway schema | diff -u docs/config.md - || { echo 'docs/config.md is not what the models say: run `make reference`'; exit 1; }
 
 .PHONY: bench
-bench: $(VENV)/.test  ## measure reloads, restarts, start and idle; a table, and bench.json
+bench: $(VENV)/.test  ## measure reloads, restarts, messages, start and idle; a table, and bench.json
 	$(BIN)/python -m tests.bench --json bench.json
 
 .PHONY: schedules

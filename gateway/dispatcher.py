@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import structlog
 
 from gateway.journal import Before, Journal
@@ -27,8 +27,7 @@ Perform = Callable[[str, tuple[Effect, ...], str], None]
 """Sets effects going: the machine's name, the effects, and the cause that their completions shall carry."""
 
 
-@dataclass(frozen=True)
-class _Posted:
+class _Posted(msgspec.Struct, frozen=True):
     machine: str
     event: Event
     cause: str

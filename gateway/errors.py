@@ -120,6 +120,10 @@ class GenerationRevokedError(ChannelError):
     """A receiver of an older generation tried to deliver. It is refused."""
 
 
+class MarksRefusedError(ChannelError):
+    """The network cannot read how a text is marked up. Nothing was sent; the plain text can be."""
+
+
 class SendError(ChannelError):
     """A reply could not be sent. `retryable` tells whether trying again can help, `retry_after` when (seconds)."""
 
@@ -143,7 +147,7 @@ class StoreError(GatewayError):
 class HandlerError(GatewayError):
     """A handler gave no answer. `retryable` tells whether another try can help, `after` when (seconds).
 
-    One that does not count was never asked: its attempt is not used up.
+    One that does not count uses up no attempt: the handler was not asked, or nobody could have answered.
     """
 
     def __init__(self, message: str, *, retryable: bool = False, after: float = 0.0, counts: bool = True) -> None:

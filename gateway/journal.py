@@ -73,16 +73,24 @@ class Journal:
         self._entries: deque[Entry] = deque(maxlen=KEPT)
         self._of_messages: deque[Entry] = deque(maxlen=KEPT)
         self._listeners: list[Callable[[Entry], None]] = []
+        self._spared: set[Callable[[Entry], None]] = set()
         self._seq = self._before = 0
         self._moved_at: dict[str, int] = {}
         self._key = secrets.token_bytes(32)
 
-    def listen(self, listener: Callable[[Entry], None]) -> None:
-        """`listener` is called in the dispatcher's turn: it must be quick and must not raise."""
+    def listen(self, listener: Callable[[Entry], None], *, ordinary: bool = True) -> None:
+        """`listener` is called in the dispatcher's turn: it must be quick and must not raise.
+
+        With `ordinary` False it is not told of the steps of messages, of which there are thousands: where they led is
+        in the message's own row in the store. It is told of their refusals.
+        """
         self._listeners.append(listener)
+        if not ordinary:
+            self._spared.add(listener)
 
     def ignore(self, listener: Callable[[Entry], None]) -> None:
         self._listeners.remove(listener)
+        self._spared.discard(listener)
 
     def go_on_from(self, seq: int) -> None:
         """Numbers go on where an earlier life has left off. What this one has recorded already is numbered anew."""
@@ -96,11 +104,17 @@ class Journal:
     def record(self, result: Step | Refusal, cause: str, before: Before | None = None) -> Entry:
         self._seq += 1
         entry = self._entry(result, cause, before)
-        (self._of_messages if _is_frequent(entry) else self._entries).append(entry)
-        if entry.before != entry.after and not _is_frequent(entry):
-            self._moved_at[entry.machine] = entry.at
+        if before is not None and before.machine.frequent:
+            self._of_messages.append(entry)
+            spared = self._spared if entry.row is not None else frozenset()
+        else:
+            self._entries.append(entry)
+            spared = frozenset()
+            if entry.before != entry.after:
+                self._moved_at[entry.machine] = entry.at
         for listener in tuple(self._listeners):
-            listener(entry)
+            if listener not in spared:
+                listener(entry)
         return entry
 
     def _entry(self, result: Step | Refusal, cause: str, before: Before | None) -> Entry:
@@ -145,6 +159,11 @@ class Journal:
         """The number of the newest entry."""
         return self._seq
 
+    @property
+    def first(self) -> int:
+        """The number of the oldest entry in memory, but for those of messages."""
+        return self._entries[0].seq if self._entries else self._seq + 1
+
     def is_whole(self, after: int = 0) -> bool:
         """Whether a page after this number begins where this life began, and has all of it up to now."""
         kept = len(self._entries) + len(self._of_messages)
@@ -160,19 +179,8 @@ class Journal:
         return hmac.digest(self._key, type(settings).__name__.encode() + content, "sha256").hex()
 
 
-def _is_frequent(entry: Entry) -> bool:
-    return entry.standing is not None and entry.standing.machine.frequent
-
-
-def is_ordinary(entry: Entry) -> bool:
-    """A step of a message: there are thousands, and its row in the store says where they led."""
-    return entry.row is not None and _is_frequent(entry)
-
-
 def log_entry(entry: Entry) -> None:
     """A journal listener: one `transition` line a move, `warning` for a refusal, `error` on entering a failed state."""
-    if is_ordinary(entry):
-        return
     log = structlog.get_logger()
     context: dict[str, Any] = {
         "machine": entry.machine,

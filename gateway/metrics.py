@@ -5,13 +5,39 @@ Machines are counted by their kind, not by their name: what there is to count do
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
+from itertools import accumulate
 from typing import Any
 
 from gateway.journal import Entry
 from statemachine.channel import Cause, ReceiverEnded
+from statemachine.delivery import Delivery
+from statemachine.incoming import Incoming, has_ended
 from statemachine.lifecycle_events import Restarted, Ticket
 from statemachine.record import ABSENT
+
+REPORTED = frozenset({"sent", "dead", "unknown", "retry_wait"})
+
+
+class Histogram:
+    """How often what took so many seconds was seen. A fixed number of figures, however often that is."""
+
+    bounds = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+    """Seconds."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(self.bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, seconds: float) -> None:
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.total += seconds
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """As Prometheus has them: each with all that is below it."""
+        names = [*map(str, self.bounds), "+Inf"]
+        return list(zip(names, map(float, accumulate(self.counts)), strict=True))
 
 
 class Tally:
@@ -28,6 +54,18 @@ class Tally:
         """Requests for a restart that joined one that was pending."""
         self.conflicts: defaultdict[str, int] = defaultdict(int)
         """By account: how often its network said that somebody else receives on it."""
+        self.received = 0
+        """Messages that were taken over, each counted once."""
+        self.incoming: defaultdict[str, int] = defaultdict(int)
+        """Messages that came to an end, by what it was."""
+        self.outgoing: defaultdict[str, int] = defaultdict(int)
+        """Outgoing messages by what became of them: sent, dead, unknown, retry_wait."""
+        self.handlers: defaultdict[str, Histogram] = defaultdict(Histogram)
+        """How long handlers took, by name."""
+        self.commits = Histogram()
+        """Of the store."""
+        self.lag = Histogram()
+        """How late the loop came to what was due."""
 
     def note(self, entry: Entry) -> None:
         """Count one entry. In the dispatcher's turn: a few dictionary look-ups, and nothing that can fail."""
@@ -37,6 +75,14 @@ class Tally:
             self.refusals[kind, entry.trigger, entry.before] += 1
             return
         self.transitions[kind, entry.trigger, entry.after] += 1
+        if kind == Incoming.kind:
+            if entry.standing is not None and has_ended(entry.standing.machine):
+                self.incoming[entry.after] += 1
+            return
+        if kind == Delivery.kind:
+            if entry.before != entry.after and entry.after in REPORTED:
+                self.outgoing[entry.after] += 1
+            return
         if isinstance(entry.event, ReceiverEnded):
             if entry.event.cause is Cause.CONFLICT:
                 self.conflicts[entry.machine] += 1

@@ -116,6 +116,8 @@ class Runner:
 
     async def _carry_out(self, worker: _Worker, machine: str, effect: Work) -> Event:
         try:
+            if worker.timeout is None:
+                return await worker.perform(machine, effect)
             async with asyncio.timeout(worker.timeout):
                 return await worker.perform(machine, effect)
         except Exception as error:

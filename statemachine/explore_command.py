@@ -6,17 +6,32 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
-from statemachine.explore import Report, explore
+from statemachine.explore import Model, Report, explore
 from statemachine.story import as_test, story
-from statemachine.world import World, Worlds
+from statemachine.world import MessageWorld, World
 
 
 def run(
-    channels: int, budget: int, *, reload: bool, confirm: bool, limit: int | None, test: Path | None, as_json: bool
+    channels: int,
+    budget: int,
+    *,
+    reload: bool = True,
+    confirm: bool = False,
+    messages: bool = False,
+    limit: int | None = None,
+    test: Path | None = None,
+    as_json: bool = False,
 ) -> int:
     """Explore, print, and return the exit code; the first broken promise goes into the file `test` as well."""
-    world = World(channels, budget=budget, reload=reload, confirm=confirm)
+    if messages:
+        world: Model[Any] = MessageWorld(budget)
+        made, options = f"MessageWorld({budget})", f"--messages --budget {budget}"
+    else:
+        world = World(channels, budget=budget, reload=reload, confirm=confirm)
+        made = f"World({channels}, budget={budget}{'' if reload else ', reload=False'}{', confirm=True' if confirm else ''})"
+        options = f"--channels {channels} --budget {budget}{' --confirm' if confirm else ''}"
     began = time.perf_counter()
 
     def progress(states: int, edges: int) -> None:
@@ -24,21 +39,17 @@ def run(
 
     report = explore(world, limit=limit, progress=progress)
     seconds = time.perf_counter() - began
-    made = (
-        f"World({channels}, budget={budget}{'' if reload else ', reload=False'}{', confirm=True' if confirm else ''})"
-    )
     if test is not None and report.violations:
-        command = (
-            f"python -m statemachine explore --channels {channels} --budget {budget}{' --confirm' if confirm else ''}"
+        test.write_text(
+            as_test(report.violations[0], made, f"python -m statemachine explore {options}"), encoding="utf-8"
         )
-        test.write_text(as_test(report.violations[0], made, command), encoding="utf-8")
     print(_as_json(world, report, seconds) if as_json else _as_text(world, report, seconds, made))
     if report.violations:
         return 1
     return 0 if report.complete else 2
 
 
-def _as_text(world: World, report: Report[Worlds], seconds: float, made: str) -> str:
+def _as_text(world: Model[Any], report: Report[Any], seconds: float, made: str) -> str:
     stories = [story(world, violation) for violation in report.violations]
     reach = "all that can be reached" if report.complete else "NOT all that can be reached: the limit came first"
     verdict = f"{len(stories)} promises broken" if stories else "every promise kept"
@@ -46,7 +57,7 @@ def _as_text(world: World, report: Report[Worlds], seconds: float, made: str) ->
     return "\n\n".join([*stories, figures])
 
 
-def _as_json(world: World, report: Report[Worlds], seconds: float) -> str:
+def _as_json(world: Model[Any], report: Report[Any], seconds: float) -> str:
     broken = [
         {"promise": v.promise, "story": [{"move": m.label, "world": world.tell(m.after)} for m in v.story]}
         for v in report.violations

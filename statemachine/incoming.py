@@ -11,9 +11,10 @@ run ends in `handler_answered` or `handler_failed`; the rest is this machine's t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar
+
+import msgspec
 
 from statemachine._machine import Command, Draft, Event, Exits, Machine, Outcome, Row, Work, action, guard
 from statemachine.effects import ArmTimer, DisarmTimer
@@ -49,8 +50,7 @@ class Verdict(Enum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True)
-class IncomingData:
+class IncomingData(msgspec.Struct, frozen=True):
     """What it knows beside its state."""
 
     attempt: int = 0
@@ -132,6 +132,8 @@ FIRST_WAIT = 1.0
 LONGEST_WAIT = 60.0
 MOST_TAKEN_UP = 5
 """Boots that may take a message up which none has come to an end with: it may be what ends them."""
+DOUBLINGS = 32
+"""The exponent is bounded: a handler may be away for days, and a float overflows after a thousand attempts."""
 
 
 class Incoming(Machine[IncomingState, IncomingData]):
@@ -157,7 +159,9 @@ class Incoming(Machine[IncomingState, IncomingData]):
         Row(TurnCame, S.RECEIVED, S.DEAD, ("was_taken_up_too_often",), effects=("finish_given_up",)),
         Row(TurnCame, S.RECEIVED, S.HANDLING, effects=("note_handler", "handle")),
 
-        Row(HandlerAnswered, S.HANDLING, S.HANDLED, ("attempt_is_current",), effects=("disarm", "finish_handled")),
+        # An answer that comes after its time is an answer: the handler need not work on it once more.
+        Row(HandlerAnswered, (S.HANDLING, S.BACKOFF), S.HANDLED, ("attempt_is_current",),
+            effects=("disarm", "finish_handled")),
         Row(HandlerFailed, S.HANDLING, S.BACKOFF, ("attempt_is_current", "may_be_tried_again"), effects=("back_off",)),
         Row(HandlerFailed, S.HANDLING, S.DEAD, ("attempt_is_current",), effects=("disarm", "finish_dead")),
         Row(HandlingOverdue, S.HANDLING, S.BACKOFF, ("attempt_is_current", "has_attempts_left"),
@@ -217,7 +221,7 @@ class Incoming(Machine[IncomingState, IncomingData]):
         why = "the handler took too long"
         if isinstance(event, HandlerFailed):
             after, counts, why = event.after, event.counts, event.why
-        wait = min(FIRST_WAIT * 2.0 ** (attempt - 1), LONGEST_WAIT)
+        wait = min(FIRST_WAIT * 2.0 ** min(attempt - 1, DOUBLINGS), LONGEST_WAIT)
         # One that was never begun is not counted: the number goes on, and so does what may be.
         draft.set(why=why, attempts=draft.data.attempts + (not counts))
         draft.emit(ArmTimer(HandlingDue(attempt), after=wait, jitter=True, at_least=after))
@@ -250,3 +254,13 @@ class Incoming(Machine[IncomingState, IncomingData]):
     def finish_dead(draft: Draft[IncomingData], event: HandlerFailed | HandlingOverdue) -> None:
         why = event.why if isinstance(event, HandlerFailed) else "the handler took too long"
         draft.emit(Finish(S.DEAD.value, why))
+
+
+def has_ended(machine: Machine[Any, Any]) -> bool:
+    """Nothing happens to it any more."""
+    return machine.state in machine.final
+
+
+def is_at_work(machine: Machine[Any, Any]) -> bool:
+    """It is being handled, or has its turn next: it comes to its end without waiting for a time of its own."""
+    return machine.state in (S.RECEIVED, S.HANDLING)

@@ -15,6 +15,11 @@ ENDS = "what is under way ends"
 CONFIRMED = "only what was confirmed stays"
 BESIDE = "nothing is begun beside a change to be confirmed"
 STAYS_AWAY = "what was rolled back stays away"
+CONFIRMED_IS_KEPT = "what was confirmed to the network is in the store"
+HANDLED = "what is in the store is handled"
+REPLIED = "a reply is sent, dead, or unknown and shown"
+SENT_ONCE = "nothing is sent twice unmarked"
+IN_ORDER = "in order within a conversation"
 
 PROMISES = frozenset(
     {
@@ -22,11 +27,16 @@ PROMISES = frozenset(
         BESIDE,
         CHANGE_KEPT,
         CONFIRMED,
+        CONFIRMED_IS_KEPT,
         ENDS,
+        HANDLED,
+        IN_ORDER,
         ONE_OUTCOME,
         ONE_RECEIVER,
         ONE_WORK,
         OPEN_TICKETS,
+        REPLIED,
+        SENT_ONCE,
         STALE,
         STAYS_AWAY,
         STAYS_STOPPED,
@@ -36,3 +46,6 @@ PROMISES = frozenset(
 
 OF_CHANGES = frozenset({BESIDE, CONFIRMED, STAYS_AWAY})
 """Those about changes that must be confirmed, which Spin is not given."""
+
+OF_MESSAGES = frozenset({CONFIRMED_IS_KEPT, HANDLED, IN_ORDER, REPLIED, SENT_ONCE})
+"""Those about messages: Spin's model has none, and is not given them."""

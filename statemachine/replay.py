@@ -17,6 +17,7 @@ from statemachine._machine import Event, Machine, Step
 from statemachine.change import Change
 from statemachine.change_events import ChangeData
 from statemachine.channel import Channel, ChannelData
+from statemachine.circuit import Circuit, CircuitData
 from statemachine.delivery import Delivery, DeliveryData
 from statemachine.errors import BrokenActionError, StateMachineError
 from statemachine.incoming import Incoming, IncomingData
@@ -33,6 +34,7 @@ KNOWS: Mapping[str, type[Any]] = {
     Change.kind: ChangeData,
     Incoming.kind: IncomingData,
     Delivery.kind: DeliveryData,
+    Circuit.kind: CircuitData,
 }
 """What a machine of each kind knows beside its state."""
 

@@ -15,7 +15,7 @@ TEST = '''\
 from __future__ import annotations
 
 from statemachine.explore import follow
-from statemachine.world import World
+from statemachine.world import {world}
 
 WAY = (
 {way}
@@ -45,4 +45,5 @@ def as_test(violation: Violation[W], made: str, command: str) -> str:
         name=re.sub(r"\W+", "_", violation.promise).strip("_"),
         promise=violation.promise,
         made=made,
+        world=made.partition("(")[0],
     )

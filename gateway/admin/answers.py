@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, UnsetType, field
 
+from gateway.admin.body import Body
+from gateway.admin.message_answers import Deliveries, DeliveryDecided, IncomingMessages, Sent
 
-class Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The base: exactly these keys."""
+__all__ = ["Deliveries", "DeliveryDecided", "IncomingMessages", "Sent"]
 
 
 # The details of errors
@@ -180,6 +181,14 @@ class Process(Body, frozen=True, kw_only=True):
     tasks: int
 
 
+class HandlerStatus(Body, frozen=True, kw_only=True):
+    """One handler. While its circuit is not closed its messages wait."""
+
+    handler: str
+    type: str
+    circuit: Literal["closed", "open", "half_open"]
+
+
 class Status(Body, frozen=True, kw_only=True):
     """Where everything is."""
 
@@ -191,11 +200,13 @@ class Status(Body, frozen=True, kw_only=True):
     allowed: list[str]
     boot: str
     boot_at: int
+    now: int
     name: str
     config: ConfigStatus
     restarts: int
     accounts: list[Account]
     pending: Pending
+    handlers: list[HandlerStatus]
     process: Process
 
 

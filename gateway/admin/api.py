@@ -11,9 +11,11 @@ from gateway.admin import schemas
 from gateway.admin.config_calls import ConfigCalls
 from gateway.admin.errors import BadRequestError, NotFoundError, RefusedError
 from gateway.admin.history import HistoryViews
+from gateway.admin.message_calls import MessageCalls
 from gateway.admin.preflight import preflight, scheduled
 from gateway.admin.services import Services
 from gateway.admin.views import Views
+from gateway.channels.webchat import LINES_KEPT
 from gateway.errors import UnavailableError
 from gateway.journal import KEPT
 from gateway.process.changes import LIFECYCLE
@@ -24,6 +26,8 @@ from statemachine.lifecycle import is_ending
 from statemachine.lifecycle_events import RestartCancelled, RestartRequested, Ticket
 
 SETTLE_PATIENCE = 45.0
+KEPT_WITHIN = 10.0
+"""Seconds for the store to have what was said."""
 MAX_DELAY_MS = 60_000
 
 
@@ -33,6 +37,7 @@ class Api:
     def __init__(self, services: Services, views: Views) -> None:
         self._services = services
         self.config = ConfigCalls(services)
+        self.messages = MessageCalls(services)
         self.views = views
         self.history = HistoryViews(services)
 
@@ -135,13 +140,19 @@ class Api:
 
     # Journal and machines
 
-    def journal(self, params: schemas.JournalList) -> dict[str, Any]:
-        journal = self._services.journal
+    async def journal(self, params: schemas.JournalList) -> dict[str, Any]:
+        """A page of it. What is too old for the memory, or of an earlier life, is in the store."""
+        journal, found = self._services.journal, []
         if params.after is None and params.machine is None:
-            entries = journal.newest(params.limit)
-        else:
-            entries = journal.page(params.after or 0, params.limit, params.machine)
-        return {"entries": [journal.full(entry) for entry in entries]}
+            return {"entries": [journal.full(entry) for entry in journal.newest(params.limit)]}
+        after = params.after or 0
+        if after + 1 < journal.first:
+            store = self._services.messages.store
+            page = await store.journal_page(after, params.limit, params.machine)
+            found = [entry for entry in page if entry["seq"] < journal.first]
+            after = journal.first - 1 if len(page) < params.limit or len(found) < len(page) else found[-1]["seq"]
+        entries = journal.page(after, params.limit - len(found), params.machine) if len(found) < params.limit else []
+        return {"entries": [*found, *(journal.full(entry) for entry in entries)]}
 
     def journal_file(self, query: schemas.JournalQuery) -> Iterator[dict[str, Any]]:
         """The header and the entries of an export, as they are at this moment."""
@@ -170,21 +181,27 @@ class Api:
 
     # Web chat
 
-    def chat_send(self, params: schemas.ChatSend) -> dict[str, Any]:
-        """Say something to a web chat account. Raises UnavailableError while it is not running."""
-        name, conversation = self._session(params.session_key)
+    async def chat_send(self, params: schemas.ChatSend) -> dict[str, Any]:
+        """Say something to a web chat account; answered when it is kept. Raises UnavailableError while it is not running."""
+        name, conversation = await self._session(params.session_key)
         if not is_running(self._services.dispatcher.machine(name)):
             raise UnavailableError(f"{name} is not running; nothing was sent")
         line = self._services.hub.say(name, conversation, params.message, params.idempotency_key)
+        try:
+            async with asyncio.timeout(KEPT_WITHIN):
+                await self._services.hub.kept(line)
+        except TimeoutError as error:
+            raise UnavailableError("it is not kept yet; ask again with the same key") from error
         return {"runId": line.run, "status": "started"}
 
-    def chat_history(self, params: schemas.ChatHistory) -> dict[str, Any]:
-        name, conversation = self._session(params.session_key)
+    async def chat_history(self, params: schemas.ChatHistory) -> dict[str, Any]:
+        name, conversation = await self._session(params.session_key)
         lines = self._services.hub.history(name, conversation)[-params.limit :]
         messages = [{"id": line.id, "role": line.role, "text": line.text, "ts": line.ts} for line in lines]
         return {"sessionKey": params.session_key, "messages": messages}
 
-    def _session(self, key: str) -> tuple[str, str]:
+    async def _session(self, key: str) -> tuple[str, str]:
+        """Its account and its conversation; what was said there in an earlier life is read when it is first asked for."""
         channel, _, rest = key.partition(":")
         account, _, conversation = rest.partition(":")
         name = f"{channel}/{account}"
@@ -192,4 +209,15 @@ class Api:
             raise BadRequestError(
                 f"no session {key!r}: it is webchat:<account>:<conversation> of an account that exists"
             )
+        hub, store = self._services.hub, self._services.messages.store
+        if not hub.knows(name, conversation):
+            said = await store.conversation(name, conversation, LINES_KEPT)
+            if not hub.knows(name, conversation):
+                hub.restore(name, conversation, ((role, text, ts, _run(key)) for role, text, ts, key in said))
         return name, conversation
+
+
+def _run(key: str) -> str:
+    """The run of a line, out of the message's id or its answer's key."""
+    said, answer, _ = key.partition("#")
+    return f"re:{said.rpartition(':')[2]}" if answer else said.rpartition(":")[2]

@@ -61,14 +61,14 @@ class ConfigCalls:
         return answer | {"configRevisionHash": answer["hash"], "appliedConfigHash": services.ledger.applied_id}
 
     def schema(self) -> dict[str, Any]:
-        return config_schema(self._services.model, __version__)
+        return config_schema(self._services.model(), __version__)
 
     def schema_lookup(self, path: str) -> dict[str, Any]:
         """One place of it. Raises NotFoundError that names the nearest."""
         # Imported when asked for: it is not on the way to the first poll.
         from gateway.admin.lookup import look_up  # noqa: PLC0415
 
-        return look_up(self._services.model, path)
+        return look_up(self._services.model(), path)
 
     async def plan(self, edit: Edit, base: str | None) -> dict[str, Any]:
         """What a write would do; nothing is written."""

@@ -20,6 +20,7 @@ from gateway.admin.api import Api
 from gateway.admin.auth import ForbiddenError, Gatekeeper, TooManyAttemptsError, UnauthorizedError, bearer, check_place
 from gateway.admin.config_calls import Caller
 from gateway.admin.errors import Answer, BadRequestError, NotFoundError, RateLimitedError, RefusedError, answer_for
+from gateway.admin.message_routes import MessageRoutes
 from gateway.admin.routes import ANY, JSON, MERGE_PATCH, METRICS, PAGE_FILES, YAML_TYPES, Handler, Route, is_open
 from gateway.admin.services import Services
 from gateway.admin.views import machine_kind
@@ -75,10 +76,11 @@ class Http:
         self._api = api
         self._gatekeeper = gatekeeper
         self._port = port
+        self._messages = MessageRoutes(api.messages, self._json_body, self._json)
 
     def routes(self) -> list[Route]:
         """Every call there is."""
-        return [*self._page_routes(), *self._config_routes(), *self._control_routes()]
+        return [*self._page_routes(), *self._config_routes(), *self._control_routes(), *self._messages.routes()]
 
     def _page_routes(self) -> list[Route]:
         ready = {200: "Readiness", 503: "Readiness"}
@@ -232,7 +234,7 @@ class Http:
         # Imported when asked for: its models are not on the way to the first poll.
         from gateway.admin.openapi import document  # noqa: PLC0415
 
-        return self._json(document(self.routes(), self._services.model))
+        return self._json(document(self.routes(), self._services.model()))
 
     async def health(self, _: web.Request) -> web.Response:
         """Whether the process lives and its loop turns."""
@@ -355,7 +357,9 @@ class Http:
         if query.format == "jsonl":
             return await self._journal_file(request, query)
         limit = schemas.JournalList().limit if query.limit is None else query.limit
-        return self._json(self._api.journal(schemas.JournalList(after=query.after, limit=limit, machine=query.machine)))
+        return self._json(
+            await self._api.journal(schemas.JournalList(after=query.after, limit=limit, machine=query.machine))
+        )
 
     async def _journal_file(self, request: web.Request, query: schemas.JournalQuery) -> web.StreamResponse:
         """The whole of it, or what was asked for; made in pieces, between which the gateway goes on."""

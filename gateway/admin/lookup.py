@@ -7,7 +7,8 @@ from difflib import get_close_matches
 
 from gateway.admin.errors import NotFoundError
 from gateway.admin.schema import ENTRY, RELOAD, Json, hints_of, inner_of, json_schema
-from gateway.config.model import GATEWAY, Config
+from gateway.config.declared import GATEWAY
+from gateway.config.model import Config
 
 ROOT = "."
 """The path of the config as a whole."""

@@ -146,7 +146,11 @@ async def _lifecycle(context: Context, _: schemas.NoParams) -> Any:
 
 
 async def _journal(context: Context, params: schemas.JournalList) -> Any:
-    return context.api.journal(params)
+    return await context.api.journal(params)
+
+
+async def _send(context: Context, params: schemas.SendFrame) -> Any:
+    return await context.api.messages.send_frame(params)
 
 
 async def _machines(context: Context, _: schemas.NoParams) -> Any:
@@ -154,11 +158,11 @@ async def _machines(context: Context, _: schemas.NoParams) -> Any:
 
 
 async def _chat_send(context: Context, params: schemas.ChatSend) -> Any:
-    return context.api.chat_send(params)
+    return await context.api.chat_send(params)
 
 
 async def _chat_history(context: Context, params: schemas.ChatHistory) -> Any:
-    return context.api.chat_history(params)
+    return await context.api.chat_history(params)
 
 
 METHODS: dict[str, Method] = {
@@ -186,6 +190,7 @@ METHODS: dict[str, Method] = {
     "requests.get": Method(schemas.RequestGet, READ, _request),
     "journal.list": Method(schemas.JournalList, READ, _journal),
     "machines.list": Method(schemas.NoParams, READ, _machines),
+    "send": Method(schemas.SendFrame, WRITE, _send),
     "chat.send": Method(schemas.ChatSend, WRITE, _chat_send),
     "chat.history": Method(schemas.ChatHistory, READ, _chat_history),
 }

@@ -11,13 +11,14 @@ from enum import Enum
 from typing import Any
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from gateway.metrics import Tally
+from gateway.metrics import Histogram, Tally
 from statemachine.channel import ChannelState
+from statemachine.circuit import CircuitState
 from statemachine.lifecycle import LifecycleState
 
 __all__ = ["CONTENT_TYPE", "Exposition"]
@@ -70,11 +71,51 @@ def _families(tally: Tally, status: Mapping[str, Any]) -> Iterator[Metric]:
     drift = GaugeMetricFamily("gateway_config_drift", "1 while the file differs from what runs")
     drift.add_metric((), float(config["drift"]))
     yield drift
+    yield from _message_families(tally, status)
     # An account that never had one is shown with none, so that the first is seen as a change.
     conflicts = {(account["channel"], account["account"]): 0 for account in accounts}
     conflicts |= {_place(name): count for name, count in tally.conflicts.items()}
     text = "times that somebody else received on an account"
     yield _counter("gateway_conflicts", text, ("channel", "account"), conflicts.items())
+
+
+def _message_families(tally: Tally, status: Mapping[str, Any]) -> Iterator[Metric]:
+    yield _counter("gateway_messages_received", "messages that were taken over", (), [((), tally.received)])
+    ends = [((outcome,), tally.incoming[outcome]) for outcome in ("handled", "unmatched", "refused", "dead")]
+    yield _counter("gateway_messages_handled", "messages that came to an end, by what it was", ("outcome",), ends)
+    yield _counter("gateway_messages_sent", "messages that their network has", (), [((), tally.outgoing["sent"])])
+    yield _counter("gateway_messages_dead", "messages that are not sent any more", (), [((), tally.outgoing["dead"])])
+    text = "times that nobody knew whether a message was sent"
+    yield _counter("gateway_messages_unknown", text, (), [((), tally.outgoing["unknown"])])
+    depth = GaugeMetricFamily("gateway_outbox_depth", "messages that are neither sent nor dead")
+    depth.add_metric((), status["pending"]["outbox"])
+    yield depth
+    gaps = GaugeMetricFamily(
+        "gateway_receive_gap_seconds", "since the last completed receive", labels=["channel", "account"]
+    )
+    for account in status["accounts"]:
+        if account["last_receive_ms"] is not None:
+            gap = max(0, status["now"] - account["last_receive_ms"]) / 1000
+            gaps.add_metric((account["channel"], account["account"]), gap)
+    yield gaps
+    seconds = HistogramMetricFamily("gateway_handler_seconds", "how long handlers took", labels=["handler"])
+    for handler, found in tally.handlers.items():
+        seconds.add_metric((handler,), found.buckets(), found.total)
+    yield seconds
+    circuits = GaugeMetricFamily(
+        "gateway_circuit_state", "1 for the state of each handler's circuit", labels=["handler", "state"]
+    )
+    for handler in status["handlers"]:
+        _add_states(circuits, (handler["handler"],), CircuitState, handler["circuit"])
+    yield circuits
+    yield _histogram("gateway_store_commit_seconds", "commits of the store", tally.commits)
+    yield _histogram("gateway_loop_lag_seconds", "how late the loop came to what was due", tally.lag)
+
+
+def _histogram(name: str, text: str, found: Histogram) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(name, text)
+    family.add_metric((), found.buckets(), found.total)
+    return family
 
 
 def _add_states(family: GaugeMetricFamily, place: Sequence[str], states: type[Enum], present: str) -> None:

@@ -18,7 +18,7 @@ NEVER_HERE = ("queueSize", "embeddedRuns", "cronRuns", "backgroundExecSessions",
 
 async def preflight(services: Services, views: Views) -> dict[str, Any]:
     """gateway.restart.preflight: the same questions that a ticket is asked when it is due. Changes nothing."""
-    work, issues = services.messages.in_flight, await _issues(services)
+    work, issues = services.messages.at_work, await _issues(services)
     blockers: list[dict[str, Any]] = []
     if work:
         blockers.append({"kind": "reply", "count": work, "message": f"replies under way: {work}"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -11,7 +12,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 from msgspec.structs import FieldInfo
 
-from gateway.config.model import Config, Model
+from gateway.config.declared import Model, OneOf
+from gateway.config.model import Config
 from gateway.config.plan import reload_class
 from gateway.config.validate import fields_of
 from gateway.redact import Secret
@@ -20,6 +22,7 @@ Json = dict[str, Any]
 
 RELOAD = "x-reload"
 """The keyword that has the reload class of a field: `live`, `channel` or `gateway`."""
+DEFAULTLESS: Any = object()
 ENTRY = "*"
 """The key of any entry of a list or a mapping."""
 
@@ -90,6 +93,9 @@ def _written_out(schema: Json, annotation: Any, models: Mapping[str, Json], word
     `word` is the reload class of the field, and so of adding an entry to it, or removing one.
     """
     kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    choice = next((mark for mark in getattr(annotation, "__metadata__", ()) if isinstance(mark, OneOf)), None)
+    if choice is not None:
+        return _one_of(choice)
     schema = models[schema["$ref"].rpartition("/")[2]] | schema if "$ref" in schema else dict(schema)
     schema.pop("$ref", None)
     if isinstance(kind, type) and issubclass(kind, Model):
@@ -105,6 +111,50 @@ def _written_out(schema: Json, annotation: Any, models: Mapping[str, Json], word
         # The library sorts them; here they are in the order in which they are declared.
         return schema | {"type": "string", "enum": list(get_args(kind))}
     return schema
+
+
+def _one_of(choice: OneOf) -> Json:
+    """Every key of every type, each with the types that have it: a form, and a reader, look for one list of keys."""
+    kinds: dict[str, Json] = {}
+    for name, model in choice.models.items():
+        whole = msgspec.json.schema(model, schema_hook=secret_schema)
+        kinds[name] = _written_out(whole, model, whole.pop("$defs"))
+    keys = dict.fromkeys(key for kind in kinds.values() for key in kind["properties"])
+    having = {
+        key: {name: kind["properties"][key] for name, kind in kinds.items() if key in kind["properties"]}
+        for key in keys
+    }
+    properties = {key: _of_several(by_kind) for key, by_kind in having.items()}
+    said = "What the handler does. " + " ".join(kind["properties"]["type"]["description"] for kind in kinds.values())
+    properties["type"] = properties["type"] | {"enum": list(kinds), "description": said}
+    return {
+        "title": "Handler",
+        "type": "object",
+        "properties": properties,
+        "required": ["type"],
+        "additionalProperties": False,
+        # And what goes together.
+        "oneOf": list(kinds.values()),
+    }
+
+
+def _of_several(by_kind: Mapping[str, Json]) -> Json:
+    """A key as the first type has it that has it; its default where they agree on one, and in words where they do not."""
+    told = dict(next(iter(by_kind.values())))
+    told["description"] = f"For {_listed(list(by_kind))}. {told['description']}"
+    defaults = {name: inner.get("default", DEFAULTLESS) for name, inner in by_kind.items()}
+    if any(value != told.get("default", DEFAULTLESS) for value in defaults.values()):
+        told.pop("default", None)
+        each = _listed(
+            [f"{json.dumps(value)} for {name}" for name, value in defaults.items() if value is not DEFAULTLESS]
+        )
+        told["description"] += f" Unless it is set it is {each}."
+    return told
+
+
+def _listed(names: list[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _field(schema: Json, field: FieldInfo, models: Mapping[str, Json]) -> Json:

@@ -263,6 +263,44 @@ class JournalQuery(Params, frozen=True, kw_only=True):
     format: Literal["json", "jsonl"] = "json"
 
 
+class Send(Params, frozen=True, kw_only=True, rename=None):
+    """POST /api/v1/send. Asking again with the same key sends nothing new."""
+
+    channel: Annotated[str, Meta(min_length=1)]
+    account: Annotated[str, Meta(min_length=1)]
+    to: Annotated[str, Meta(min_length=1, max_length=512)]
+    text: Annotated[str, Meta(min_length=1, max_length=100_000)]
+    idempotency_key: Annotated[str, Meta(min_length=1, max_length=256)]
+    format: Literal["plain", "markdown", "html"] = "plain"
+    thread: str | None = None
+
+
+class SendFrame(Params, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """send, in the published shape. What else the published clients may say (media, voice) is passed over."""
+
+    to: Annotated[str, Meta(min_length=1, max_length=512)]
+    message: Annotated[str, Meta(min_length=1, max_length=100_000)]
+    idempotency_key: Annotated[str, Meta(min_length=1, max_length=256)]
+    channel: str | None = None
+    account_id: str | None = None
+    thread_id: str | None = None
+    parse_mode: Literal["HTML"] | None = None
+
+
+class OutboxQuery(Params, frozen=True, kw_only=True):
+    """The query of GET /api/v1/outbox: without a state, those that are neither sent nor dead."""
+
+    state: Literal["queued", "sending", "sent", "retry_wait", "unknown", "dead"] | None = None
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+
+
+class InboxQuery(Params, frozen=True, kw_only=True):
+    """The query of GET /api/v1/messages."""
+
+    state: Literal["received", "handled", "unmatched", "refused", "dead"] | None = None
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+
+
 class LogsTail(Params, frozen=True, kw_only=True):
     """logs.tail: after a cursor that was given out before, or the newest lines without one."""
 

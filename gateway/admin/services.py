@@ -37,7 +37,8 @@ class Services:
     standing: Standing
     reader: Reader
     history: History
-    model: type[Config]
+    model: Callable[[], type[Config]]
+    """Of all that a config may have now; it grows with the networks and handlers of installed packages."""
     accounts: Accounts
     receivers: Receivers
     messages: Messages

@@ -12,9 +12,14 @@ from gateway.config.custody import custody_of
 from gateway.process.changes import LIFECYCLE
 from statemachine import MACHINES, Machine
 from statemachine.channel import Channel, is_running
+from statemachine.circuit import Circuit, CircuitData
 from statemachine.lifecycle import is_serving
 
 AnyMachine = Machine[Any, Any]
+
+
+UNTRIED = Circuit("", CircuitData())
+"""As good as the circuit of a handler that has never failed: it has none."""
 
 
 class Views:
@@ -33,13 +38,27 @@ class Views:
             **self.lifecycle(),
             "boot": services.boot().id,
             "boot_at": services.boot().at,
+            "now": services.clock.wall_ms(),
             "name": services.ledger.applied.gateway.name,
             "config": self._config(),
             "restarts": data.restarts,
             "accounts": self.accounts(),
             "pending": services.messages.pending(),
+            "handlers": self.handlers(),
             "process": {"pid": os.getpid(), "tasks": len(asyncio.all_tasks())},
         }
+
+    def handlers(self) -> list[dict[str, str]]:
+        """What answers messages, and whether it is asked now."""
+        find = self._services.dispatcher.find
+        return [
+            {
+                "handler": name,
+                "type": settings.type,
+                "circuit": (find(f"circuit/{name}") or UNTRIED).state.value,
+            }
+            for name, settings in self._services.ledger.applied.handlers.items()
+        ]
 
     def lifecycle(self) -> dict[str, Any]:
         machine, now = self._lifecycle, self._services.clock.monotonic()
@@ -92,13 +111,36 @@ class Views:
 
     def degraded(self) -> list[dict[str, str]]:
         """Why all is not well, each reason with its remedy."""
-        reasons = [*self._config_reasons()]
+        reasons = [*self._config_reasons(), *self._message_reasons()]
         for name, machine in self._channels().items():
             if machine.has_failed:
                 detail = f"{name} is {machine.state.value}: {machine.data.last_error or 'it does not end'}"
                 remedy = "mend the account's settings, or start it by hand once the cause is gone"
                 reasons.append({"reason": "channel_failed", "detail": detail, "remedy": remedy})
         return reasons
+
+    def _message_reasons(self) -> Iterator[dict[str, str]]:
+        messages = self._services.messages
+        if messages.trouble:
+            detail = f"{messages.store.path} cannot be written: {messages.trouble}; nothing is confirmed meanwhile"
+            yield {
+                "reason": "store_stalled",
+                "detail": detail,
+                "remedy": "make room, or let go of the file; it is tried again",
+            }
+        for name, why in messages.handlers.broken.items():
+            yield {
+                "reason": "handler_broken",
+                "detail": why,
+                "remedy": f"mend handlers.{name}, or what it names; its messages wait",
+            }
+        if messages.pipeline.full:
+            detail = f"{messages.in_flight} messages are not handled yet: no more are received until there is room"
+            yield {
+                "reason": "pipeline_full",
+                "detail": detail,
+                "remedy": "look at the handlers: they are slower than the messages come",
+            }
 
     def _config_reasons(self) -> Iterator[dict[str, str]]:
         changes, standing = self._services.changes, self._services.standing

@@ -1,7 +1,7 @@
 """What an adapter is: how a network is received from and sent to, and what it must promise.
 
 An adapter knows its network and nothing of machines: it raises an error of `gateway.errors`, whose class says what follows.
-`tests/gateway/channels/contract.py` holds the promises that every adapter is tested against.
+`gateway/testing/channels.py` holds the promises that every adapter is tested against.
 """
 
 from __future__ import annotations
@@ -36,8 +36,12 @@ class Offsets:
 class Consumer(Protocol):
     """Who takes messages over."""
 
-    async def accept(self, identity: str, offset: int, messages: list[Message]) -> None:
-        """Return when they, and the offset behind them, are safe. Being cancelled cancels nothing of it."""
+    async def accept(self, identity: str, offset: int, messages: list[Message], first: int | None) -> int:
+        """Return when they, and the offset behind them, are safe: how many of them were not known before.
+
+        `first` is the lowest of their network's numbers, where those rise as a rule; None where nobody can say.
+        Being cancelled cancels nothing of it.
+        """
 
     async def room(self) -> None:
         """Return when more may be received."""
@@ -60,10 +64,13 @@ class Intake:
     def offset(self, identity: str) -> int | None:
         return self._offsets.get(identity)
 
-    async def accept(self, identity: str, offset: int, messages: list[Message]) -> None:
-        """Take messages over, and with them the offset behind them. Raises GenerationRevokedError, taking nothing."""
+    async def accept(self, identity: str, offset: int, messages: list[Message], first: int | None = None) -> int:
+        """Take messages over, and with them the offset behind them; how many were not known before.
+
+        Raises GenerationRevokedError, taking nothing.
+        """
         self._check()
-        await self._consumer.accept(identity, offset, messages)
+        return await self._consumer.accept(identity, offset, messages, first)
 
     async def room(self) -> None:
         """Ask before each receive but the first: it returns when what it brings can be taken."""
@@ -75,6 +82,10 @@ class Intake:
         first, self.last_receive = self.last_receive is None, self._now_ms()
         if first:
             self._ready()
+
+    def now_ms(self) -> int:
+        """Wall-clock milliseconds, for what comes without a time."""
+        return self._now_ms()
 
     def revoke(self) -> None:
         self._revoked = True

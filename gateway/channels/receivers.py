@@ -37,6 +37,7 @@ CAUSES: Mapping[type[ChannelError], Cause] = {
     ConflictError: Cause.CONFLICT,
     AccountRefusedError: Cause.REFUSED,
 }
+UNKNOWN = Limits()
 CONFIRM_TIMEOUT = 1.0
 FENCE_TIMEOUT = 2.0
 DRAIN_TIMEOUT = 3.0
@@ -135,7 +136,7 @@ class Receivers:
     def limits(self, account: str) -> Limits:
         """What its network allows; of one that is not there, what any does."""
         settings = self._settings(account)
-        return Limits() if settings is None else self._adapters[account.split("/", 1)[0]].limits(settings)
+        return UNKNOWN if settings is None else self._adapters[account.split("/", 1)[0]].limits(settings)
 
     async def send(self, account: str, outgoing: Outgoing) -> str:
         """Send through the present generation; the network's id. Raises SendError or AnswerLostError."""

@@ -10,25 +10,38 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from typing import Any, ClassVar
+from collections.abc import Coroutine
+from functools import lru_cache
+from typing import Any, ClassVar, TypeVar
 
 import structlog
 
 from gateway.channels.base import Intake
-from gateway.channels.telegram_answers import bot_id, text_message, updates_of
+from gateway.channels.telegram_answers import bot_id, updates_of
 from gateway.channels.telegram_calls import CONNECT_TIMEOUT, BotApi, off_the_wire
+from gateway.channels.telegram_updates import READERS, callback_of, message_of
 from gateway.config.model import Account, TelegramAccount
-from gateway.errors import AccountRefusedError, AnswerLostError, ChannelError, ConnectionLostError, SendError
-from gateway.messages.model import Message, Outgoing
+from gateway.errors import (
+    AccountRefusedError,
+    AnswerLostError,
+    ChannelError,
+    ConnectionLostError,
+    MarksRefusedError,
+    SendError,
+)
+from gateway.messages.model import Format, Message, Outgoing
 from gateway.messages.pace import Limits, Rate
 from statemachine.channel import ChannelPolicy
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-TEXT_LIMIT = 4096
+T = TypeVar("T")
+
 AGAIN = "\u21bb "
 """Stands before a text that may be there already."""
-ALLOWED_UPDATES = json.dumps(["message"])
+TEXT_LIMIT = 4096 - len(AGAIN)
+ALLOWED_UPDATES = json.dumps(list(READERS))
+"""Said with every poll, and so at every start: the server remembers what was asked for last, by whomever."""
 PROBE_TIMEOUT = 5.0
 """Seconds for the question whether a new token is good: a change of the config waits for it."""
 ANSWER_MARGIN = 10.0
@@ -40,7 +53,8 @@ CONFLICT_MARGIN = 5.0
 CHAT_BURST = 5
 """Messages to one chat that may follow each other at once."""
 SHORTEST_EMPTY_POLL = 1.0
-"""Seconds from one empty poll to the next: a server that does not wait, whatever it is asked, is not asked all the time."""
+"""Seconds from one poll that brought nothing new to the next: a server that does not wait, or ignores the offset, is not
+asked all the time."""
 
 
 class TelegramAdapter:
@@ -59,12 +73,7 @@ class TelegramAdapter:
 
     def limits(self, settings: TelegramAccount) -> Limits:
         """What Telegram asks bots to keep to: https://core.telegram.org/bots/faq, "My bot is hitting limits"."""
-        account, chat = settings.sends_per_second, settings.sends_per_second_in_a_chat
-        return Limits(
-            TEXT_LIMIT,
-            Rate(1 / account, max(1, round(account))) if account else Rate(),
-            Rate(1 / chat, CHAT_BURST) if chat else Rate(),
-        )
+        return _limits(settings.sends_per_second, settings.sends_per_second_in_a_chat)
 
     async def probe(self, name: str, old: TelegramAccount, new: TelegramAccount) -> str:
         """A new token is asked who it is. That it cannot be asked now is no reason to refuse it."""
@@ -91,7 +100,7 @@ class TelegramReceiver:
         self._intake = intake
         self._api = BotApi(settings)
         self._bot = self._identity = ""
-        self._sends: set[asyncio.Task[str]] = set()
+        self._under_way: set[asyncio.Future[Any]] = set()
 
     # Receiving
 
@@ -109,32 +118,50 @@ class TelegramReceiver:
                 await asyncio.sleep(least - asyncio.get_running_loop().time())
 
     async def _poll(self, timeout: int) -> bool:  # noqa: ASYNC109 - it is Telegram's parameter
-        """One poll; whether it brought anything."""
+        """One poll; whether it brought anything new."""
         offset = self._intake.offset(self._identity)
         params = {"timeout": timeout, "allowed_updates": ALLOWED_UPDATES} | ({"offset": offset} if offset else {})
-        answer = await self._api.call("getUpdates", params, timeout + ANSWER_MARGIN)
-        updates = updates_of(answer, offset or 0)
+        updates = updates_of(await self._api.call("getUpdates", params, timeout + ANSWER_MARGIN))
+        new = 0
         if updates:
-            messages = [message for number, update in updates if (message := self._message(number, update))]
-            await self._intake.accept(self._identity, updates[-1][0] + 1, messages)
+            messages = [self._message(number, update) for number, update in updates]
+            # The numbers may have jumped back: after a week of silence they go on from anywhere.
+            new = await self._intake.accept(self._identity, updates[-1][0] + 1, messages, updates[0][0])
         self._intake.received()
-        return bool(updates)
+        if new:
+            for _, update in updates:
+                self._thank(callback_of(update))
+        return new > 0
 
-    def _message(self, number: int, update: dict[str, Any]) -> Message | None:
-        """An update that is no text message is passed over; its offset is confirmed with the others."""
-        message = text_message(update)
-        if message is None:
-            return None
-        return Message(
+    def _message(self, number: int, update: dict[str, Any]) -> Message:
+        blank = Message(
             id=f"{self._bot}:{number}",
             channel=self._channel,
             account=self._account,
-            conversation=str(message.chat),
-            sender_id=str(message.sender),
-            sender_name=message.sender_name,
-            text=message.text,
-            received_at=message.date * 1000,
+            conversation="",
+            sender_id="",
+            sender_name="",
+            text="",
+            received_at=self._intake.now_ms(),
+            kind="other",
         )
+        return message_of(blank, update)
+
+    def _thank(self, callback: str) -> None:
+        """Who has pressed a button waits to be told that it has arrived. Nobody waits for the telling."""
+        if callback:
+            self._begin(self._courtesy("answerCallbackQuery", {"callback_query_id": callback}))
+
+    async def _courtesy(self, method: str, params: dict[str, Any]) -> None:
+        with contextlib.suppress(ChannelError):
+            await self._api.call(method, params, SEND_TIMEOUT)
+
+    def _begin(self, job: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """In a task of its own, so that ending the generation can wait for what is half said."""
+        task = asyncio.get_running_loop().create_task(job)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return task
 
     async def confirm(self) -> None:
         """One last short poll with the offset: without it the network would send the last batch again."""
@@ -147,34 +174,73 @@ class TelegramReceiver:
     # Sending
 
     async def send(self, outgoing: Outgoing) -> str:
-        # A task of its own, so that ending the generation can wait for what is half said.
-        task = asyncio.get_running_loop().create_task(self._send(outgoing))
-        self._sends.add(task)
-        task.add_done_callback(self._sends.discard)
-        return await task
+        # Ending the generation waits for what is half said.
+        said = asyncio.get_running_loop().create_future()
+        self._under_way.add(said)
+        try:
+            return await self._send(outgoing)
+        finally:
+            self._under_way.discard(said)
+            said.set_result(None)
 
     async def _send(self, outgoing: Outgoing) -> str:
-        text = AGAIN + outgoing.text if outgoing.marked else outgoing.text
         try:
-            sent = await self._api.call("sendMessage", {"chat_id": outgoing.conversation, "text": text}, SEND_TIMEOUT)
+            sent = await self._say(outgoing)
         except ConnectionLostError as error:
             if error.unanswered:
                 raise AnswerLostError(str(error)) from error
             raise SendError(str(error), retryable=True, retry_after=error.retry_after) from error
+        except AccountRefusedError as error:
+            # That is not about the message: it can go when the account is in order again.
+            raise SendError(str(error), retryable=True) from error
         except ChannelError as error:
             raise SendError(str(error), retryable=False) from error
         return str(sent.get("message_id", "")) if isinstance(sent, dict) else ""
 
+    async def _say(self, outgoing: Outgoing) -> Any:
+        again = AGAIN if outgoing.marked else ""
+        params: dict[str, Any] = {"chat_id": outgoing.conversation}
+        if outgoing.thread is not None:
+            params["message_thread_id"] = outgoing.thread
+        if outgoing.quote is not None and outgoing.quote.isdecimal():
+            params["reply_parameters"] = {"message_id": int(outgoing.quote), "allow_sending_without_reply": True}
+        if outgoing.format == "plain":
+            return await self._api.call("sendMessage", params | {"text": again + outgoing.text}, SEND_TIMEOUT)
+        return await self._say_marked(params, again, outgoing.text, outgoing.format)
+
+    async def _say_marked(self, params: dict[str, Any], again: str, text: str, form: Format) -> Any:
+        """With its marks; or without them where they are refused, since then nothing was sent yet."""
+        # Not at the boot: it is for whoever sends marks.
+        from gateway.channels.telegram_markup import telegram_html, without_marks  # noqa: PLC0415
+
+        until = asyncio.get_running_loop().time() + SEND_TIMEOUT
+        marked = {"text": again + telegram_html(text, form), "parse_mode": "HTML"}
+        try:
+            return await self._api.call("sendMessage", params | marked, SEND_TIMEOUT)
+        except MarksRefusedError as error:
+            log.info("marks_refused", account=f"{self._channel}/{self._account}", why=str(error))
+        left = until - asyncio.get_running_loop().time()
+        return await self._api.call("sendMessage", params | {"text": again + without_marks(text, form)}, left)
+
     async def typing(self, conversation: str) -> None:
-        with contextlib.suppress(ChannelError):
-            await self._api.call("sendChatAction", {"chat_id": conversation, "action": "typing"}, SEND_TIMEOUT)
+        await self._courtesy("sendChatAction", {"chat_id": conversation, "action": "typing"})
 
     # Ending
 
     async def close(self) -> None:
-        if self._sends:
-            await asyncio.wait(set(self._sends), timeout=DRAIN_TIMEOUT)
+        if self._under_way:
+            await asyncio.wait(set(self._under_way), timeout=DRAIN_TIMEOUT)
         await self._api.close()
 
     async def fence(self) -> None:
         await self._api.abort()
+
+
+@lru_cache(maxsize=64)
+def _limits(account: float, chat: float) -> Limits:
+    """Asked for by every message. Messages a second; 0 is no limit."""
+    return Limits(
+        TEXT_LIMIT,
+        Rate(1 / account, max(1, round(account))) if account else Rate(),
+        Rate(1 / chat, CHAT_BURST) if chat else Rate(),
+    )

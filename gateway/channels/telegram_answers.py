@@ -7,29 +7,16 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any
 
-from gateway.errors import AccountRefusedError, ChannelError, ConflictError, ConnectionLostError
+from gateway.channels.telegram_updates import is_id, is_int, text_of
+from gateway.errors import AccountRefusedError, ChannelError, ConflictError, ConnectionLostError, MarksRefusedError
 
 LARGEST = 16 * 1024 * 1024
 """Bytes of one answer: a hundred updates of the longest messages are a third of it."""
 LONGEST_WHY = 300
 LONGEST_WAIT = 86_400.0
 """Seconds that a server may ask us to wait: it is asked again at least once a day."""
-HIGHEST_ID = 2**63 - 2
-"""Ids are of 64 bits, and the offset is one more."""
-
-
-@dataclass(frozen=True)
-class TextMessage:
-    """A text that a person sent, as the Bot API tells it. `date` is in seconds."""
-
-    chat: int
-    sender: int
-    sender_name: str
-    text: str
-    date: int
 
 
 def result_of(method: str, status: int, raw: bytes) -> Any:
@@ -52,14 +39,16 @@ def not_the_bot_apis(method: str, what: str) -> ConnectionLostError:
 
 def _error(method: str, status: int, body: dict[str, Any]) -> ChannelError:
     code = body.get("error_code")
-    code = code if _is_int(code) else status
-    why = f"{method}: {_text(body.get('description'))[:LONGEST_WHY] or 'no reason given'}"
+    code = code if is_int(code) else status
+    why = f"{method}: {text_of(body.get('description'))[:LONGEST_WHY] or 'no reason given'}"
     if code in (401, 404):
         return AccountRefusedError(why)
     if code == 409:
         return ConflictError(why)
     if code == 429:
         return ConnectionLostError(why, retry_after=_seconds(body.get("parameters")))
+    if code == 400 and "can't parse entities" in why.lower():
+        return MarksRefusedError(why)
     if 400 <= code < 500:
         return ChannelError(why)
     return ConnectionLostError(why)
@@ -77,53 +66,22 @@ def _seconds(parameters: Any) -> float:
 def bot_id(me: Any) -> int:
     """The bot's id out of getMe. Raises ConnectionLostError."""
     given = me.get("id") if isinstance(me, dict) else None
-    if not _is_id(given):
+    if not is_id(given):
         raise not_the_bot_apis("getMe", "no id")
     return given
 
 
-def updates_of(result: Any, offset: int) -> list[tuple[int, dict[str, Any]]]:
-    """The updates from the offset on, by id. What has no id cannot be confirmed, and is passed over with the others.
+def updates_of(result: Any) -> list[tuple[int, dict[str, Any]]]:
+    """The updates, by id. What has no id cannot be confirmed, and is passed over with the others.
 
-    Raises ConnectionLostError when there is something, and none of it is new: to ask again at once would go on for ever.
+    All that have one are taken, whatever was asked for: after a week of silence the network goes on with any number.
+    Raises ConnectionLostError when there is something, and none of it has an id: it would be answered for ever.
     """
     if not isinstance(result, list):
         raise not_the_bot_apis("getUpdates", "no list")
-    found = [update for update in result if isinstance(update, dict) and _is_id(update.get("update_id"))]
-    new = {update["update_id"]: update for update in found if update["update_id"] >= offset}
-    if result and not new:
-        raise not_the_bot_apis("getUpdates", "no update is new" if found else "no update has an id")
-    return sorted(new.items())
-
-
-def text_message(update: dict[str, Any]) -> TextMessage | None:
-    """The text message in an update, if it is one."""
-    body = _mapping(update.get("message"))
-    chat, sender = _mapping(body.get("chat")).get("id"), _mapping(body.get("from"))
-    if not isinstance(body.get("text"), str) or not _is_int(chat):
-        return None
-    person, date = sender.get("id"), body.get("date")
-    return TextMessage(
-        chat=chat,
-        sender=person if _is_int(person) else chat,
-        sender_name=_text(sender.get("username")) or _text(sender.get("first_name")),
-        text=_text(body["text"]),
-        date=date if _is_id(date) and date < 2**40 else 0,
-    )
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(value: Any) -> str:
-    """The text, without half characters: JSON can say them, and nothing that we write to can take them."""
-    return value.encode(errors="replace").decode() if isinstance(value, str) else ""
-
-
-def _is_int(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= HIGHEST_ID
-
-
-def _is_id(value: Any) -> TypeGuard[int]:
-    return _is_int(value) and value >= 0
+    found = {
+        update["update_id"]: update for update in result if isinstance(update, dict) and is_id(update.get("update_id"))
+    }
+    if result and not found:
+        raise not_the_bot_apis("getUpdates", "no update has an id")
+    return sorted(found.items())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,10 +18,12 @@ from gateway.clock import Clock
 from gateway.config.model import Account, WebchatAccount
 from gateway.messages.model import Message, Outgoing
 from gateway.messages.pace import Limits
+from gateway.messages.texts import whole
 from statemachine.channel import ChannelPolicy
 
 CONVERSATIONS_KEPT = 1_000
 LINES_KEPT = 500
+LIMITS = Limits(text=100_000)
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class WebchatHub:
         self._lines: OrderedDict[tuple[str, str], deque[Line]] = OrderedDict()
         self._queues: dict[str, asyncio.Queue[tuple[str, Line]]] = {}
         self._listeners: list[Listener] = []
+        self._whole: set[tuple[str, str]] = set()
+        self._not_kept: dict[str, asyncio.Event] = {}
 
     def listen(self, listener: Listener) -> None:
         self._listeners.append(listener)
@@ -65,12 +69,42 @@ class WebchatHub:
 
     def say(self, name: str, conversation: str, text: str, run: str) -> Line:
         """A person says something. Saying it again with the same `run` says nothing new."""
+        conversation, text, run = whole(conversation), whole(text), whole(run)
         known = next((line for line in self.history(name, conversation) if line.run == run), None)
         if known is not None:
             return known
         line = self._append(name, conversation, "user", text, run)
+        self._not_kept[line.id] = asyncio.Event()
         self.queue(name).put_nowait((conversation, line))
         return line
+
+    async def kept(self, line: Line) -> None:
+        """Return when the line was taken over: from then on it is not lost."""
+        event = self._not_kept.get(line.id)
+        if event is not None:
+            await event.wait()
+
+    def taken_over(self, line: Line) -> None:
+        """A receiver has handed it on."""
+        event = self._not_kept.pop(line.id, None)
+        if event is not None:
+            event.set()
+
+    def knows(self, name: str, conversation: str) -> bool:
+        """Whether what was said in earlier lives is there."""
+        return (name, conversation) in self._whole
+
+    def restore(self, name: str, conversation: str, said: Iterable[tuple[str, str, int, str]]) -> None:
+        """All that is kept, oldest first: role, text, when, and by which run. What was said since the boot is in it, or follows."""
+        here = self._lines.pop((name, conversation), deque())
+        self._whole.add((name, conversation))
+        runs = set()
+        for role, text, ts, run in said:
+            runs.add(run)
+            self._append(name, conversation, role, text, run, ts)
+        for line in here:
+            if line.role == "user" and line.run not in runs:
+                self._lines.setdefault((name, conversation), deque(maxlen=LINES_KEPT)).append(line)
 
     def answer(self, name: str, conversation: str, text: str) -> Line:
         """The gateway says something: it goes to everyone who watches."""
@@ -81,14 +115,15 @@ class WebchatHub:
         return line
 
     def history(self, name: str, conversation: str) -> list[Line]:
-        return list(self._lines.get((name, conversation), ()))
+        return list(self._lines.get((name, whole(conversation)), ()))
 
-    def _append(self, name: str, conversation: str, role: str, text: str, run: str) -> Line:
-        line = Line(str(next(self._numbers)), role, text, self._clock.wall_ms(), run)
+    def _append(self, name: str, conversation: str, role: str, text: str, run: str, ts: int | None = None) -> Line:
+        line = Line(str(next(self._numbers)), role, text, self._clock.wall_ms() if ts is None else ts, run)
         self._lines.setdefault((name, conversation), deque(maxlen=LINES_KEPT)).append(line)
         self._lines.move_to_end((name, conversation))
         while len(self._lines) > CONVERSATIONS_KEPT:
-            self._lines.popitem(last=False)
+            forgotten, _ = self._lines.popitem(last=False)
+            self._whole.discard(forgotten)
         return line
 
 
@@ -108,7 +143,7 @@ class WebchatAdapter:
 
     def limits(self, settings: WebchatAccount) -> Limits:  # noqa: ARG002 - as the protocol has it
         """A page takes what it is given."""
-        return Limits(text=100_000)
+        return LIMITS
 
     async def probe(self, name: str, old: WebchatAccount, new: WebchatAccount) -> str:  # noqa: ARG002 - as the protocol has it
         """There is no network that could refuse it."""
@@ -139,6 +174,7 @@ class WebchatReceiver:
             except BaseException:
                 self._hub.put_back(self._name, conversation, line)
                 raise
+            self._hub.taken_over(line)
             self._intake.received()
 
     async def send(self, outgoing: Outgoing) -> str:

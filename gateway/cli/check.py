@@ -9,18 +9,19 @@ from gateway.channels.telegram import TelegramAdapter
 from gateway.channels.webchat import WebchatAdapter
 from gateway.cli.exits import EXIT_CONFIG, EXIT_OK, complain
 from gateway.config.file import Reader, read
-from gateway.config.model import Config, build_config_model
+from gateway.config.model import build_config_model
 from gateway.errors import ConfigError
+from gateway.plugins import Plugins
 
 
-def built_in_model() -> type[Config]:
-    """The config's model for the networks that are built in."""
-    return build_config_model({"telegram": TelegramAdapter.account_model, "webchat": WebchatAdapter.account_model})
+def known() -> Plugins:
+    """What is built in, and what installed packages offer."""
+    return Plugins({"telegram": TelegramAdapter, "webchat": WebchatAdapter}, build_config_model)
 
 
 def check(config: Path) -> int:
     try:
-        revision = Reader(built_in_model(), os.environ, config.absolute().parent).load(read(config))
+        revision = Reader(known().model_for, os.environ, config.absolute().parent).load(read(config))
     except ConfigError as error:
         for issue in error.issues:
             complain(f"{config}: {issue}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,10 @@ REPLAY = """exit codes: 0 every step led to the same state, 1 one led elsewhere 
 
 
 PLAN = """exit codes: 0 nothing would change, 2 something would, 1 it could not be planned (the faults are named)."""
-RUNNING = ("plan", "apply", "patch", "history", "rollback", "confirm")
-"""Commands that ask the running gateway."""
+CHANGES = ("plan", "apply", "patch", "history", "rollback", "confirm")
+"""Commands about changes, which ask the running gateway."""
+MESSAGES = ("send", "outbox", "backup")
+"""Commands about messages."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -49,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_schema(commands)
     _add_replay(commands)
     _add_changes(commands)
+    _add_messages(commands)
     return parser
 
 
@@ -111,6 +116,31 @@ def _add_changes(commands: Any) -> None:
     otherwise.add_argument("--extend", type=float, metavar="SECONDS", help="give it so much time from now on instead")
 
 
+def _add_messages(commands: Any) -> None:
+    helps = {
+        "send": "send a message; answered when it is kept, and sent as soon as its account runs",
+        "outbox": "say which messages are not sent yet; or send one again, or let it go",
+        "backup": "copy the store with all messages, while the gateway goes on",
+    }
+    parsers = {}
+    for name, text in helps.items():
+        parsers[name] = commands.add_parser(name, help=text, description=text)
+        _add_places(parsers[name])
+    for name in ("send", "outbox"):
+        parsers[name].add_argument("--json", action="store_true", help="what the gateway answers, as JSON")
+    send, outbox = parsers["send"], parsers["outbox"]
+    send.add_argument("to", metavar="ADDRESS", help="CHANNEL/ACCOUNT/CONVERSATION, like telegram/main/12345")
+    send.add_argument("text", metavar="TEXT", help="what to say; - is the standard input")
+    send.add_argument("--key", default="", help="with a key that was used before nothing new is sent")
+    send.add_argument("--format", choices=("plain", "markdown", "html"), default="plain", help="how it is marked up")
+    outbox.add_argument("action", nargs="?", choices=("list", "retry", "discard"), default="list", help="default: list")
+    outbox.add_argument("id", nargs="?", type=int, metavar="ID", help="which one to retry or discard")
+    states = ("queued", "sending", "sent", "retry_wait", "unknown", "dead")
+    outbox.add_argument("--state", choices=states, help="those of one state (default: neither sent nor dead)")
+    outbox.add_argument("--limit", type=int, default=50, metavar="N", help="how many (default: 50)")
+    parsers["backup"].add_argument("file", type=Path, metavar="FILE", help="where the copy goes")
+
+
 def _add_places(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=Path, default=argparse.SUPPRESS, metavar="FILE",
@@ -127,26 +157,25 @@ def main(argv: list[str] | None = None) -> int:
     given = build_parser().parse_args(argv)
     config = getattr(given, "config", Path(os.environ.get("GATEWAY_CONFIG", "gateway.yaml")))
     state_dir = getattr(given, "state_dir", Path(os.environ.get("GATEWAY_STATE_DIR", ".gateway")))
-    if given.command == "init":
-        from gateway.cli.init import init  # noqa: PLC0415
+    if given.command in (None, "run"):
+        from gateway.cli.run import run  # noqa: PLC0415
 
-        return init(config, os.environ)
-    if given.command == "check":
-        from gateway.cli.check import check  # noqa: PLC0415
+        return run(config.absolute(), state_dir.absolute())
+    return _other(given, config, state_dir)
 
-        return check(config)
-    if given.command == "schema":
-        from gateway.cli.schema import schema  # noqa: PLC0415
 
-        return schema(given.path, as_json=given.json)
-    if given.command == "replay":
-        from gateway.cli.replay import replay  # noqa: PLC0415
+def _other(given: argparse.Namespace, config: Path, state_dir: Path) -> int:
+    """A command that is no gateway itself. Each is imported when it is given."""
 
-        return replay(given.file, as_json=given.json)
-    if given.command in RUNNING:
-        from gateway.cli import changes  # noqa: PLC0415
+    def part(name: str) -> Any:
+        return import_module(f"gateway.cli.{name}")
 
-        return changes.run(given, config, state_dir)
-    from gateway.cli.run import run  # noqa: PLC0415
-
-    return run(config.absolute(), state_dir.absolute())
+    commands: dict[str, Callable[[], int]] = {
+        "init": lambda: part("init").init(config, os.environ),
+        "check": lambda: part("check").check(config),
+        "schema": lambda: part("schema").schema(given.path, as_json=given.json),
+        "replay": lambda: part("replay").replay(given.file, as_json=given.json),
+        **dict.fromkeys(CHANGES, lambda: part("changes").run(given, config, state_dir)),
+        **dict.fromkeys(MESSAGES, lambda: part("messages").run(given, config, state_dir)),
+    }
+    return commands[given.command]()

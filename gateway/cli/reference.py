@@ -104,14 +104,19 @@ def _row(path: str, required: bool, schema: Json) -> str:
     default = "**required**" if required else ""
     need = ""
     if "properties" not in schema:
-        default = default or _default(schema["default"])
+        default = default or (_default(schema["default"]) if "default" in schema else _by_type(meaning))
         need = f"`{schema[RELOAD]}`"
     cells = (f"`{path}`", _linked(type_of(schema), schema, path), default, need, meaning)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
+def _by_type(meaning: str) -> str:
+    """Of what only some types of a handler have: its meaning says the defaults, unless they have none."""
+    return "by type" if "Unless it is set" in meaning else "**required**"
+
+
 def _default(value: Any) -> str:
-    return "not set" if value is None else f"`{_value(value)}`"
+    return "not set" if value in (None, "") else f"`{_value(value)}`"
 
 
 def _value(value: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from gateway.admin.errors import NotFoundError
 from gateway.admin.lookup import look_up
 from gateway.admin.schema import RELOAD, json_schema
-from gateway.cli.check import built_in_model
+from gateway.cli.check import known
 from gateway.cli.exits import EXIT_OK, EXIT_USAGE, complain
 from gateway.cli.reference import reference, type_of
 
@@ -17,7 +17,7 @@ NEEDS = {"live": "takes effect at once", "channel": "restarts the accounts under
 
 def schema(path: str | None, *, as_json: bool) -> int:
     """Print the reference of every key, or what is said of one place; as JSON the JSON Schema, or that place's lookup."""
-    model = built_in_model()
+    model = known().model
     try:
         answer = json_schema(model) if path is None else look_up(model, path)
     except NotFoundError as error:

@@ -10,9 +10,10 @@ from typing import Any
 
 from ruamel.yaml.error import YAMLError
 
+from gateway.config.declared import Model
 from gateway.config.file import NOT_YAML, UNTRUE_VALUES, parse
 from gateway.config.merge import identity, losses, merged, with_kept_secrets
-from gateway.config.model import Config, Model
+from gateway.config.model import Config
 from gateway.config.places import scalars
 from gateway.config.splice import spliced
 from gateway.config.wording import UnwritableError, double_quoted

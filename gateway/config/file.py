@@ -96,10 +96,10 @@ def _too_long(size: int) -> Issue:
 
 
 class Reader:
-    """Turns bytes into a Revision, or into a list of faults with their places."""
+    """Turns bytes into a Revision, or into a list of faults with their places. `model_for` has the model for a tree."""
 
-    def __init__(self, model: type[Config], environ: Mapping[str, str], folder: Path) -> None:
-        self._model = model
+    def __init__(self, model_for: Callable[[Any], type[Config]], environ: Mapping[str, str], folder: Path) -> None:
+        self._model_for = model_for
         self._environ = environ
         self._folder = folder
         self._known: dict[str, Revision] = {}
@@ -137,7 +137,7 @@ class Reader:
         issues = [Issue(path, "this is a redaction mark, not a secret") for path in _marks(tree)]
         values = interpolate(tree, self._environ, issues)
         validator = Validator(self._folder)
-        config = validator.build(self._model, values)
+        config = validator.build(self._model_for(values), values)
         issues += validator.issues
         if config is None or issues:
             raise ConfigError(issues)

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct, defstruct, field
+from msgspec import Meta, defstruct, field
 
+from gateway.config.declared import CHANNEL, GATEWAY, LIVE, Model, OneOf
+from gateway.config.handlers import HANDLERS, Handler
 from gateway.redact import Secret
-from statemachine.lifecycle_events import Impact
-
-LIVE, CHANNEL, GATEWAY = Impact.LIVE, Impact.CHANNEL, Impact.GATEWAY
-
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)")]
 """A name that stands in addresses and in the names of machines."""
@@ -30,10 +28,6 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Frozen, and strict about names: an unknown key is an error, never ignored."""
 
 
 class Admin(Model, frozen=True, kw_only=True):
@@ -153,6 +147,15 @@ class Account(Model, frozen=True, kw_only=True):
             description='Whose messages are taken: user ids, @names, or "*" for everybody.', examples=[["@me", 12345]]
         ),
     ] = ("*",)
+    admins: Annotated[
+        tuple[str | int, ...],
+        LIVE,
+        Meta(
+            description="Who may command the gateway itself in a chat, by `/gateway status` and `/gateway restart`: "
+            "user ids or @names.",
+            examples=[[12345]],
+        ),
+    ] = ()
     stop_timeout_ms: Annotated[
         int, LIVE, Meta(ge=10, description="How long its receiver may take to end before it is cut off.")
     ] = 5_000
@@ -198,14 +201,6 @@ class TelegramAccount(Account, frozen=True, kw_only=True):
 
 class WebchatAccount(Account, frozen=True, kw_only=True):
     """One web chat, on the page."""
-
-
-class EchoHandler(Model, frozen=True, kw_only=True):
-    """Answers the text it was sent."""
-
-    type: Annotated[
-        Literal["echo"], LIVE, Meta(description="What the handler does: `echo` answers with the text it was sent.")
-    ]
 
 
 class Route(Model, frozen=True, kw_only=True):
@@ -271,9 +266,17 @@ class StoreSettings(Model, frozen=True, kw_only=True):
         LIVE,
         Meta(description="`full` outlives a power cut, `normal` outlives the end of the process and is faster."),
     ] = "full"
-    keep_days: Annotated[int, LIVE, Meta(ge=1, description="How long messages and the journal are kept, in days.")] = 30
+    keep_days: Annotated[
+        int, LIVE, Meta(ge=1, description="How long finished messages and the journal are kept, in days.")
+    ] = 30
+    keep_messages: Annotated[
+        int,
+        LIVE,
+        Meta(ge=0, description="How many finished messages are kept at the most, those in and those out each."),
+    ] = 1_000_000
 
 
+ANSWERS = Meta(description="What answers messages, each by a name of your choice.")
 ACCOUNTS = Meta(description="The accounts, each by a name of your choice.")
 
 
@@ -299,9 +302,7 @@ class Config(Model, frozen=True, kw_only=True, dict=True):
     gateway: Annotated[GatewaySettings, LIVE, Meta(description="The process itself.")] = GatewaySettings()
     store: Annotated[StoreSettings, LIVE, Meta(description="How messages are kept.")] = StoreSettings()
     channels: Annotated[Channels, CHANNEL, CHANNELS] = Channels()
-    handlers: Annotated[
-        Mapping[Name, EchoHandler], LIVE, Meta(description="What answers messages, each by a name of your choice.")
-    ] = field(default_factory=dict)
+    handlers: Annotated[Mapping[Name, Annotated[Handler, OneOf(HANDLERS)]], LIVE, ANSWERS] = field(default_factory=dict)
     routes: Annotated[
         tuple[Route, ...],
         LIVE,
@@ -313,6 +314,11 @@ class Config(Model, frozen=True, kw_only=True, dict=True):
             if route.handler not in self.handlers:
                 known = ", ".join(self.handlers) or "none is defined"
                 raise ValueError(f"routes.{number}.handler", f"no handler named {route.handler!r} ({known})")
+        for name, handler in self.handlers.items():
+            for key, account in handler.accounts:
+                if account not in self.accounts():
+                    known = f"there are {', '.join(self.accounts())}" if self.accounts() else "there is none at all"
+                    raise ValueError(f"handlers.{name}.{key}", f"there is no account {account}; {known}")
         self._refuse_twins()
 
     def _refuse_twins(self) -> None:
@@ -352,17 +358,30 @@ class Config(Model, frozen=True, kw_only=True, dict=True):
         }
 
 
-def build_config_model(accounts: Mapping[str, type[Account]]) -> type[Config]:
-    """The config's model for the networks whose account models are given."""
+def build_config_model(
+    accounts: Mapping[str, type[Account]], handlers: Mapping[str, type[Handler]] = HANDLERS
+) -> type[Config]:
+    """The config's model for the networks whose account models are given, and for these types of handlers."""
     sections = []
     for channel, account in accounts.items():
-        kind = Annotated[Mapping[Name, account], CHANNEL, ACCOUNTS]  # type: ignore[valid-type]
-        section = _derive(f"{channel}_section", Section, [("accounts", kind, field(default_factory=dict))])
+        section = _section(channel, account)
         said = Meta(description=f"The accounts on {channel}.")
         sections.append((channel, Annotated[section, CHANNEL, said], section()))
     channels = _derive("channels", Channels, sections)
-    config: type[Config] = _derive("config", Config, [("channels", Annotated[channels, CHANNEL, CHANNELS], channels())])
+    answers = Annotated[Mapping[Name, Annotated[Handler, OneOf(handlers)]], LIVE, ANSWERS]
+    fields = [
+        ("channels", Annotated[channels, CHANNEL, CHANNELS], channels()),
+        ("handlers", answers, field(default_factory=dict)),
+    ]
+    config: type[Config] = _derive("config", Config, fields)
     return config
+
+
+@cache
+def _section(channel: str, account: type[Account]) -> Any:
+    """One for each, so that the same settings are equal in a model that knows more networks."""
+    kind = Annotated[Mapping[Name, account], CHANNEL, ACCOUNTS]  # type: ignore[valid-type]
+    return _derive(f"{channel}_section", Section, [("accounts", kind, field(default_factory=dict))])
 
 
 def _derive(name: str, base: type[Model], fields: list[tuple[str, Any, Any]]) -> Any:

@@ -13,7 +13,8 @@ from typing import Any
 
 from msgspec import structs
 
-from gateway.config.model import Config, Model
+from gateway.config.declared import Model
+from gateway.config.model import Channels, Config
 from gateway.config.secrets import as_data
 from gateway.config.validate import fields_of
 from statemachine.lifecycle_events import Impact
@@ -84,14 +85,19 @@ def make_plan(old: Config, new: Config) -> Plan:
 
 
 def _compare(old: Model, new: Model, path: Path = ()) -> Iterator[Change]:
-    for name, field in fields_of(type(new)).items():
-        yield from _differences(getattr(old, name), getattr(new, name), (*path, name), reload_class(field))
+    for name, field in (fields_of(type(old)) | fields_of(type(new))).items():
+        yield from _differences(_part(old, name, new), _part(new, name, old), (*path, name), reload_class(field))
+
+
+def _part(model: Model, name: str, other: Model) -> Any:
+    """Of a network that a config's model does not know yet it has no account."""
+    return getattr(model, name) if hasattr(model, name) else type(getattr(other, name))()
 
 
 def _differences(old: Any, new: Any, path: Path, impact: Impact) -> Iterator[Change]:
     if old == new:
         return
-    if isinstance(old, Model) and isinstance(new, Model) and type(old) is type(new):
+    if isinstance(old, Model) and isinstance(new, Model) and (type(old) is type(new) or isinstance(new, Channels)):
         yield from _compare(old, new, path)
     elif isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in dict.fromkeys((*old, *new)):
@@ -141,7 +147,12 @@ def graft(base: Any, source: Any, paths: Collection[Path]) -> Any:
     for step, *rest in paths:
         below.setdefault(step, []).append(tuple(rest))
     if isinstance(base, Model):
-        parts = {step: graft(getattr(base, step), getattr(source, step), rests) for step, rests in below.items()}
+        parts = {
+            step: graft(_part(base, step, source), _part(source, step, base), rests) for step, rests in below.items()
+        }
+        if isinstance(base, Channels) and not parts.keys() <= fields_of(type(base)).keys():
+            # The source's model is the wider one: it knows a network more.
+            return type(source)(**{name: getattr(base, name) for name in fields_of(type(base))} | parts)
         return structs.replace(base, **parts)
     changed = {key: value for key, value in base.items() if key not in below or key in source}
     for step, rests in below.items():

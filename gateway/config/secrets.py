@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.config.model import Model
+from gateway.config.declared import Model
 from gateway.errors import Issue
 from gateway.redact import MARK, Secret
 

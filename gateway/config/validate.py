@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 from msgspec import structs
 
-from gateway.config.model import Config, Model
+from gateway.config.declared import Model, OneOf
+from gateway.config.model import Config
 from gateway.config.reading import TooLongError, read_whole
 from gateway.errors import Issue
 from gateway.redact import Secret
@@ -73,6 +74,8 @@ class Validator:
     def _value(self, annotation: Any, value: Any, path: str) -> Any:
         kind = _bare(annotation)
         arguments = get_args(kind)
+        if (choice := _choice(annotation)) is not None:
+            return self._one_of(choice, value, path)
         if isinstance(kind, type) and issubclass(kind, Model):
             return self._model(kind, value, path)
         if get_origin(kind) is Mapping:
@@ -82,6 +85,19 @@ class Validator:
         if kind is Secret or Secret in arguments:
             return None if value is None and Secret in arguments else self._secret(value, path)
         return self._leaf(annotation, value, path)
+
+    def _one_of(self, choice: OneOf, value: Any, path: str) -> Any:
+        """The model is the one that its `type` says."""
+        if not isinstance(value, dict):
+            return self._fail(path, f"it must be a mapping, and is {_word(value)}")
+        kind, place = value.get("type"), _join(path, "type")
+        if kind is None:
+            return self._fail(place, f"this key is required: one of {', '.join(choice.models)}")
+        if not isinstance(kind, str) or kind not in choice.models:
+            near = get_close_matches(str(kind)[:LONGEST_NAME], choice.models, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            return self._fail(place, f"it must be one of {', '.join(choice.models)}{hint}")
+        return self._model(choice.models[kind], value, path)
 
     def _mapping(self, arguments: tuple[Any, ...], value: Any, path: str) -> Any:
         if not isinstance(value, dict):
@@ -124,6 +140,11 @@ class Validator:
 def fields_of(model: type[Model]) -> dict[str, structs.FieldInfo]:
     """A model's fields by name, with their types resolved."""
     return {field.name: field for field in structs.fields(model)}
+
+
+def _choice(annotation: Any) -> OneOf | None:
+    """The models that it may be one of."""
+    return next((mark for mark in getattr(annotation, "__metadata__", ()) if isinstance(mark, OneOf)), None)
 
 
 def _bare(annotation: Any) -> Any:

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from gateway.config.model import EchoHandler
+from typing import Any
+
+from gateway.handlers.base import Tools
 from gateway.messages.model import Message, Reply
 
 
-async def echo(message: Message, settings: EchoHandler) -> tuple[Reply, ...]:  # noqa: ARG001 - echo has no settings
-    return (Reply(message.text),) if message.text else ()
+class Echo:
+    """It has no settings."""
+
+    acts_outside = False
+
+    def __init__(self, name: str, settings: Any, tools: Tools) -> None:
+        """Nothing to prepare."""
+
+    async def handle(self, message: Message) -> tuple[Reply, ...]:
+        return (Reply(message.text),) if message.text else ()
+
+    async def close(self) -> None:
+        """Nothing is open."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any, Protocol
 
-from statemachine import Event, Machine
+from statemachine import Event, Machine, Refusal, Step
 
 
 class Machines(Protocol):
@@ -18,6 +19,9 @@ class Machines(Protocol):
 
     def find(self, name: str) -> Machine[Any, Any] | None:
         """To look at, never to fire."""
+
+    def post(self, machine: str, event: Event, cause: str) -> Awaitable[Step | Refusal]:
+        """Something happened; what becomes of it is answered."""
 
     def tell(self, machine: str, event: Event, cause: str) -> None:
         """Something happened, and nobody waits for what becomes of it."""

@@ -49,6 +49,8 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     """The network's id of the thread or topic that it stands in."""
     network_id: str | None = None
     """The network's own id of it, for an answer that refers to it."""
+    from_bot: bool = False
+    """A bot has said it."""
     attempt: int = 1
     """How often it has been given to a handler, this time included."""
 
@@ -96,6 +98,12 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     quote: bool = False
     """Refer to the message that is answered, as the network shows it."""
     to: Address | None = None
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What the gateway itself shall do for a message, once that is written down as handled."""
+
+    verb: str
 
 
 class Outgoing(msgspec.Struct, frozen=True, omit_defaults=True):

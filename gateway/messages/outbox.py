@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,12 +17,11 @@ import msgspec
 import structlog
 
 from gateway.clock import Clock
-from gateway.config.model import Config
+from gateway.config.model import Route
 from gateway.errors import AnswerLostError, SendError
 from gateway.messages.machines import Machines
 from gateway.messages.model import Address, AfterUnknown, Format, Message, Outgoing, Reply, without_half_characters
 from gateway.messages.pace import Limits, Pace
-from gateway.messages.routes import matching_route
 from gateway.messages.split import split
 from gateway.store.store import Kept, Store
 from statemachine import Event
@@ -42,6 +41,8 @@ from statemachine.delivery import (
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
+STORE_PATIENCE = 10.0
+"""Seconds in which it must be on the disk that a message is being sent: with the sending itself less than its machine waits."""
 MAX_AGE = 86_400.0
 """Seconds after which a reply is of no use any more, where its route says nothing else."""
 
@@ -72,12 +73,9 @@ class _Account:
 
 
 class Outbox:
-    """Owns what is to be sent. `config` returns what applies now."""
+    """Owns what is to be sent."""
 
-    def __init__(
-        self, config: Callable[[], Config], store: Store, network: Network, machines: Machines, clock: Clock
-    ) -> None:
-        self._config = config
+    def __init__(self, store: Store, network: Network, machines: Machines, clock: Clock) -> None:
         self._store = store
         self._network = network
         self._machines = machines
@@ -88,8 +86,6 @@ class Outbox:
         """Machines from their turn until what came of it is written down."""
         self._taking_orders: set[asyncio.Task[list[Outgoing]]] = set()
         self._changed = asyncio.Event()
-        self.outcomes: dict[str, int] = {}
-        """How many messages came into each state that is written down since the boot."""
 
     @property
     def depth(self) -> int:
@@ -103,19 +99,18 @@ class Outbox:
 
     # What comes in
 
-    def compose(self, message: Message, number: int, replies: Sequence[Reply]) -> list[Outgoing]:
+    def compose(self, message: Message, number: int, replies: Sequence[Reply], route: Route) -> list[Outgoing]:
         """Replies as messages to be sent: each in parts that its network takes, to where it says or where the message came from."""
-        route = matching_route(self._config(), message)
         here = Address(message.channel, message.account, message.conversation, message.thread)
-        policy = route.after_unknown if route is not None else "resend"
-        max_age = route.max_age_s if route is not None else MAX_AGE
         found: list[Outgoing] = []
         for reply in replies:
             to = reply.to or here
             quote = message.network_id if reply.quote and reply.to is None else None
             for part in split(reply.text, reply.format, self._network.limits(to.name).text):
                 key = f"{message.id}#{len(found) + 1}"
-                found.append(self._outgoing(key, to, part, reply.format, quote, policy, max_age, number))
+                found.append(
+                    self._outgoing(key, to, part, reply.format, quote, route.after_unknown, route.max_age_s, number)
+                )
                 quote = None
         return found
 
@@ -202,6 +197,8 @@ class Outbox:
 
     def line_up(self, name: str) -> None:
         """It is ready to be sent. What had made way stands at the end again."""
+        if name in self._under_way:
+            return  # its turn came while it was on its way here
         outgoing = self._open[name]
         account = self._account(outgoing.name)
         self._lane(outgoing).setdefault(name, None)
@@ -272,7 +269,13 @@ class Outbox:
         """First on the disk, then to the network: after a crash nobody need guess whether it may be there."""
         outgoing = self._open[name]
         self._store.mark(outgoing.number, "sending", effect.attempt, marked=effect.marked)
-        await self._store.committed()
+        try:
+            async with asyncio.timeout(STORE_PATIENCE):
+                await self._store.committed()
+        except TimeoutError:
+            # The network has heard nothing of it: it waits, and nobody need wonder whether it may be there.
+            why = f"the store takes nothing now: {self._store.trouble or 'it is slow'}"
+            return DeliveryFailed(effect.attempt, why, self._clock.monotonic(), retryable=True)
         if effect.marked:
             outgoing = msgspec.structs.replace(outgoing, marked=True)
         try:
@@ -288,7 +291,6 @@ class Outbox:
         number = self._open[name].number
         self._store.mark(number, effect.state, effect.attempt, effect.why, effect.network_id, effect.marked)
         self._under_way.discard(name)
-        self.outcomes[effect.state] = self.outcomes.get(effect.state, 0) + 1
         self._changed.set()
         if effect.why:
             log.warning("delivery", machine=name, state=effect.state, why=effect.why, account=self._open[name].name)

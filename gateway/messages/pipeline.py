@@ -19,11 +19,11 @@ import msgspec
 import structlog
 
 from gateway.channels.base import Offsets
-from gateway.config.model import Config
+from gateway.config.model import Config, Route
 from gateway.errors import HandlerError
 from gateway.messages.machines import Machines
-from gateway.messages.model import Message, Outgoing, Reply, without_half_characters
-from gateway.messages.routes import route_of
+from gateway.messages.model import Message, Order, Outgoing, Reply, without_half_characters
+from gateway.messages.routes import TO_THE_GATEWAY, route_of
 from gateway.store.store import Beginning, Received, Store
 from statemachine import Event
 from statemachine.incoming import (
@@ -34,13 +34,15 @@ from statemachine.incoming import (
     Incoming,
     IncomingData,
     TurnCame,
-    Verdict,
+    is_at_work,
 )
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 MOST_OPEN = 2_000
 """Messages in memory that are not finished."""
+OWN_PATIENCE = 10.0
+"""Seconds for the gateway's own answer to a command."""
 CHUNK = 500
 """Messages that are read from the store at a time, when a boot takes up what is not finished."""
 
@@ -51,6 +53,9 @@ class Handling(Protocol):
     def policy(self, handler: str) -> tuple[int, float]:
         """How often a message may be given to it, and how many seconds it may take."""
 
+    def acts_outside(self, handler: str) -> bool:
+        """Whether it does more than answer: it is not given a message that is not on the disk yet."""
+
     async def handle(self, handler: str, message: Message) -> tuple[Reply, ...]:
         """Raises HandlerError; anything else is a defect of the handler, and final."""
 
@@ -58,11 +63,21 @@ class Handling(Protocol):
 class Outbound(Protocol):
     """Who sends replies."""
 
-    def compose(self, message: Message, number: int, replies: Sequence[Reply]) -> list[Outgoing]:
+    def compose(self, message: Message, number: int, replies: Sequence[Reply], route: Route) -> list[Outgoing]:
         """Replies as messages to be sent, in order."""
 
     def take_over(self, outgoing: Sequence[Outgoing]) -> None:
         """They are being written down, and shall be sent."""
+
+
+class Commanded(Protocol):
+    """The gateway itself, as somebody in a chat commands it."""
+
+    def answer(self, message: Message) -> tuple[Reply | Order, ...]:
+        """What is said to a command, and what is to be done."""
+
+    def carry_out(self, message: Message, order: Order) -> None:
+        """The message is being written down as handled: do it when that is done."""
 
 
 @dataclass
@@ -72,10 +87,17 @@ class _Open:
     number: int
     message: Message
     lane: tuple[str, str]
+    route: Route | None = None
+    """The one that has taken it."""
+    kept: asyncio.Future[None] | None = None
+    """Done when it is on the disk; None where it was, before anything else."""
 
 
 class Pipeline:
-    """Takes messages over from receivers. `config` returns what applies now, so a live change is the next message's."""
+    """Takes messages over from receivers. `config` returns what applies now, so a live change is the next message's.
+
+    `count` is told how many new ones were taken over.
+    """
 
     def __init__(
         self,
@@ -83,25 +105,28 @@ class Pipeline:
         store: Store,
         handlers: Handling,
         outbound: Outbound,
+        gateway: Commanded,
         machines: Machines,
         offsets: Offsets,
+        count: Callable[[int], None],
     ) -> None:
         self._config = config
         self._store = store
         self._handlers = handlers
         self._outbound = outbound
+        self._gateway = gateway
         self._machines = machines
         self._offsets = offsets
         self._open: dict[str, _Open] = {}
         self._lanes: dict[tuple[str, str], deque[str]] = {}
-        self._taking_over: set[asyncio.Task[None]] = set()
+        self._taking_over: set[asyncio.Task[int]] = set()
         self._changed = asyncio.Event()
+        self._taken: dict[str, int] = {}
+        """Highest offsets behind what this process has taken over, on the disk or not yet, by bot: whatever token it had."""
         self._coming = 0
         self._behind = False
         self._left_in_store = 0
-        self.outcomes: dict[str, int] = {}
-        """How many messages ended in each state since the boot."""
-        self.received = 0
+        self._count = count
 
     # What is shown
 
@@ -110,6 +135,12 @@ class Pipeline:
         """How many messages are not finished, of those that are in memory."""
         return len(self._open) + self._coming
 
+    def at_work(self, account: str | None = None) -> int:
+        """How many conversations are being handled now, of one account or of all; those that wait for another try are not."""
+        heads = (lane[0] for place, lane in self._lanes.items() if account in (None, place[0]))
+        coming = self._coming if account is None else 0
+        return coming + sum(is_at_work(machine) for head in heads if (machine := self._machines.find(head)) is not None)
+
     @property
     def full(self) -> bool:
         """Receivers wait."""
@@ -117,30 +148,50 @@ class Pipeline:
 
     # Taking over
 
-    async def accept(self, identity: str, offset: int, messages: list[Message]) -> None:
-        """Return when they are in the store: from here on they are ours. Being cancelled cancels nothing of it."""
+    async def accept(self, identity: str, offset: int, messages: list[Message], first: int | None = None) -> int:
+        """Return when they are in the store: from here on they are ours. How many were not known before.
+
+        Being cancelled cancels nothing of it.
+        """
         whole = [without_half_characters(message) for message in messages]
-        task = asyncio.get_running_loop().create_task(self._take_over(identity, offset, whole))
+        task = asyncio.get_running_loop().create_task(self._take_over(identity, offset, whole, first))
         self._taking_over.add(task)
         self._coming += len(messages)
 
-        def taken_over(done: asyncio.Task[None]) -> None:
+        def taken_over(done: asyncio.Task[int]) -> None:
             self._taking_over.discard(done)
             self._coming -= len(messages)
 
         task.add_done_callback(taken_over)
-        await asyncio.shield(task)
+        return await asyncio.shield(task)
 
-    async def _take_over(self, identity: str, offset: int, messages: list[Message]) -> None:
-        new = await self._store.receive(identity, offset, messages)
+    async def _take_over(self, identity: str, offset: int, messages: list[Message], first: int | None) -> int:
+        received = self._store.receive(identity, offset, messages)
+        bot = identity.rpartition(":")[0]
+        taken = self._taken.get(bot)
+        self._taken[bot] = max(offset, taken or 0)
+        if first is not None and taken is not None and first >= taken and not self._behind:
+            # None of them can be known: they are begun with while they are written down.
+            kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            for each in received:
+                self._admit(each, kept)
+            await self._store.committed()
+            kept.set_result(None)
+            new = received
+        else:
+            new = await self._store.new_of(received)
+            self._admit_known_new(new)
         self._offsets.set(identity, offset)
-        self.received += len(new)
+        self._count(len(new))
+        return len(new)
+
+    def _admit_known_new(self, new: Sequence[Received]) -> None:
         if self._behind:
             # Those before them are still being read: these are read after them.
             self._left_in_store = max([self._left_in_store, *(received.number for received in new)])
-            return
-        for received in new:
-            self._admit(received)
+        else:
+            for received in new:
+                self._admit(received)
 
     async def room(self) -> None:
         """Return when more may be received."""
@@ -177,10 +228,10 @@ class Pipeline:
         self._store.taken_up(received.number, received.attempts + 1)
         return received._replace(attempts=received.attempts + 1)
 
-    def _admit(self, received: Received) -> None:
+    def _admit(self, received: Received, kept: asyncio.Future[None] | None = None) -> None:
         name = f"incoming/{received.number}"
         lane = (received.message.name, received.message.conversation)
-        self._open[name] = _Open(received.number, received.message, lane)
+        self._open[name] = _Open(received.number, received.message, lane, kept=kept)
         self._machines.add(Incoming(name, IncomingData(attempt=received.attempts)))
         waiting = self._lanes.get(lane)
         if waiting is None:
@@ -192,24 +243,34 @@ class Pipeline:
     # Handling
 
     def _give_turn(self, name: str) -> None:
-        message = self._open[name].message
-        verdict, handler, why = route_of(self._config(), message)
-        attempts, patience = self._handlers.policy(handler) if verdict is Verdict.MATCHED else (1, 1.0)
+        opened = self._open[name]
+        verdict, opened.route, why = route_of(self._config(), opened.message)
+        attempts, patience = self._policy(opened.route)
         self._machines.tell(name, TurnCame(verdict, attempts, patience, why), "its turn")
 
+    def _policy(self, route: Route | None) -> tuple[int, float]:
+        """How often its handler may be tried, and how many seconds it may take."""
+        if route is None or route is TO_THE_GATEWAY:
+            return 1, OWN_PATIENCE
+        return self._handlers.policy(route.handler)
+
     async def handle(self, name: str, effect: Handle) -> Event:
-        """The work of the machine: give it to whom the routes name now."""
-        opened = self._open[name]
-        message = opened.message
-        verdict, handler, why = route_of(self._config(), message)
-        if verdict is not Verdict.MATCHED:
-            return HandlerFailed(effect.attempt, f"it is not for any handler any more: {why}")
+        """The work of the machine: give it to its handler; on another attempt, to whom the routes name by then."""
+        opened, message, why = self._open[name], self._open[name].message, ""
         if effect.attempt > 1:
+            _, opened.route, why = route_of(self._config(), message)
             message = msgspec.structs.replace(message, attempt=effect.attempt)
+        if opened.route is None:
+            return HandlerFailed(effect.attempt, f"it is not for any handler any more: {why}")
+        if opened.route is TO_THE_GATEWAY:
+            return HandlerAnswered(effect.attempt, self._gateway.answer(message))
+        if opened.kept is not None and self._handlers.acts_outside(opened.route.handler):
+            await asyncio.shield(opened.kept)
         try:
-            replies = await self._handlers.handle(handler, message)
+            replies = await self._handlers.handle(opened.route.handler, message)
             # Here, where a reply that cannot be one is the handler's failure and no one else's.
-            return HandlerAnswered(effect.attempt, tuple(self._outbound.compose(message, opened.number, replies)))
+            outgoing = self._outbound.compose(message, opened.number, replies, opened.route)
+            return HandlerAnswered(effect.attempt, tuple(outgoing))
         except HandlerError as error:
             return HandlerFailed(effect.attempt, str(error), error.retryable, error.after, error.counts)
 
@@ -218,10 +279,13 @@ class Pipeline:
         opened = self._open.pop(name)
         machine = self._machines.find(name)
         attempts = machine.data.attempt if machine is not None else 0
-        self._store.finish(opened.number, effect.outcome, effect.why, attempts, effect.replies)
-        self._outbound.take_over(effect.replies)
+        outgoing = [each for each in effect.replies if isinstance(each, Outgoing)]
+        self._store.finish(opened.number, effect.outcome, effect.why, attempts, outgoing)
+        self._outbound.take_over(outgoing)
+        for order in effect.replies:
+            if isinstance(order, Order):
+                self._gateway.carry_out(opened.message, order)
         self._machines.remove(name)
-        self.outcomes[effect.outcome] = self.outcomes.get(effect.outcome, 0) + 1
         if effect.why:
             log.warning("message_not_handled", message=opened.message.id, outcome=effect.outcome, why=effect.why)
         lane = self._lanes[opened.lane]
@@ -235,8 +299,8 @@ class Pipeline:
     # Waiting
 
     async def drain(self, account: str | None = None) -> None:
-        """Return when nothing of one account, or nothing at all, is being handled or waits for that."""
-        while self._taking_over or any(account in (None, lane[0]) for lane in self._lanes):
+        """Return when nothing of one account, or nothing at all, is being handled."""
+        while self._taking_over or self.at_work(account):
             if self._taking_over:
                 await asyncio.wait(self._taking_over)
             else:

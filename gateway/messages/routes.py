@@ -9,18 +9,24 @@ from gateway.config.model import Config, Route
 from gateway.messages.model import Message
 from statemachine.incoming import Verdict
 
+COMMAND = "/gateway"
+TO_THE_GATEWAY = Route(handler=COMMAND)
+"""The route of a command by one of the account's `admins`: before all others, and in no config."""
 
-def route_of(config: Config, message: Message) -> tuple[Verdict, str, str]:
-    """What is to become of a message: the verdict, the handler's name, and why where there is none."""
+
+def route_of(config: Config, message: Message) -> tuple[Verdict, Route | None, str]:
+    """What is to become of a message: the verdict, the route that takes it, and why where none does."""
     account = config.accounts().get(message.name)
     if account is None:
-        return Verdict.REFUSED, "", "the account is gone"
+        return Verdict.REFUSED, None, "the account is gone"
     if not is_allowed(account.allow_from, message):
-        return Verdict.REFUSED, "", "the sender is not in allow_from"
+        return Verdict.REFUSED, None, "the sender is not in allow_from"
+    if message.text.split(maxsplit=1)[:1] == [COMMAND] and is_allowed(account.admins, message):
+        return Verdict.MATCHED, TO_THE_GATEWAY, ""
     route = matching_route(config, message)
     if route is None:
-        return Verdict.UNMATCHED, "", "no route matches"
-    return Verdict.MATCHED, route.handler, ""
+        return Verdict.UNMATCHED, None, "no route matches"
+    return Verdict.MATCHED, route, ""
 
 
 def is_allowed(allowed: tuple[str | int, ...], message: Message) -> bool:

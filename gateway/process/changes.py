@@ -230,6 +230,9 @@ class Changes:
         elif window is not None:
             pending = Pending("boot", "boot", number=window.number, ran=window.accounts)
             pending.confirm, pending.until = first.seconds_left, window.until
+            if pending.confirm is not None and window.until is not None:
+                # Its time goes on while the boot opens its store, however large that is.
+                pending.confirm = max(pending.confirm - (self._clock.monotonic() - first.at), 0.0)
             await self.transactions.resume(pending, window.revision, window.base)
         else:
             await self._follow(first.revision, "boot")

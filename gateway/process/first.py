@@ -26,7 +26,7 @@ class First:
     """`fault` is what is wrong with the file, where something else runs for that.
 
     `overdue` is the change whose time to be confirmed ran out while no gateway was there; where one is still open,
-    `seconds_left` are left of its time.
+    `seconds_left` are left of its time, at the monotonic time `at`.
     """
 
     revision: Revision
@@ -34,6 +34,7 @@ class First:
     fault: ConfigError | None = None
     overdue: Window | None = None
     seconds_left: float | None = None
+    at: float = 0.0
 
 
 class FirstRevision:
@@ -51,11 +52,12 @@ class FirstRevision:
         raw, fault = self._read()
         on_disk = file.revision_of(raw) if raw is not None else MISSING
         overdue, seconds_left = self._window(on_disk)
+        at = self._clock.monotonic()
         wanted = self._standing.wanted(on_disk)
         if wanted != on_disk:
             kept = self._kept(wanted)
             if kept is not None:
-                return First(kept, on_disk, fault, overdue, seconds_left)
+                return First(kept, on_disk, fault, overdue, seconds_left, at)
             # It cannot be had: then the file is the next best, and nothing is held in its place.
             self._standing.change(window=None, set_aside=None)
             overdue = seconds_left = None
@@ -70,9 +72,9 @@ class FirstRevision:
             if last_good is None:
                 raise
             log.error("running_on_last_good", revision=last_good.id[:12])
-            return First(last_good, on_disk, error, overdue, seconds_left)
+            return First(last_good, on_disk, error, overdue, seconds_left, at)
         self._standing.forget(on_disk)
-        return First(revision, on_disk, None, overdue, seconds_left)
+        return First(revision, on_disk, None, overdue, seconds_left, at)
 
     def _read(self) -> tuple[bytes | None, ConfigError | None]:
         try:

@@ -15,11 +15,16 @@ from gateway.channels.receivers import Receivers
 from gateway.clock import Clock
 from gateway.config.model import Config
 from gateway.dispatcher import Dispatcher
+from gateway.handlers.base import Make, Tools
 from gateway.handlers.registry import Handlers
-from gateway.journal import Entry, Journal, is_ordinary
+from gateway.journal import Entry, Journal
+from gateway.messages.model import Message
 from gateway.messages.outbox import Outbox
 from gateway.messages.pipeline import Pipeline
+from gateway.metrics import Tally
+from gateway.process.commands import Commands
 from gateway.process.errands import Errands
+from gateway.requests import Request, Requests
 from gateway.runner import Runner
 from gateway.store.store import Store
 from statemachine import Event, delivery, incoming
@@ -28,7 +33,11 @@ from statemachine.channel import By, Restart, Start, Stop
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 DAY_MS = 86_400_000
-HOUSEKEEPING = 3_600.0
+HOUSEKEEPING = 20.0
+"""Seconds between two rounds of forgetting."""
+LOOK_EVERY = 1.0
+REQUESTS_RESTORED = 1_000
+"""Requests of earlier lives whose outcome can be asked for."""
 JOURNAL_KEPT = 200_000
 """Entries of the journal that are kept at the most, however young."""
 
@@ -43,22 +52,44 @@ class Messages:
         adapters: Mapping[str, Adapter],
         dispatcher: Dispatcher,
         journal: Journal,
+        requests: Requests,
+        tally: Tally,
         clock: Clock,
+        folder: Path,
+        plugins: Mapping[str, Make],
     ) -> None:
         self._config = config
         self._journal = journal
+        self._requests = requests
+        self._tally = tally
         self._dispatcher = dispatcher
         self._clock = clock
         self._errands = Errands()
         self._offsets = Offsets()
-        self.store = Store(state_dir, lambda: config().store.durability, clock)
+        self.store = Store(state_dir, lambda: config().store.durability, clock, tally.commits.observe)
         self.receivers = Receivers(
             adapters, lambda name: config().accounts().get(name), self._offsets, self._post_from_receiver, clock
         )
-        self.handlers = Handlers(config)
-        self.outbox = Outbox(config, self.store, self.receivers, dispatcher, clock)
-        self.pipeline = Pipeline(config, self.store, self.handlers, self.outbox, dispatcher, self._offsets)
+        self.handlers = Handlers(config, self._tools(folder), dispatcher, plugins, self._observe, clock)
+        self.outbox = Outbox(self.store, self.receivers, dispatcher, clock)
+        self.commands = Commands(config, dispatcher, requests, self.outbox, self.store, self._errands, clock)
+        self.pipeline = Pipeline(
+            config, self.store, self.handlers, self.outbox, self.commands, dispatcher, self._offsets, self._received
+        )
         self.receivers.connect(self.pipeline, self._drain, self.outbox.wake)
+
+    def _tools(self, folder: Path) -> Tools:
+        async def typing(message: Message) -> None:
+            await self.receivers.typing(message.name, message.conversation)
+
+        async def said(message: Message, limit: int) -> list[tuple[str, str]]:
+            rows = await self.store.conversation(message.name, message.conversation, limit + 1)
+            return [(role, text) for role, text, _, name in rows if name != message.id][-limit:]
+
+        return Tools(folder, typing, said)
+
+    def _observe(self, handler: str, seconds: float) -> None:
+        self._tally.handlers[handler].observe(seconds)
 
     def register(self, runner: Runner) -> None:
         """Who performs which effect."""
@@ -84,18 +115,28 @@ class Messages:
         beginning = await self.store.open()
         self._offsets.restore(beginning.offsets)
         self._journal.go_on_from(beginning.last_seq)
-        self._journal.listen(self._keep)
+        self._journal.listen(self._keep, ordinary=False)
+        self._requests.keep_with(self._keep_request)
+        self._requests.restore(await self.store.requests(REQUESTS_RESTORED))
+        self.handlers.apply(self._config())
+        self.commands.resume(await self.store.notices())
         self.outbox.resume(await self.store.unsent())
         self._errands.run(self.pipeline.resume(beginning))
         self._errands.run(self._keep_house())
+        self._errands.run(self._watch_loop())
         return [account for account, intent in beginning.intents.items() if intent == "stopped"]
 
     # What is shown
 
     @property
     def in_flight(self) -> int:
-        """How many messages are being handled, wait for that, or are being sent: what an end would break off."""
+        """How many messages are being handled, wait for that, or are being sent."""
         return self.pipeline.in_flight + self.outbox.under_way
+
+    @property
+    def at_work(self) -> int:
+        """How many conversations are being handled, and messages sent, at this moment: what an end would break off."""
+        return self.pipeline.at_work() + self.outbox.under_way
 
     def pending(self) -> dict[str, Any]:
         """What waits, for the status."""
@@ -103,7 +144,7 @@ class Messages:
             "messages": self.in_flight,
             "full": self.pipeline.full,
             "outbox": self.outbox.depth,
-            "unmatched": self.pipeline.outcomes.get("unmatched", 0),
+            "unmatched": self._tally.incoming["unmatched"],
         }
 
     @property
@@ -113,29 +154,38 @@ class Messages:
 
     # What is kept
 
+    def _received(self, count: int) -> None:
+        self._tally.received += count
+
     def _post_from_receiver(self, name: str, event: Event) -> None:
         self._dispatcher.tell(name, event, f"receiver {name}")
 
     def _keep(self, entry: Entry) -> None:
-        """A journal listener: every step and refusal, and what a person wants of an account.
-
-        Of a message's ordinary steps there is nothing in the store but where they led: its own row says that.
-        """
-        if is_ordinary(entry):
-            return
+        """A journal listener: every step and refusal but those of messages, and what a person wants of an account."""
         self.store.journal(entry.seq, entry.at, entry.machine, msgspec.json.encode(self._journal.full(entry)))
-        event = entry.event
-        if entry.row is not None and isinstance(event, (Start, Stop, Restart)) and event.by is By.PERSON:
-            machine = self._dispatcher.find(entry.machine)
-            if machine is not None:
-                self.store.intend(entry.machine, "stopped" if machine.data.held else None)
+        by_person = isinstance(entry.event, (Start, Stop, Restart)) and entry.event.by is By.PERSON
+        if by_person and entry.row is not None and entry.standing is not None:
+            self.store.intend(entry.machine, "stopped" if entry.standing.machine.data.held else None)
+
+    def _keep_request(self, request: Request) -> None:
+        self.store.request(request.id, request.at, request.outcome, request.as_dict())
+        self.commands.learn(request)
 
     async def _keep_house(self) -> None:
-        """Once an hour what is too old is forgotten."""
+        """From time to time what is too old, or too much, is forgotten."""
         while True:
-            before = self._clock.wall_ms() - self._config().store.keep_days * DAY_MS
-            await self.store.forget(before, self._journal.last - JOURNAL_KEPT)
             await asyncio.sleep(HOUSEKEEPING)
+            kept = self._config().store
+            before = self._clock.wall_ms() - kept.keep_days * DAY_MS
+            await self.store.forget(before, kept.keep_messages, self._journal.last - JOURNAL_KEPT)
+
+    async def _watch_loop(self) -> None:
+        """How late the loop comes to what is due: what anything else in it waits, too."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LOOK_EVERY
+            await asyncio.sleep(LOOK_EVERY)
+            self._tally.lag.observe(max(0.0, loop.time() - due))
 
     # Ending
 
@@ -147,6 +197,7 @@ class Messages:
     async def close(self) -> None:
         await self.pipeline.close()
         await self.outbox.close()
+        await self.handlers.close()
         await self._errands.close()
         if not await self.store.close():
             log.warning(

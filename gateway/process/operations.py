@@ -154,8 +154,8 @@ class Operations:
             await self._changes.load_to_run()
         except ConfigError as error:
             return events.ConfigUnfit(effect.token, f"the config cannot be used: {error}")
-        if self._messages.in_flight:
-            return events.WorkInFlight(effect.token, self._messages.in_flight, self._clock.monotonic())
+        if at_work := self._messages.at_work:
+            return events.WorkInFlight(effect.token, at_work, self._clock.monotonic())
         return events.RestartReady(effect.token)
 
     async def restart(self, _: str, effect: events.RestartGateway) -> Event:

@@ -58,6 +58,8 @@ class Database:
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA temp_store = MEMORY")
+        # A checkpoint in the middle of commits makes one wait for it: it has a thread of its own.
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
         return connection
 
     @property
@@ -119,6 +121,22 @@ class Database:
         self.close()
         self._connection, self._durability = fresh, ""
         self._inode = self.path.stat().st_ino
+
+    def checkpoint(self) -> None:
+        """Move what the log has into the file itself, beside the commits that go on; on a connection of its own."""
+        with contextlib.closing(sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def begin_log_anew(self) -> None:
+        """Let the next commit write the log from its beginning. Between two commits, and quick after a checkpoint."""
+        self.connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+
+    def log_size(self) -> int:
+        """Bytes of the log."""
+        try:
+            return self.path.with_name(self.path.name + "-wal").stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def give_back(self) -> bool:
         """Give some of the freed pages back to the disk; whether there are more. Raises sqlite3.Error."""

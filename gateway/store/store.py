@@ -15,18 +15,25 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import structlog
 
 from gateway.clock import Clock
 from gateway.messages.model import Message, Outgoing
 from gateway.store.database import Database, Statements
 from gateway.store.writer import Writer
 
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
 FILE = "gateway.sqlite3"
+LONGEST_LOG = 16 * 1024 * 1024
+CHECKPOINT_EVERY = 2_000
+"""Rows: some megabytes of log."""
+FORGOTTEN_AT_ONCE = 2_000
 CLOSE_PATIENCE = 1.0
 """Seconds that what waits gets to be written at the end of the process."""
 
 # In the order in which they are run where several wait: a row is inserted before it is changed, and changed in the order
-# in which the changes came.
+# in which the changes came. Each may be run twice, since a commit that failed in its last moment is tried again.
 RECEIVE = "INSERT OR IGNORE INTO inbox (number, id, account, conversation, body, received_at) VALUES (?, ?, ?, ?, ?, ?)"
 OFFSET = "INSERT OR REPLACE INTO offsets (identity, next, at) VALUES (?, ?, ?)"
 FINISH = "UPDATE inbox SET state = ?, why = ?, ended_at = ?, attempts = ? WHERE number = ? AND state = 'received'"
@@ -36,16 +43,16 @@ QUEUE = (
     " VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
 MARK = "UPDATE outbox SET state = ?, attempts = ?, why = ?, network_id = ?, marked = ?, changed_at = ? WHERE number = ?"
-JOURNAL = "INSERT INTO journal (seq, at, machine, body) VALUES (?, ?, ?, ?)"
+JOURNAL = "INSERT OR REPLACE INTO journal (seq, at, machine, body) VALUES (?, ?, ?, ?)"
 REQUEST = "INSERT OR REPLACE INTO requests (id, at, outcome, body) VALUES (?, ?, ?, ?)"
 INTEND = "INSERT OR REPLACE INTO intents (account, intent, at) VALUES (?, ?, ?)"
 NOTICE = "INSERT OR REPLACE INTO notices (request, body, at) VALUES (?, ?, ?)"
 FORGET_NOTICE = "DELETE FROM notices WHERE request = ?"
 # Retention, some rows at a time, so that nobody waits for long.
-FORGET_INBOX = "DELETE FROM inbox WHERE number IN (SELECT number FROM inbox WHERE ended_at < ? LIMIT 1000)"
+FORGET_INBOX = "DELETE FROM inbox WHERE number IN (SELECT number FROM inbox WHERE ended_at < ? OR (ended_at IS NOT NULL AND number <= ?) LIMIT 1000)"
 FORGET_OUTBOX = (
     "DELETE FROM outbox WHERE number IN"
-    " (SELECT number FROM outbox WHERE state IN ('sent', 'dead') AND changed_at < ? LIMIT 1000)"
+    " (SELECT number FROM outbox WHERE state IN ('sent', 'dead') AND (changed_at < ? OR number <= ?) LIMIT 1000)"
 )
 FORGET_JOURNAL = "DELETE FROM journal WHERE seq IN (SELECT seq FROM journal WHERE at < ? OR seq <= ? LIMIT 1000)"
 FORGET_REQUESTS = "DELETE FROM requests WHERE id IN (SELECT id FROM requests WHERE at < ? LIMIT 1000)"
@@ -53,6 +60,15 @@ STATEMENTS = (
     RECEIVE, OFFSET, FINISH, TAKE_UP, QUEUE, MARK, JOURNAL, REQUEST, INTEND, NOTICE, FORGET_NOTICE,
 )  # fmt: skip
 
+CONVERSATION = """
+    SELECT * FROM (
+        SELECT 'user' AS role, body, received_at AS at, id AS name, number AS place, 0 AS side FROM inbox
+        WHERE account = ? AND conversation = ? ORDER BY number DESC LIMIT ?
+    ) UNION ALL SELECT * FROM (
+        SELECT 'assistant' AS role, body, created_at AS at, key AS name, number AS place, 1 AS side FROM outbox
+        WHERE account = ? AND conversation = ? AND state != 'dead' ORDER BY number DESC LIMIT ?
+    ) ORDER BY at DESC, side DESC, place DESC LIMIT ?
+"""
 UNFINISHED = (
     "SELECT number, body, attempts FROM inbox WHERE state = 'received' AND number > ? AND number <= ?"
     " ORDER BY number LIMIT ?"
@@ -92,21 +108,30 @@ class Beginning(NamedTuple):
 
 
 class Store:
-    """Open it before the first message. `durability` is asked at each commit: full, or normal."""
+    """Open it before the first message. `durability` is asked at each commit: full, or normal; `took` is told how long each took."""
 
-    def __init__(self, state_dir: Path, durability: Callable[[], str], clock: Clock) -> None:
+    def __init__(
+        self,
+        state_dir: Path,
+        durability: Callable[[], str],
+        clock: Clock,
+        took: Callable[[float], None] = lambda _: None,
+    ) -> None:
         self.path = state_dir / FILE
         self._clock = clock
+        self._took = took
         self._durability = durability
         self._database = Database(self.path)
         self._writer = self._make_writer(self._database, durability)
+        self._since_checkpoint = 0
+        self._checkpoint: asyncio.Future[None] | None = None
         self._readers = ThreadPoolExecutor(2, "store-reader")
         self._encode = msgspec.json.Encoder().encode
         self._message = msgspec.json.Decoder(Message)
         self._outgoing = msgspec.json.Decoder(Outgoing)
 
     def _make_writer(self, database: Database, durability: Callable[[], str]) -> Writer:
-        return Writer(database, STATEMENTS, durability)
+        return Writer(database, STATEMENTS, durability, self._note_commit)
 
     async def open(self) -> Beginning:
         """Raises StoreError when the file is damaged, is of a newer version, or cannot be used."""
@@ -116,16 +141,27 @@ class Store:
         self._last_outgoing = beginning.last_outgoing
         return beginning
 
+    def _note_commit(self, rows: int, seconds: float) -> None:
+        """From time to time the log is moved into the file, beside the commits that go on."""
+        self._took(seconds)
+        self._since_checkpoint += rows
+        if self._since_checkpoint >= CHECKPOINT_EVERY and (self._checkpoint is None or self._checkpoint.done()):
+            self._since_checkpoint = 0
+            self._checkpoint = asyncio.ensure_future(self._move_log())
+
+    async def _move_log(self) -> None:
+        try:
+            await self._in_reader(self._database.checkpoint)
+            if self._database.log_size() > LONGEST_LOG:
+                # It grows as long as somebody writes while it is moved.
+                await self._writer.in_thread(self._database.begin_log_anew)
+        except sqlite3.Error as error:
+            log.warning("checkpoint_failed", path=str(self.path), why=str(error))
+
     @property
     def trouble(self) -> str:
         """Why nothing can be written now; empty while all is well."""
         return self._writer.trouble
-
-    def commit_seconds(self) -> list[float]:
-        """How long each commit took since this was asked last."""
-        seconds = list(self._writer.seconds)
-        self._writer.seconds.clear()
-        return seconds
 
     async def committed(self) -> None:
         """Return when all that was written before is on the disk, however long that takes."""
@@ -134,13 +170,15 @@ class Store:
     async def close(self) -> bool:
         """Whether everything was written in time."""
         whole = await self._writer.close(CLOSE_PATIENCE)
+        if self._checkpoint is not None:
+            await asyncio.wait({self._checkpoint}, timeout=CLOSE_PATIENCE)
         self._readers.shutdown(wait=False, cancel_futures=True)
         return whole
 
     # Incoming
 
-    async def receive(self, identity: str, offset: int, messages: Sequence[Message]) -> list[Received]:
-        """Take messages over together with the offset behind them. The answer has those that were not known before."""
+    def receive(self, identity: str, offset: int, messages: Sequence[Message]) -> list[Received]:
+        """Write messages down together with the offset behind them, with the next commit."""
         first = self._last_received + 1
         for message in messages:
             self._last_received += 1
@@ -151,13 +189,18 @@ class Store:
                     message.received_at,
                 ),
             )  # fmt: skip
-        last = self._last_received
         self._writer.write(OFFSET, (identity, offset, self._clock.wall_ms()))
-        await self._writer.committed()
-        if not messages:
+        return [Received(first + place, message) for place, message in enumerate(messages)]
+
+    async def new_of(self, received: Sequence[Received]) -> list[Received]:
+        """When they are on the disk: those of them that were not known before."""
+        if not received:
+            await self._writer.committed()
             return []
-        new = await self._writer.surely(partial(_numbers, self._database, first, last))
-        return [Received(first + place, message) for place, message in enumerate(messages) if first + place in new]
+        await self._writer.committed()
+        find = partial(_numbers, self._database, received[0].number, received[-1].number)
+        numbers = await self._writer.surely(find)
+        return [each for each in received if each.number in numbers]
 
     def finish(self, number: int, state: str, why: str, attempts: int, outgoing: Sequence[Outgoing] = ()) -> None:
         """What became of a message, and what follows from it, as one."""
@@ -179,6 +222,16 @@ class Store:
         where, values = ("WHERE state = ?", (state,)) if state else ("", ())
         rows = await self._read(f"SELECT * FROM inbox {where} ORDER BY number DESC LIMIT ?", (*values, limit))  # noqa: S608
         return [dict(row) | {"body": msgspec.json.decode(row["body"])} for row in rows]
+
+    async def conversation(self, account: str, conversation: str, limit: int) -> list[tuple[str, str, int, str]]:
+        """What was said last, oldest first: role (user or assistant), text, when (wall-clock ms), and the message's id.
+
+        Of what the gateway says, what is dead was not said.
+        """
+        rows = await self._read(CONVERSATION, (account, conversation, limit, account, conversation, limit, limit))
+        return [
+            (row["role"], msgspec.json.decode(row["body"])["text"], row["at"], row["name"]) for row in reversed(rows)
+        ]
 
     async def counts(self) -> dict[str, int]:
         """How many messages there are in each state, as `inbox.received` and so on."""
@@ -276,18 +329,21 @@ class Store:
 
     # Keeping house
 
-    async def forget(self, before: int, journal_until: int) -> None:
-        """Retention: what ended before that time (wall-clock ms), and the journal up to that number."""
+    async def forget(self, before: int, keep: int, journal_until: int) -> None:
+        """Retention: what ended before that time (wall-clock ms), all but the newest `keep`, and the journal up to that number.
+
+        What is not finished is never forgotten.
+        """
         statements: Statements = {
-            FORGET_INBOX: [(before,)],
-            FORGET_OUTBOX: [(before,)],
+            FORGET_INBOX: [(before, self._last_received - keep)],
+            FORGET_OUTBOX: [(before, self._last_outgoing - keep)],
             FORGET_REQUESTS: [(before,)],
             FORGET_JOURNAL: [(before, journal_until)],
         }
         while await self._writer.surely(lambda: self._database.commit(statements, self._durability())):
-            pass
+            """Some rows at a time: nobody who waits for a commit waits for all of it."""
         while await self._writer.surely(self._database.give_back):
-            pass
+            """Some pages at a time, for the same reason."""
 
     async def backup(self, target: Path) -> None:
         """A whole copy, while everything goes on. Raises StoreError."""

@@ -20,9 +20,12 @@ from statemachine.world.account import OFF, Account, AccountModel, View
 from statemachine.world.account import Change as AccountChange
 from statemachine.world.change import NOTHING_STANDS, Standing
 from statemachine.world.config import BAD, FIRST, impact, settings_of
+from statemachine.world.messages import MessageWorld
 from statemachine.world.process import ProcessModel
 from statemachine.world.state import Change as ProcessChange
 from statemachine.world.state import Process
+
+__all__ = ["MessageWorld", "World", "Worlds"]
 
 T = TypeVar("T")
 

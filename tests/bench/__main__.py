@@ -19,6 +19,7 @@ from tests.bench import table
 from tests.bench.bot_api import BotApi
 from tests.bench.counts import FULL, QUICK, SMOKE, Counts
 from tests.bench.idle import idles
+from tests.bench.messages import messages
 from tests.bench.programs import prepare
 from tests.bench.reload import reloads
 from tests.bench.restart import restarts
@@ -45,6 +46,8 @@ async def measure(counts: Counts) -> dict[str, Any]:
         written = await writes(counts)
         say("one of many accounts")
         scale = await scales(api, counts)
+        say("messages")
+        echoed = await messages(api, counts)
     about = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "python": platform.python_version(),
@@ -56,7 +59,7 @@ async def measure(counts: Counts) -> dict[str, Any]:
     }
     return {
         "about": about, "reload": reload, "idle": idle, "start": start, "restart": restart, "writes": written,
-        "scale": scale,
+        "scale": scale, "messages": echoed,
     }  # fmt: skip
 
 

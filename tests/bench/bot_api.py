@@ -30,6 +30,7 @@ def token_of(number: int) -> str:
 
 
 PATIENCE = 10.0
+LONG_PATIENCE = 120.0
 
 
 class Service:
@@ -100,6 +101,27 @@ class Service:
             "overlaps": stats.overlaps,
             "conflicts": stats.conflicts_self,
         }
+
+    async def burst(self, count: int, chats: int) -> dict[str, Any]:
+        """Push so many messages at once over so many chats, and wait for every echo: seconds from the first to the last."""
+        self._bot.sent[:] = []
+        began = time.monotonic()
+        for number in range(count):
+            self._bot.push(f"message {number}", number % chats + 1, user_id=5, username="ann")
+        await self._bot.wait_sent(count, LONG_PATIENCE)
+        return {"seconds": self._bot.sent[-1]["at"] - began}
+
+    async def even(self, rate: float, seconds: float, chats: int) -> dict[str, Any]:
+        """An even stream: milliseconds from each message to its echo."""
+        self._bot.sent[:] = []
+        pushed, due = {}, time.monotonic()
+        for number in range(round(rate * seconds)):
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            due += 1 / rate
+            pushed[f"even {number}"] = time.monotonic()
+            self._bot.push(f"even {number}", number % chats + 1, user_id=5, username="ann")
+        await self._bot.wait_sent(len(pushed), LONG_PATIENCE)
+        return {"waits_ms": [(sent["at"] - pushed[sent["text"]]) * 1000 for sent in self._bot.sent]}
 
     async def stream(self, every: float) -> dict[str, Any]:
         """Push a message every so many seconds from now on."""

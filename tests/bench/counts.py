@@ -27,6 +27,12 @@ class Counts:
     """...and how often it is, by each road."""
     writes: int
     """How often a long config is written while others wait."""
+    echoes: int
+    """How often each program echoes..."""
+    burst: int
+    """...so many messages at once..."""
+    stream_s: float
+    """...after a stream of so many seconds."""
 
 
 FULL = Counts(
@@ -40,6 +46,9 @@ FULL = Counts(
     accounts=1000,
     edits=15,
     writes=20,
+    echoes=5,
+    burst=2000,
+    stream_s=20.0,
 )
 QUICK = Counts(
     reloads=20,
@@ -52,7 +61,11 @@ QUICK = Counts(
     accounts=1000,
     edits=7,
     writes=10,
+    echoes=3,
+    burst=2000,
+    stream_s=10.0,
 )
 SMOKE = Counts(
-    reloads=1, series=1, in_series=2, idle_s=0.2, settle_s=0.2, pairs=1, restarts=1, accounts=20, edits=1, writes=1
-)
+    reloads=1, series=1, in_series=2, idle_s=0.2, settle_s=0.2, pairs=1, restarts=1, accounts=20, edits=1, writes=1,
+    echoes=1, burst=100, stream_s=1.0,
+)  # fmt: skip

@@ -15,7 +15,7 @@ import psutil
 from tests.bench.bot_api import TOKEN, BotApi
 from tests.real.process import ROOT, config_text, telegram_account
 
-GATEWAY, BARE = "gateway", "bare poll loop"
+GATEWAY, BARE, ECHO = "gateway", "bare poll loop", "bare echo loop"
 READY = re.compile(rb"gateway ready (\S+)")
 UNWANTED = frozenset({"PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"})
 """Where these are set, the run that should leave the compiled files leaves none, and every start compiles."""
@@ -41,7 +41,12 @@ class Program:
         return self
 
     def _arguments(self) -> list[str]:
-        return ["gateway"] if self.name == GATEWAY else ["tests.bench.bare_poll", f"{self._api.url}/bot{TOKEN}"]
+        if self.name == GATEWAY:
+            return ["gateway"]
+        return [
+            "tests.bench.bare_poll" if self.name == BARE else "tests.bench.bare_echo",
+            f"{self._api.url}/bot{TOKEN}",
+        ]
 
     async def __aexit__(self, *_: object) -> None:
         if self.process.returncode is None:
@@ -59,7 +64,7 @@ class Program:
 
     async def ready(self) -> float | None:
         """Milliseconds from the spawn to the line `gateway ready`; the bare loop says nothing."""
-        if self.name == BARE:
+        if self.name != GATEWAY:
             return None
         assert self.process.stdout is not None
         while not READY.search(await self.process.stdout.readline()):

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from statistics import median
 from typing import Any
 
-from tests.bench.reference import LAG, OTHER, OURS, RESTART_GAP, RSS_MB, SCALE_RATIO, START_RATIO, THEIRS, Figures, Span
+from tests.bench.reference import (
+    ECHO_RATIOS,
+    LAG,
+    OTHER,
+    OURS,
+    RESTART_GAP,
+    RSS_MB,
+    SCALE_RATIO,
+    START_RATIO,
+    THEIRS,
+    Figures,
+    Span,
+)
 
 DASH = "-"
 
@@ -177,6 +190,20 @@ def write(found: dict[str, Any]) -> str:
     return f"{table(head, rows)}\ntarget for the loop, which the longest answer is an upper bound of: {LAG:.0f}; {found['times']} times"
 
 
+def messages(rows: list[dict[str, Any]]) -> str:
+    """Medians of all runs, and what the gateway takes beside the bare loop."""
+    programs = {row["program"]: [each for each in rows if each["program"] == row["program"]] for row in rows}
+    keys = {"per_s": ",.0f", "cpu_ms": ".3f", "p50_ms": ".2f", "p99_ms": ".2f"}
+    medians = {name: {key: median(row[key] for row in runs) for key in keys} for name, runs in programs.items()}
+    head = ("ECHO, durable and not", "messages a second", "CPU ms each", "p50 ms", "p99 ms")
+    lines = [[name, *(format(found[key], form) for key, form in keys.items())] for name, found in medians.items()]
+    ours, bare = medians.values()
+    lines.append(["ratio", *(f"{ours[key] / bare[key]:.2f}" for key in keys)])
+    lines.append(["target", *(f"{target:.2f}" for target in ECHO_RATIOS)])
+    note = f"a burst over many chats, then 50 a second evenly; medians of {len(rows) // 2} runs each, in turn"
+    return f"{table(head, lines)}\n{note}"
+
+
 def about(found: dict[str, Any]) -> str:
     load = " -> ".join(f"{each:.2f}" for each in found["load"])
     note = "" if max(found["load"]) < found["cpus"] else "  (busy: other work takes time from what is measured)"
@@ -187,5 +214,5 @@ def about(found: dict[str, Any]) -> str:
 def whole(results: dict[str, Any]) -> str:
     return "\n\n".join([
         reloads(results["reload"]), idles(results["idle"]), start(results["start"]), restart(results["restart"]),
-        scale(results["scale"]), write(results["writes"]), about(results["about"]),
+        messages(results["messages"]), scale(results["scale"]), write(results["writes"]), about(results["about"]),
     ])  # fmt: skip

@@ -87,8 +87,24 @@ def test_pings_are_measured_while_a_long_config_is_written(ran: tuple[str, dict[
     assert written["bytes"] == SIZE
 
 
+def test_messages_are_measured_by_both_programs_in_turn(ran: tuple[str, dict[str, Any]]) -> None:
+    rows = ran[1]["messages"]
+    assert [row["program"] for row in rows] == ["gateway", "bare echo loop"]
+    assert all(row[key] > 0 for row in rows for key in ("per_s", "cpu_ms", "p50_ms", "p99_ms"))
+
+
 def test_the_table_has_its_parts(ran: tuple[str, dict[str, Any]]) -> None:
-    for part in ("RELOAD", "IDLE", "COLD START", "RESTART", "patch, traffic", "target", "ONE OF", "BYTES IS WRITTEN"):
+    for part in (
+        "RELOAD",
+        "IDLE",
+        "COLD START",
+        "RESTART",
+        "patch, traffic",
+        "target",
+        "ONE OF",
+        "BYTES IS WRITTEN",
+        "ECHO",
+    ):
         assert part in ran[0]
 
 

@@ -72,6 +72,12 @@ class FakeTelegram:
         await self.drop_connections()
         await self._runner.cleanup()
 
+    async def stop(self) -> None:
+        """Listen no more, and reset every open connection: new ones are refused."""
+        for site in tuple(self._runner.sites):
+            await site.stop()
+        await self.drop_connections()
+
     def add_bot(self, token: str, username: str) -> Bot:
         """Create an account; the part of the token before the colon is its numeric id."""
         bot = self.bots[token] = Bot(token, username)

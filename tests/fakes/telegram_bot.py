@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from .telegram_markup import MarkupError, visible
 from .telegram_stats import Gap, Stats
 from .telegram_wire import (
     CONFLICT_FOREIGN,
@@ -48,11 +49,16 @@ class Bot:
         self.id = int(token.partition(":")[0])
         self.stats = Stats()
         self.sent: list[dict[str, Any]] = []
+        """The parameters of each message that was sent; `shown` is what a reader sees, `message_id` what it is called."""
+        self.actions: list[dict[str, Any]] = []
+        """The parameters of each sendChatAction."""
+        self.callback_answers: list[dict[str, Any]] = []
         self.updates: list[dict[str, Any]] = []
         self.allowed_updates: list[str] = []
         self.revoked = False
         self._webhook_url = ""
-        self._next_update_id = FIRST_UPDATE_ID
+        self.next_update_id = FIRST_UPDATE_ID
+        """A test may set it: after a week of silence Telegram goes on from a random one."""
         self._messages = 0
         self._poll: Poll | None = None
         self._ended: deque[Presence] = deque(maxlen=16)
@@ -66,7 +72,8 @@ class Bot:
             "deletewebhook": lambda params: self._set_webhook({**params, "url": ""}),
             "setwebhook": self._set_webhook,
             "sendmessage": self._send_message,
-            "sendchataction": lambda _: success(True),
+            "sendchataction": self._send_chat_action,
+            "answercallbackquery": self._answer_callback_query,
         }
 
     # What a test does to the bot.
@@ -76,11 +83,25 @@ class Bot:
 
         As on Telegram it is dropped when the bot's `allowed_updates` leave messages out.
         """
-        update_id, self._next_update_id = self._next_update_id, self._next_update_id + 1
+        return self.push_message(chat_id, user_id, username, text=text)
+
+    def push_message(
+        self,
+        chat_id: int = 1,
+        user_id: int = 1,
+        username: str = "user",
+        kind: str = "message",
+        **fields: Any,
+    ) -> int:
+        """Queue a message of any kind: `fields` are those of Telegram's Message, beside those that every one has."""
         sender = {"id": user_id, "is_bot": False, "first_name": username, "username": username}
-        message = {**self._message(chat_id, text), "from": sender}
-        if not self.allowed_updates or "message" in self.allowed_updates:
-            self.updates.append({"update_id": update_id, "message": message})
+        return self.push_update(kind, {**self._message(chat_id), "from": sender, **fields})
+
+    def push_update(self, kind: str, body: Any) -> int:
+        """Queue an update of any kind, known or not, and return its id."""
+        update_id, self.next_update_id = self.next_update_id, self.next_update_id + 1
+        if not self.allowed_updates or kind in self.allowed_updates:
+            self.updates.append({"update_id": update_id, kind: body})
             if self._foreign is not None:
                 self._foreign.end("updates")
             if self._poll is not None:
@@ -273,10 +294,10 @@ class Bot:
 
         A negative offset counts from the end of the queue. One far in the future is disbelieved.
         """
-        head = self.updates[0]["update_id"] if self.updates else self._next_update_id
+        head = self.updates[0]["update_id"] if self.updates else self.next_update_id
         if offset < 0:
-            offset = max(self._next_update_id + offset, head)
-        if offset == 0 or offset > self._next_update_id + FUTURE_OFFSET:
+            offset = max(self.next_update_id + offset, head)
+        if offset == 0 or offset > self.next_update_id + FUTURE_OFFSET:
             return int(head)
         self.updates = self._pending(offset)
         self.stats.confirmed_offset = max(self.stats.confirmed_offset, offset)
@@ -317,22 +338,40 @@ class Bot:
             self.webhook_url = url
         return success(True, f"Webhook {'is already' if already else 'was'} {verb}")
 
-    def _message(self, chat_id: int | str, text: str) -> dict[str, Any]:
+    def _message(self, chat_id: int | str) -> dict[str, Any]:
         self._messages += 1
         kind = "private" if isinstance(chat_id, int) and chat_id > 0 else "group"
         chat = {"id": chat_id, "type": kind}
-        return {"message_id": self._messages, "chat": chat, "date": int(time.time()), "text": text}
+        return {"message_id": self._messages, "chat": chat, "date": int(time.time())}
 
     def _send_message(self, params: dict[str, Any]) -> Reply:
-        text = str(params.get("text", ""))
-        if not text.strip():
+        mode = params.get("parse_mode", "")
+        if mode not in ("", "HTML"):
+            return failure(400, "Bad Request: unsupported parse_mode")
+        try:
+            shown = visible(str(params.get("text", ""))) if mode else str(params.get("text", ""))
+        except MarkupError as error:
+            return failure(400, f"Bad Request: can't parse entities: {error}")
+        if not shown.strip():
             return failure(400, "Bad Request: message text is empty")
-        if len(text.encode("utf-16-le", "surrogatepass")) > 2 * LONGEST_TEXT:
+        if len(shown.encode("utf-16-le", "surrogatepass")) > 2 * LONGEST_TEXT:
             return failure(400, "Bad Request: message is too long")
         if params.get("chat_id") in (None, ""):
             return failure(400, "Bad Request: chat_id is empty")
         chat_id = integer(params, "chat_id", params["chat_id"])
-        self.sent.append({**params, "chat_id": chat_id, "at": time.monotonic()})
+        message = {**self._message(chat_id), "text": shown, "from": self._user()}
+        more = {"chat_id": chat_id, "at": time.monotonic(), "shown": shown, "message_id": message["message_id"]}
+        self.sent.append(params | more)
         self.stats.send_count += 1
         self._changed.set()
-        return success({**self._message(chat_id, text), "from": self._user()})
+        return success(message)
+
+    def _send_chat_action(self, params: dict[str, Any]) -> Reply:
+        self.actions.append(params)
+        return success(True)
+
+    def _answer_callback_query(self, params: dict[str, Any]) -> Reply:
+        if not params.get("callback_query_id"):
+            return failure(400, "Bad Request: query is too old and response timeout expired or query ID is invalid")
+        self.callback_answers.append(params)
+        return success(True)

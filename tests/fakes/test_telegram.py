@@ -137,6 +137,44 @@ async def test_text_is_measured_in_utf16(
     assert len(bot.sent) == (complaint is None)
 
 
+async def test_messages_have_numbers_and_what_was_sent_is_kept(client: Client, bot: Bot) -> None:
+    reference = {"message_id": 4}
+    for text in ("one", "two"):
+        body = await client.call(
+            "sendMessage", chat_id=7, text=text, message_thread_id=3, reply_parameters=reference, parse_mode="HTML"
+        )
+        assert body["result"]["message_id"] == bot.sent[-1]["message_id"]
+    assert bot.sent[0]["message_id"] != bot.sent[1]["message_id"]
+    kept = [bot.sent[-1][key] for key in ("text", "message_thread_id", "reply_parameters", "parse_mode")]
+    assert kept == ["two", 3, reference, "HTML"]
+
+
+async def test_marks_are_read_and_bad_ones_are_refused(client: Client, bot: Bot) -> None:
+    body = await client.call("sendMessage", chat_id=7, text="<b>a</b> &lt; b", parse_mode="HTML")
+    assert (body["result"]["text"], bot.sent[-1]["shown"]) == ("a < b", "a < b")
+    refusals = {
+        "<p>a</p>": 'can\'t parse entities: Unsupported start tag "p" at byte offset 0',
+        "a < b": "can't parse entities: Unclosed start tag at byte offset 2",
+        "<b></b>": "message text is empty",
+    }
+    for text, why in refusals.items():
+        body = await client.call("sendMessage", chat_id=7, text=text, parse_mode="HTML")
+        assert (body["error_code"], body["description"]) == (400, f"Bad Request: {why}")
+    long = "<b>" + "&lt;" * 4096 + "</b>"
+    assert (await client.call("sendMessage", chat_id=7, text=long, parse_mode="HTML"))["ok"]
+    body = await client.call("sendMessage", chat_id=7, text="a", parse_mode="Word")
+    assert body["description"] == "Bad Request: unsupported parse_mode"
+    assert len(bot.sent) == 2
+
+
+async def test_actions_and_answers_to_buttons_are_kept(client: Client, bot: Bot) -> None:
+    assert (await client.call("sendChatAction", chat_id=7, action="typing"))["result"] is True
+    assert (await client.call("answerCallbackQuery", callback_query_id="5"))["result"] is True
+    assert (await client.call("answerCallbackQuery"))["error_code"] == 400
+    assert bot.actions == [{"chat_id": 7, "action": "typing"}]
+    assert bot.callback_answers == [{"callback_query_id": "5"}]
+
+
 async def test_a_webhook_refuses_and_ends_polls(client: Client, bot: Bot) -> None:
     held = client.start_poll(timeout=30)
     await bot.wait_polling()
@@ -220,6 +258,43 @@ async def test_kinds_that_are_not_allowed_are_not_queued(client: Client, bot: Bo
     await client.poll(allowed_updates='["message"]')
     wanted = bot.push("wanted")
     assert await client.poll() == [wanted]
+
+
+async def test_updates_of_any_kind_are_delivered(client: Client, bot: Bot) -> None:
+    ids = [
+        bot.push_update("a_kind_of_tomorrow", 3),
+        bot.push_message(-7, kind="edited_message", caption="hi", photo=[]),
+        bot.push("hello"),
+    ]
+    updates = (await client.call("getUpdates"))["result"]
+    assert [update["update_id"] for update in updates] == ids
+    assert updates[0]["a_kind_of_tomorrow"] == 3
+    edited = updates[1]["edited_message"]
+    assert (edited["chat"], edited["caption"]) == ({"id": -7, "type": "group"}, "hi")
+    assert "text" not in edited
+    await client.poll(offset=ids[-1] + 1, allowed_updates=["edited_message"])
+    bot.push("not asked for")
+    wanted = bot.push_message(kind="edited_message", text="asked for")
+    assert await client.poll() == [wanted]
+
+
+async def test_ids_that_jump_back_come_and_are_confirmed(client: Client, bot: Bot) -> None:
+    await client.poll(offset=bot.push("before") + 1)
+    bot.next_update_id = 100
+    bot.push("after")
+    assert await client.poll(offset=500_000_002) == [100], "an offset far in the future is disbelieved"
+    assert await client.poll(offset=101) == []
+    assert bot.updates == []
+
+
+async def test_one_that_was_stopped_refuses_connections(telegram: FakeTelegram, client: Client, bot: Bot) -> None:
+    held = client.start_poll(timeout=30)
+    await bot.wait_polling()
+    await telegram.stop()
+    with pytest.raises(aiohttp.ClientOSError):
+        await held
+    with pytest.raises(aiohttp.ClientConnectorError):
+        await client.call("getMe")
 
 
 async def test_redeliveries_are_counted(client: Client, bot: Bot) -> None:

@@ -11,8 +11,8 @@ import msgspec
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from gateway.config.declared import Model
 from gateway.config.file import parse
-from gateway.config.model import Model
 from gateway.config.validate import fields_of
 from gateway.errors import ConfigError
 from gateway.redact import MARK, Secret

@@ -31,7 +31,7 @@ def cold(text: str) -> str:
 
 
 def reader(folder: Path = Path(), environ: dict[str, str] | None = None) -> Reader:
-    return Reader(MODEL, ENVIRON if environ is None else environ, folder)
+    return Reader(lambda _: MODEL, ENVIRON if environ is None else environ, folder)
 
 
 def revision(text: str | bytes, folder: Path = Path()) -> Revision:

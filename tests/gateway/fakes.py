@@ -282,6 +282,9 @@ class FakeHandlers:
     def policy(self, handler: str) -> tuple[int, float]:
         return self._policy
 
+    def acts_outside(self, handler: str) -> bool:
+        return True
+
     async def handle(self, handler: str, message: Message) -> tuple[Reply, ...]:
         text = await self._answer(message)
         return () if text is None else (Reply(text),)

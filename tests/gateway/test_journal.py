@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from gateway import journal as journal_module
 from gateway.clock import Clock
-from gateway.journal import Before, Entry, Journal, is_ordinary, log_entry
+from gateway.journal import Before, Entry, Journal, log_entry
 from statemachine import Channel, Event, Lifecycle, Refusal, Step
 from statemachine.channel import By, Cause, ChannelData, ReceiverEnded, Run, Start
 from statemachine.lifecycle_data import LifecycleData
@@ -147,13 +147,21 @@ def test_of_messages_it_is_not_remembered_when_they_moved(journal: Journal) -> N
 
 
 def test_an_ordinary_step_of_a_message_is_no_line_and_a_refusal_is(journal: Journal) -> None:
-    journal.listen(log_entry)
+    journal.listen(log_entry, ordinary=False)
     with capture_logs() as lines:
-        step, refusal = spark(journal, "spark", SwitchOn(), SwitchOn())
-    assert (is_ordinary(step), is_ordinary(refusal)) == (True, False)
+        spark(journal, "spark", SwitchOn(), SwitchOn())
     assert [(line["event"], line["machine"]) for line in lines] == [("refused", "spark")]
+
+
+def test_whoever_wants_them_is_told_of_the_steps_of_messages(journal: Journal) -> None:
+    spared: list[Entry] = []
+    told: list[Entry] = []
+    journal.listen(spared.append, ordinary=False)
+    journal.listen(told.append)
+    step, refusal = spark(journal, "spark", SwitchOn(), SwitchOn())
     (other,) = record(journal, SwitchOn())
-    assert not is_ordinary(other)
+    assert told == [step, refusal, other]
+    assert spared == [refusal, other]
 
 
 # Going on from an earlier life

@@ -7,11 +7,12 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from statemachine import BrokenActionError, Change, Channel
-from statemachine.explore import explore
+from statemachine import BrokenActionError, Change, Channel, Delivery, Incoming
+from statemachine.explore import Model, explore
 from statemachine.promises import PROMISES
-from statemachine.world import World
+from statemachine.world import MessageWorld, World
 from tests.mutation.by_tests import killers
 from tests.mutation.shell import SWAPS
 from tests.mutation.swaps import copy_of_the_tree, killer
@@ -20,8 +21,9 @@ from tests.mutation.tables import AnyMachine, Mutant, mutants
 EXPLAINED: dict[str, str] = {}
 """Mutants that nothing needs to kill, by name, each with the reason why it makes no difference."""
 LIMIT = 20_000
-"""Worlds that an exploration visits for one mutant: the outside may do one thing, which is some 1,500 where nothing is wrong."""
-FENCES = ("generation_is_current", "work_is_current", "timer_is_current")
+"""Worlds that an exploration visits for one mutant: the outside may do one thing, which is some 1,500 where nothing is
+wrong, and some 15,500 in the world of messages."""
+FENCES = ("generation_is_current", "work_is_current", "timer_is_current", "attempt_is_current")
 """Guards against stale words. Where they are missing an exploration must find it: it goes on to two things of the outside.
 
 Not those of a change: most of its stages are one move there, with nothing in between that could be stale.
@@ -48,7 +50,11 @@ def promise_broken_by(mutant: Mutant) -> str:
     return ""
 
 
-def _world(built: AnyMachine, budget: int) -> World:
+def _world(built: AnyMachine, budget: int) -> Model[Any]:
+    if issubclass(built, Incoming):
+        return MessageWorld(budget, incoming=built)
+    if issubclass(built, Delivery):
+        return MessageWorld(budget, delivery=built)
     if issubclass(built, Change):
         return World(1, change=built, budget=budget, confirm=True)
     if issubclass(built, Channel):

@@ -16,6 +16,8 @@ TESTS = (
     "tests/statemachine/test_channel.py",
     "tests/statemachine/test_change.py",
     "tests/statemachine/test_change_walks.py",
+    "tests/statemachine/test_incoming.py",
+    "tests/statemachine/test_delivery.py",
 )
 
 COUNTS_GUARDS = "test_each_guard_is_tried_both_ways"

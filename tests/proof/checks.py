@@ -87,6 +87,7 @@ CHECKS: dict[str, Check] = {
             "explore, 1 account, 3 things", "python -m statemachine explore --channels 1 --budget 3 --json", _explored
         ),
         Check("explore, changes", "python -m statemachine explore --channels 1 --confirm --json", _explored),
+        Check("explore, messages", "python -m statemachine explore --messages --json", _explored),
         Check("Spin", "python -m statemachine promela --check", _spun),
         Check("simulation", "python -m tests.simulation --seeds 20000 --json", _simulated),
         Check("chaos", "python -m tests.chaos --minutes 60 --json chaos.json", _chaotic, "chaos.json"),

@@ -9,6 +9,7 @@ from tests.proof.checks import CHECKS
 
 EXPLORED = ("explore, 3 accounts", "explore, 5 accounts", "explore, 1 account, 3 things", "Spin")
 CHANGES = ("explore, changes", "simulation", "chaos", "transactions")
+MESSAGES = ("explore, messages", "simulation")
 ALL_ROADS = (*EXPLORED, "simulation", "chaos")
 
 
@@ -31,6 +32,9 @@ PROMISES = (
     Promise("Of a change that must be confirmed only what was confirmed stays, and nothing is begun beside it.", CHANGES),
     Promise("What was rolled back does not run again by itself, and no rollback by itself writes into the user's file.", CHANGES),
     Promise("The config file is the old one or the new one, whole, and no write is lost to another.", ("simulation", "writers", "killed writes")),
+    Promise("What was confirmed to a network is in the store, and what is in the store is handled, whatever ends the process.", MESSAGES),
+    Promise("A reply is sent, dead with a reason, or unknown and shown; none is sent twice unless it says so.", MESSAGES),
+    Promise("Within a conversation messages are handled, and replies sent, in the order in which they came.", MESSAGES),
     Promise("A secret is in no output.", ("simulation", "chaos", "fuzz", "redaction")),
     Promise("What the journal says happened can be run through the tables again, and leads to the same states.", ("replay",)),
     Promise("Every row of the tables is taken by a test of a running gateway, and every guard is missed when it is gone.", ("rows", "mutants", "planted bugs")),
@@ -40,8 +44,6 @@ HEAD = """\
 # Promises
 
 What Gateway promises, what holds each promise, and the figures of the last run. This page is written by the run (`make proof`); nobody edits it.
-
-Not promised yet: that no message is lost when the process is killed. Messages are kept in memory until their store exists.
 
 | promise | held by |
 | --- | --- |

@@ -14,7 +14,8 @@ from typing import Annotated, ClassVar, Literal
 
 from gateway.channels.base import Intake
 from gateway.cli.run import run
-from gateway.config.model import CHANNEL, Account
+from gateway.config.declared import CHANNEL
+from gateway.config.model import Account
 from gateway.errors import AccountRefusedError
 from gateway.messages.model import Outgoing
 from gateway.messages.pace import Limits

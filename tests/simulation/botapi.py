@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.simulation.clock import Due, Time
+from tests.simulation.letters import Letters
 from tests.simulation.referee import Referee
 
 Answer = Callable[[int, str], None]
@@ -44,21 +45,23 @@ class Bot:
     """One bot's state on the server."""
 
     id: str
-    updates: list[tuple[int, str]] = field(default_factory=list)
+    updates: list[tuple[int, int, str]] = field(default_factory=list)
+    """Number, chat and text of what was said and is not confirmed."""
     newest: int = 0
     poll: Poll | None = None
     webhook: bool = False
     revoked: bool = False
-    sent: list[str] = field(default_factory=list)
+    sent: int = 0
     foreign_until: float = 0.0
 
 
 class BotApi:
     """All bots. Calls come through `handle`; what people and strangers do comes through the other methods."""
 
-    def __init__(self, time: Time, referee: Referee) -> None:
+    def __init__(self, time: Time, referee: Referee, letters: Letters) -> None:
         self._time = time
         self._referee = referee
+        self.letters = letters
         self.bots: dict[str, Bot] = {}
 
     def bot(self, bot_id: str) -> Bot:
@@ -77,8 +80,9 @@ class BotApi:
             bot.webhook = False
             answer(*ok(True))
         elif method == "sendMessage":
-            bot.sent.append(params["text"])
-            answer(*ok({"message_id": len(bot.sent)}))
+            bot.sent += 1
+            self.letters.arrives(bot.id, params["text"])
+            answer(*ok({"message_id": bot.sent}))
         elif method == "getUpdates" and bot.webhook:
             answer(*no(409, "Conflict: can't use getUpdates method while webhook is active"))
         elif method == "getUpdates":
@@ -94,9 +98,10 @@ class BotApi:
 
     def _open(self, bot: Bot, poll: Poll, timeout: float) -> None:
         self._end_older(bot, poll)
+        self.letters.confirmed(bot.id, [number for number, _, _ in bot.updates if number < poll.offset])
         bot.updates = [update for update in bot.updates if update[0] >= poll.offset]
         if bot.updates or timeout <= 0:
-            poll.answer(*ok([_update(number, text) for number, text in bot.updates]))
+            poll.answer(*ok([_update(*update) for update in bot.updates]))
             return
         bot.poll = poll
         poll.due = self._time.after(timeout, lambda: self._take(bot).answer(*ok([])))
@@ -118,13 +123,16 @@ class BotApi:
 
     # People and strangers
 
-    def say(self, bot_id: str, text: str) -> None:
+    def say(self, bot_id: str, text: str, chat: int = 7) -> str:
+        """What is said in the end: no two texts are the same."""
         bot = self.bot(bot_id)
         bot.newest += 1
-        bot.updates.append((bot.newest, text))
+        told = self.letters.said(bot.id, bot.newest, chat, text)
+        bot.updates.append((bot.newest, chat, told))
         if bot.poll is not None:
             poll = self._take(bot)
-            poll.answer(*ok([_update(number, text) for number, text in bot.updates if number >= poll.offset]))
+            poll.answer(*ok([_update(*update) for update in bot.updates if update[0] >= poll.offset]))
+        return told
 
     def stranger(self, bot_id: str, seconds: float) -> None:
         """Somebody else receives on this bot for a while, and asks again whenever it was ended."""
@@ -150,6 +158,6 @@ class BotApi:
                 self._take(bot)
 
 
-def _update(number: int, text: str) -> dict[str, Any]:
+def _update(number: int, chat: int, text: str) -> dict[str, Any]:
     who = {"id": 7, "username": "somebody"}
-    return {"update_id": number, "message": {"text": text, "chat": {"id": 7}, "from": who, "date": 1}}
+    return {"update_id": number, "message": {"text": text, "chat": {"id": chat}, "from": who, "date": 1}}

@@ -10,6 +10,7 @@ import asyncio
 import errno
 import fcntl
 import os
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from watchdog.events import FileClosedEvent, FileMovedEvent, FileSystemEvent
 
 from gateway.config import file
 from gateway.process.watcher import OFF, Watcher
+from gateway.store.database import Database
 from tests.simulation.clock import Crash, Time
 from tests.simulation.referee import Referee
 from tests.simulation.witness import Witness
@@ -46,9 +48,16 @@ class Disk:
         self._stamps = 0
         self.path = folder / "gateway.yaml"
         self.state_dir = folder / "state"
-        self.slow_until = self.slowest_until = self.full_until = 0.0
+        self.slow_until = self.slowest_until = self.full_until = self.locked_until = 0.0
         self.crash_in = 0
         """The process is gone at the n-th step of writing from now; 0 is never."""
+        self.crash_at_commit = 0, ""
+        """It is gone right before or right after the n-th commit from now; 0 is never."""
+        self.databases: list[Database] = []
+        """What the process that is alive has open."""
+        self._in_line = 0
+        self._line_ends = 0.0
+        """When the store's thread has done all that it was given."""
         self.save_in = 0
         self.to_save = ""
         """At the n-th step of writing from now an editor saves this; 0 is never."""
@@ -194,16 +203,20 @@ class Disk:
 
     @property
     def is_slow(self) -> bool:
-        return self._time.now < max(self.slow_until, self.slowest_until, self.full_until, self._busy_until)
+        wrong = max(self.slow_until, self.slowest_until, self.full_until, self.locked_until)
+        return self._time.now < max(wrong, self._busy_until)
+
+    def _delays(self) -> tuple[float, float]:
+        delays = DELAYS if self._time.now >= self.slow_until else SLOW
+        delays = delays if self._time.now >= self.slowest_until else SLOWEST
+        self.met["slow job"] += delays is not DELAYS
+        return self._random.choice(delays), self._random.choice(delays)
 
     async def job(self, do: Callable[..., T], *args: Any) -> T:
         """In the place of `asyncio.to_thread`: it takes its time, and is done whether somebody still waits or not."""
         if self.owner is None:
             raise asyncio.CancelledError
-        delays = DELAYS if self._time.now >= self.slow_until else SLOW
-        delays = delays if self._time.now >= self.slowest_until else SLOWEST
-        self.met["slow job"] += delays is not DELAYS
-        before, after = (self._random.choice(delays) for _ in range(2))
+        before, after = self._delays()
         self._busy_until = max(self._busy_until, self._time.now + before + after)
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         if before or after:
@@ -219,14 +232,62 @@ class Disk:
             result = _try(do, *args)
             self._time.after(after, lambda: _settle(done, *result))
 
+    # The store's thread
+
+    async def in_line(self, do: Callable[[], T]) -> T:
+        """In the place of the one thread that writes: jobs are done, and told to be done, one after the other."""
+        if self.owner is None:
+            raise asyncio.CancelledError
+        takes, _ = self._delays()
+        self._line_ends = max(self._line_ends, self._time.now) + takes
+        self._busy_until = max(self._busy_until, self._line_ends)
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        if self._in_line or self._line_ends > self._time.now:
+            self._in_line += 1
+            owner = self.owner
+            self._time.after(self._line_ends - self._time.now, lambda: self._do_in_line(owner, done, do))
+        else:
+            _settle(done, *_try(do))
+            await asyncio.sleep(0)
+        return await done
+
+    def _do_in_line(self, owner: object, done: asyncio.Future[Any], do: Callable[..., Any]) -> None:
+        if owner is self.owner:
+            self._in_line -= 1
+            _settle(done, *_try(do))
+
+    def commit(self, do: Callable[[], float]) -> float:
+        """One commit of the store, before and after which the process may be gone."""
+        if self._gone:
+            raise Crash("in the middle of a write")
+        left, when = self.crash_at_commit
+        self.crash_at_commit = max(left - 1, 0), when
+        if left == 1 and when == "before":
+            raise Crash("right before a commit")
+        if self._time.now < self.full_until:
+            self.met["no space for a commit"] += 1
+            raise sqlite3.OperationalError("database or disk is full")
+        if self._time.now < self.locked_until:
+            self.met["store locked"] += 1
+            raise sqlite3.OperationalError("database is locked")
+        seconds = do()
+        if left == 1:
+            raise Crash("right after a commit")
+        return seconds
+
     def lose_owner(self) -> None:
         self.owner = self.watcher = None
         self._gone = False
         self.bases.clear()
+        self._in_line, self._line_ends = 0, 0.0
+        for database in self.databases:
+            database.close()
+        self.databases.clear()
 
     def calm(self) -> None:
-        self.slow_until = self.slowest_until = self.full_until = 0.0
+        self.slow_until = self.slowest_until = self.full_until = self.locked_until = 0.0
         self.crash_in = self.save_in = 0
+        self.crash_at_commit = 0, ""
         self.let_go()
 
 

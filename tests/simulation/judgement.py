@@ -12,6 +12,9 @@ from gateway.config.file import Reader
 from gateway.config.model import build_config_model
 from gateway.errors import ConfigError
 from gateway.process.changes import LIFECYCLE
+from statemachine.change import Change
+from statemachine.delivery import Delivery
+from tests.simulation.letters import ENDS, Letter
 from tests.simulation.process import EXIT_CONFIG, Process
 from tests.simulation.schedule import BOTS
 
@@ -33,11 +36,11 @@ class Judge:
     def __init__(self, play: Play) -> None:
         self._play = play
         self._expect = play.referee.expect
-        self._asked: dict[str, int] = {}
+        self._asked: dict[str, Letter] = {}
 
     def is_usable(self, raw: bytes) -> bool:
         try:
-            Reader(CONFIG, os.environ, self._play.disk.path.parent).load(raw)
+            Reader(lambda _: CONFIG, os.environ, self._play.disk.path.parent).load(raw)
         except ConfigError:
             return False
         return True
@@ -94,8 +97,7 @@ class Judge:
     def ask(self) -> None:
         """Somebody says something to every bot."""
         for bot in BOTS.values():
-            self._asked[bot] = self._play.api.bot(bot).sent.count(QUESTION)
-            self._play.api.say(bot, QUESTION)
+            self._asked[bot] = self._play.letters.by_text[bot, self._play.api.say(bot, QUESTION)]
 
     def at_rest(self, process: Process) -> None:
         """Nothing has moved for a while."""
@@ -112,6 +114,7 @@ class Judge:
         self._history(process)
         for name, machine in process.channels().items():
             self._account(process, name, machine)
+        self._play.letters.at_rest(process)
         for fault in self._rubbish(process):
             self._expect(False, "nothing is left over", fault)
 
@@ -203,14 +206,16 @@ class Judge:
             polls = (call.token, call.params["timeout"])
             wanted = (settings.token.reveal(), settings.poll_timeout_s)
             self._expect(polls == wanted, "the last config runs", f"{name} polls with {polls}, applied is {wanted}")
-        answered = self._play.api.bot(bot).sent.count(QUESTION) > self._asked.get(bot, 0)
-        self._expect(answered, "a message is answered", f"{name} runs, and did not answer")
+        self._expect(self._asked[bot].arrived > 0, "a message is answered", f"{name} runs, and did not answer")
+        for number, _, _ in self._play.api.bot(bot).updates:
+            here = self._play.letters.received(bot, number)
+            self._expect(here, ENDS, f"{name} runs, and has not received message {number}")
 
     def _rubbish(self, process: Process) -> Iterator[str]:
         app, channels = process.app, process.channels()
         idle = {name for name, machine in channels.items() if machine.state.value != "running"}
-        watched = {name for name in app._dispatcher.machines() if name.startswith("change/")}
-        if timers := set(app._runner._timers) - idle - watched:
+        waits = {*app._dispatcher.machines(Change), *app._dispatcher.machines(Delivery)}
+        if timers := set(app._runner._timers) - idle - waits:
             yield f"timers: {sorted(timers)}"
         if app._changes._waiters:
             yield f"somebody waits for what becomes of {sorted(app._changes._waiters)}"
@@ -228,7 +233,8 @@ class Judge:
         clients = [name for task, name in process.clients.items() if not task.done()]
         data = process.lifecycle.data
         kept = {name: getattr(data, name) for name in ("tickets", "served", "kept", "reviewed", "carried")}
-        busy = f"{process.unsettled()}, {process.app._runner.busy} works, {process.app._pipeline.in_flight} messages, clients {clients}"
+        messages = f"{process.app._messages.pipeline.in_flight} messages, {process.unsent()} to be sent"
+        busy = f"{process.unsettled()}, {process.app._runner.busy} works, {messages}, clients {clients}"
         return f"{process.lifecycle.state.value}, {states}, { {n: k for n, k in kept.items() if k} }, {busy}"
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from statemachine import Effect, Event, Outcome, Refusal, Step
+from statemachine import Effect, Event, Outcome, Refusal, Step, incoming
 from statemachine import channel as channels
 from statemachine import lifecycle_events as events
 from statemachine.channel import By
 from tests.simulation.referee import Referee
 
-NUMBERS = {"token": "timer", "work": "work", "generation": "generation"}
+NUMBERS = {"token": "timer", "timer": "timer", "work": "work", "generation": "generation", "attempt": "attempt"}
 """What an event may carry, and the field that holds the current one."""
 DROPS = (events.RestartCancelled, events.ConfigUnfit, events.RestartFailed)
 """After these nothing may be left that waits for a restart."""
@@ -48,6 +48,8 @@ class Monitor:
         self.stop_budget: float | None = None
         self.on_stop: Callable[[float], object] = lambda _: None
         self.on_dropped: Callable[[], object] = lambda: None
+        self.finished: set[str] = set()
+        """Messages that have come to their end, whether that is on the disk already or not."""
         self._effects: dict[type[Effect], Callable[[str, Any], None]] = {
             events.TicketOpened: self._opened,
             events.CloseTicket: self._closed,
@@ -55,6 +57,7 @@ class Monitor:
             events.ApplyPlan: self._applies,
             events.AbandonPlan: self._abandons,
             channels.OpenReceiver: self._opens_receiver,
+            incoming.Finish: lambda name, _: self.finished.add(name),
         }
 
     def see(self, name: str, before: Any, event: Event, result: Step | Refusal) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import aiohttp
 
 from tests.simulation.botapi import BotApi, no
-from tests.simulation.clock import Time
+from tests.simulation.clock import Crash, Time
 from tests.simulation.referee import Referee
 
 LATENCIES = (0.0, 0.0, 0.001, 0.01, 0.01, 0.05)
@@ -93,6 +93,8 @@ class Network:
         self.quirks: dict[str, Quirk] = {}
         self.met: Counter[str] = Counter()
         self.line = Line()
+        self.crash_in = 0
+        """The process is gone when the server has answered the n-th message from now, and before it hears of that; 0 is never."""
 
     def latency(self) -> float:
         return self.random.choice(LATENCIES)
@@ -126,6 +128,7 @@ class Network:
             session.end()
 
     def calm(self) -> None:
+        self.crash_in = 0
         self.faults.clear()
         self.quirks.clear()
         for session in self.line.sessions:
@@ -265,6 +268,8 @@ class Call:
                 "one receiver",
                 f"{session.owner} only asked who it is, and went on to {self.method}",
             )
+        if self.method == "sendMessage":
+            network.api.letters.tries(session.bot, self.params["text"])
         session.calls.append(self)
         self.fault = network.pick(session.bot, self.method)
         self._send()
@@ -316,7 +321,10 @@ class Call:
         kind = self.fault.kind if self.fault else ""
         way = network.latency() + (0.0 if session.connected else 2 * network.latency())
         way += self.fault.seconds if self.fault and kind == "slow" else 0.0
-        if kind in ("refuse", "reset"):
+        if kind == "refuse":
+            nowhere = aiohttp.client_reqrep.ConnectionKey("api.example", 443, True, True, None, None, None)
+            network.time.after(way, lambda: self.fail(aiohttp.ClientConnectorError(nowhere, OSError("refused"))))
+        elif kind == "reset":
             network.time.after(way, lambda: self.fail(aiohttp.ClientConnectionError(kind)))
         elif kind != "hang":
             network.time.after(way, self._arrive)
@@ -336,15 +344,19 @@ class Call:
             self.session.network.api.handle(self, self.token, self.method, self.params, self._answered)
 
     def _answered(self, status: int, body: str) -> None:
-        kind = self.fault.kind if self.fault else ""
+        network, kind = self.session.network, self.fault.kind if self.fault else ""
+        if self.method == "sendMessage" and network.crash_in and not self.session.line.dead:
+            network.crash_in -= 1
+            if not network.crash_in:
+                raise Crash("between the network's answer and its commit")
         body = body.replace("{token}", self.token).replace("{method}", self.method)
         if kind == "swallow":
             return
-        back = self.session.network.latency()
+        back = network.latency()
         if kind == "lose":
-            self.session.network.time.after(back, lambda: self.fail(aiohttp.ServerDisconnectedError()))
+            network.time.after(back, lambda: self.fail(aiohttp.ServerDisconnectedError()))
         else:
-            self.session.network.time.after(back, lambda: self._deliver(status, body))
+            network.time.after(back, lambda: self._deliver(status, body))
 
     def _deliver(self, status: int, body: str) -> None:
         if not self._answer.done():

@@ -15,11 +15,13 @@ from gateway.journal import Entry
 from gateway.process.changes import LIFECYCLE
 from statemachine import Refusal
 from statemachine.channel import By, Restart, Start, Stop
+from statemachine.delivery import DiscardRequested, RetryRequested
 from statemachine.lifecycle_events import RestartCancelled, RestartRequested, Ticket
 from tests.simulation.botapi import BotApi
 from tests.simulation.clock import Crash, StandstillError, Time
 from tests.simulation.disk import Disk
 from tests.simulation.judgement import QUIET, Judge
+from tests.simulation.letters import Letters
 from tests.simulation.network import Fault, Network, Quirk
 from tests.simulation.process import CRASHED, EXIT_CONFIG, Process
 from tests.simulation.referee import Referee, Violation
@@ -60,10 +62,14 @@ class Play(Writers):
         self.schedule = schedule
         self.time = Time()
         self.referee = Referee(self.time)
-        self.api = BotApi(self.time, self.referee)
+        self.letters = Letters(folder / "state", self.referee)
+        self.api = BotApi(self.time, self.referee, self.letters)
         self.network = Network(self.time, self.api, self.referee, Random(schedule.seed + 1))
         self.witness = Witness(self)
         self.disk = Disk(self.time, folder, self.referee, self.witness, Random(schedule.seed + 2))
+        self.handling = Random(schedule.seed + 3)
+        self.ills: list[str] = []
+        """What the next handlers that are asked suffer from."""
         self.judge = Judge(self)
         self.process: Process | None = None
         self.port_taken_until = 0.0
@@ -96,6 +102,7 @@ class Play(Writers):
                 self.referee.blame("no defect", f"it broke down: {error!r}")
             finally:
                 self.disk.let_go()
+                self.letters.close()
         self.counts["violations"] += len(self.referee.violations)
         faults = self.faults + self.network.met + self.disk.met
         return Result(self.schedule.seed, self.referee.violations, self.counts, faults, self.entries)
@@ -161,6 +168,7 @@ class Play(Writers):
         self.network.calm()
         self.api.calm()
         self.disk.calm()
+        self.ills.clear()
         if self.process is not None:
             self.process.crash_in = 0
         self.port_taken_until = 0.0
@@ -197,7 +205,7 @@ class Play(Writers):
 
     def _call(self, doing: Any, name: str) -> None:
         """A client's call; where nothing listens it has no effect."""
-        if self.process is None or not self.process.built:
+        if self.process is None or not self.process.listens:
             doing.close()
             self.counts["calls to nobody"] += 1
         else:
@@ -262,11 +270,11 @@ class Play(Writers):
         self.counts["restart requests refused"] += isinstance(answer, Refusal)
 
     def do_cancel(self, pick: int) -> None:
-        if self.process is not None and self.process.built and (tickets := self.process.lifecycle.data.tickets):
+        if self.process is not None and self.process.listens and (tickets := self.process.lifecycle.data.tickets):
             self.process.app._dispatcher.post(LIFECYCLE, RestartCancelled(tickets[pick].id), "client")
 
     def do_channel(self, account: str, verb: str) -> None:
-        if self.process is None or not self.process.built:
+        if self.process is None or not self.process.listens:
             return
         app, name = self.process.app, f"telegram/{account}"
         settings = app._ledger.applied.accounts().get(name)
@@ -282,8 +290,20 @@ class Play(Writers):
 
     # What happens outside
 
-    def do_say(self, bot: str, text: str) -> None:
-        self.api.say(bot, text)
+    def do_say(self, bot: str, text: str, chat: int = 7, count: int = 1) -> None:
+        for _ in range(count):
+            self.api.say(bot, text, chat)
+
+    def do_handler(self, ills: tuple[str, ...]) -> None:
+        self.ills += ills
+
+    def do_reply(self, verb: str, pick: int) -> None:
+        """A person decides about a reply that is not sent."""
+        if self.process is not None and self.process.listens:
+            waiting = list(self.process.app._messages.outbox._open)
+            if waiting:
+                event = RetryRequested("Ann", self.time.now + 3_600.0) if verb == "retry" else DiscardRequested("Ann")
+                self.process.app._dispatcher.post(waiting[pick], event, "call")
 
     def do_fault(self, **fault: Any) -> None:
         self.network.faults.append(Fault(**fault))
@@ -325,6 +345,10 @@ class Play(Writers):
     def do_full_disk(self, seconds: float) -> None:
         self.disk.full_until = self.time.now + seconds
 
+    def do_locked_store(self, seconds: float) -> None:
+        """Another program has the database locked."""
+        self.disk.locked_until = self.time.now + seconds
+
     def do_port_taken(self, seconds: float) -> None:
         self.faults["port taken"] += 1
         self.port_taken_until = self.time.now + seconds
@@ -351,6 +375,10 @@ class Play(Writers):
             self.process.crash_in = n
         elif when == "write":
             self.disk.crash_in = n
+        elif when in ("before", "after"):
+            self.disk.crash_at_commit = n, when
+        elif when == "answer":
+            self.network.crash_in = n
         else:
             raise Crash("now")
 
@@ -362,7 +390,7 @@ def only(schedule: Schedule, kept: Collection[int]) -> Schedule:
 
 def play(schedule: Schedule, folder: Path) -> Result:
     """Carry a schedule out in a folder, which is made. Collecting garbage in between would only cost time."""
-    folder.mkdir(parents=True)
+    (folder / "state").mkdir(parents=True)
     collecting = gc.isenabled()
     gc.disable()
     try:

@@ -8,17 +8,19 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from gateway.app import App, Options
-from gateway.channels.base import Message
 from gateway.config.model import Config
 from gateway.dispatcher import Dispatcher
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, HandlerError
+from gateway.handlers.registry import Handlers
 from gateway.journal import Entry, log_entry
 from gateway.log import LevelFilter
+from gateway.messages.model import Message, Reply
 from gateway.messages.pipeline import Pipeline
 from gateway.process.changes import LIFECYCLE
 from gateway.requests import PENDING
 from statemachine.change import Change, is_watched
 from statemachine.channel import Channel
+from statemachine.delivery import Delivery, DeliveryState
 from tests.simulation.clock import Crash, ProcessLoop, Time
 from tests.simulation.monitor import Monitor
 from tests.simulation.network import Line
@@ -31,6 +33,10 @@ LAST_MOMENTS = 1.0
 BURIAL = 600.0
 BURIALS = 5
 EXIT_CONFIG = 78
+HANDLER_ATTEMPTS, HANDLER_PATIENCE = 2, 5.0
+HANDLING = (0.0, 0.0, 0.0, 0.01, 0.3)
+"""Seconds that a handler takes."""
+ILLS = ("fails", "may be tried again", "is away", "hangs", "breaks")
 CRASHED = -9
 
 
@@ -53,12 +59,43 @@ class WatchedPipeline(Pipeline):
     line: Line
     blame: Callable[[str, str], None]
 
-    async def accept(self, messages: list[Message]) -> None:
+    async def accept(self, identity: str, offset: int, messages: list[Message], first: int | None = None) -> int:
         task = asyncio.current_task()
         owner = task.get_name() if task else ""
         if not any(session.owner == owner and not session.over for session in self.line.sessions):
             self.blame("nothing stale has an effect", f"{owner} delivered, and its connection was closed before")
-        await super().accept(messages)
+        return await super().accept(identity, offset, messages, first)
+
+
+class WatchedHandlers(Handlers):
+    """The real ones, which take their time; now and then one fails, hangs or cannot be asked, as the schedule says."""
+
+    play: Play
+
+    def policy(self, handler: str) -> tuple[int, float]:
+        return HANDLER_ATTEMPTS, HANDLER_PATIENCE
+
+    def acts_outside(self, handler: str) -> bool:
+        """Half of the schedules have handlers that do more than answer."""
+        return self.play.schedule.seed % 2 == 0
+
+    async def handle(self, handler: str, message: Message) -> tuple[Reply, ...]:
+        process = self.play.alive
+        letter = self.play.letters.given(message, process, outside=self.acts_outside(handler))
+        await asyncio.sleep(self.play.handling.choice(HANDLING))
+        if self.play.ills:
+            await self._suffer(self.play.ills.pop(0))
+        replies = await super().handle(handler, message)
+        letter.answered_by = process
+        return replies
+
+    async def _suffer(self, ill: str) -> None:
+        self.play.faults[f"handler {ill}"] += 1
+        if ill == "hangs":
+            await asyncio.Event().wait()
+        elif ill == "breaks":
+            raise RuntimeError("a defect of a handler")
+        raise HandlerError("not now", retryable=ill != "fails", after=1.0, counts=ill != "is away")
 
 
 class Listener:
@@ -116,6 +153,7 @@ class SimulatedApp(App):
         self.process.built = True
 
     async def _make_control_plane(self) -> Any:
+        self.process.listens = True
         return Control()
 
     def _on_applied(self, config: Config) -> None:
@@ -133,7 +171,7 @@ class Process:
         self.monitor = Monitor(play.referee)
         self.line = Line()
         self.loop = ProcessLoop(play.time)
-        self.built = self.returned = False
+        self.built = self.listens = self.returned = False
         self.ready = 0
         self.entries: list[Entry] = []
         self.clients: dict[asyncio.Task[Any], str] = {}
@@ -207,12 +245,22 @@ class Process:
         return self.app._dispatcher.machine(LIFECYCLE)
 
     def channels(self) -> dict[str, Any]:
-        return {n: m for n, m in self.app._dispatcher.machines().items() if isinstance(m, Channel)}
+        return self.app._dispatcher.machines(Channel)
 
     def unsettled(self) -> list[str]:
         """The changes of which it is not known what becomes of them; one that runs, and is only watched, is settled."""
-        changes = {n: m for n, m in self.app._dispatcher.machines().items() if isinstance(m, Change)}
+        changes = self.app._dispatcher.machines(Change)
         return [n for n, m in changes.items() if not is_watched(m) or m.data.confirm is not None]
+
+    def unsent(self) -> list[str]:
+        """The replies that are under way; one whose account does not run waits for that, and one for a person."""
+        app = self.app
+        open_ones = app._dispatcher.machines(Delivery)
+        return [
+            name
+            for name, outgoing in app._messages.outbox._open.items()
+            if app._receivers.is_up(outgoing.name) and not _is_a_persons(open_ones[name])
+        ]
 
     def pending(self) -> list[str]:
         return [r.id for r in self.app._requests._requests.values() if r.outcome == PENDING] if self.built else []
@@ -227,7 +275,9 @@ class Process:
             and all(machine.state.value in ("running", "stopped", "failed") for machine in self.channels().values())
             and not self.unsettled()
             and not self._play.disk.is_slow
-            and self.app._pipeline.in_flight == 0
+            and self.app._messages.pipeline.in_flight == 0
+            and not self.unsent()
+            and not self.app._messages.trouble
             and self.app._runner.busy == len(self.line_open())
             and all(task.done() for task in self.clients)
         )
@@ -248,3 +298,8 @@ class Process:
         """A client's call."""
         task = self.loop.create_task(doing, name=name)
         self.clients[task] = name
+
+
+def _is_a_persons(machine: Any) -> bool:
+    """Nobody knows whether it was sent, and only a person says what follows."""
+    return machine.state is DeliveryState.UNKNOWN and (machine.data.marked or not machine.data.resend)

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from tests.simulation.network import KINDS
+from tests.simulation.process import ILLS
 from tests.simulation.trials import Trials
 
 NAMES = ("one", "two", "three")
@@ -26,6 +27,8 @@ BROKEN = (
     "\x00",
 )
 METHODS = ("", "getMe", "getUpdates", "getUpdates", "getUpdates", "sendMessage", "deleteWebhook")
+SENDING = ("refuse", "reset", "lose", "hang", "swallow", "500", "429", "400", "half", "deaf")
+"""What may happen to a message on its way to the network."""
 STALE = "0" * 64
 
 
@@ -63,6 +66,7 @@ class Wish:
         }  # fmt: skip
         self.durability = "full"
         self.mode = "hybrid"
+        self.policy = "resend"
         self._number = 0
 
     def _account(self, name: str) -> dict[str, Any]:
@@ -95,6 +99,7 @@ class Wish:
 
     def _live(self) -> None:
         self.gateway["name"] = f"home-{self._random.randrange(3)}"
+        self.policy = self._random.choice(("resend", "resend", "ask"))
         self._some()["allow_from"] = ["*", self._random.randrange(3)]
 
     def _presence(self) -> None:
@@ -130,7 +135,7 @@ class Wish:
             f"handlers: {{echo: {{type: echo}}}}\n"
             f"gateway: {_flow({**self.gateway, 'restart': self.restart, 'reload': {'mode': self.mode}})}\n"
             f"store: {{durability: {self.durability}}}\n"
-            f"routes: [{{handler: echo}}]\n"
+            f"routes: [{{handler: echo, after_unknown: {self.policy}}}]\n"
             f"channels:\n  telegram:\n    accounts:\n{accounts}"
         )
 
@@ -196,7 +201,9 @@ class _Makers:
             "restart": (3, lambda: {"delay": some((0.0, 0.5, 1.0, 2.0, 30.0)), "force": chance() < 0.2}),
             "cancel": (1.5, lambda: {"pick": some((0, -1))}),
             "channel": (3, lambda: {"account": some(NAMES), "verb": some(("start", "stop", "restart"))}),
-            "say": (1.5, lambda: {"bot": bot(), "text": f"hello {random.randrange(100)}"}),
+            "say": (3, lambda: {"bot": bot(), "text": "hello", "chat": some((7, 7, 8)), "count": some((1, 1, 1, 2, 5))}),
+            "handler": (0.7, lambda: {"ills": tuple(some(ILLS) for _ in range(some((1, 1, 2, 3))))}),
+            "reply": (0.5, lambda: {"verb": some(("retry", "discard")), "pick": some((0, -1))}),
             "fault": (5, self._fault),
             "drop": (1, lambda: {"bot": bot()}),
             "stranger": (1, lambda: {"bot": bot(), "seconds": some((0.5, 5.0, 40.0))}),
@@ -205,11 +212,12 @@ class _Makers:
             "quirk": (2, lambda: {"bot": bot(), "close_takes": some((0.0, 0.1, 1.0, 4.9, 5.0, 8.0, 40.0)),
                                   "fence_fails": some((0, 0, 1, 2, 4)), "fence_hangs": some((0, 0, 0, 1))}),
             "slow disk": (0.7, lambda: {"seconds": some((0.5, 5.0, 20.0)), "slowest": chance() < 0.2}),
+            "locked store": (0.3, lambda: {"seconds": some((0.5, 5.0, 40.0))}),
             "full disk": (0.5, lambda: {"seconds": some((0.5, 5.0, 20.0))}),
             "port taken": (0.4, lambda: {"seconds": some((1.0, 10.0))}),
             "stall": (0.8, lambda: {"seconds": some((0.3, 2.0, 5.0, 12.0, 90.0, 600.0))}),
             "wall clock": (0.3, lambda: {"seconds": some((-3600.0, -1.0, 60.0, 86400.0))}),
-            "crash": (1, lambda: {"when": some(("now", "decision", "write")), "n": random.randint(1, 12),
+            "crash": (1.5, lambda: {"when": some(("now", "decision", "write", "before", "after", "answer")), "n": random.randint(1, 12),
                                   "cut": some((0.001, 0.005, 0.02)), "boot": some((0.05, 0.5, 3.0))}),
         }  # fmt: skip
         wish.texts.append(wish.text)
@@ -235,7 +243,23 @@ class _Makers:
         if action.kind == "trial":
             parts = self._trials.beside(action.args["confirm"])
             return [Action(round(action.at + after, 3), kind, args) for after, kind, args in parts]
+        if action.kind == "say" and self._random.random() < 0.5:
+            return [self.make_hardship(action)]
         return []
+
+    def make_hardship(self, said: Action) -> Action:
+        """What a message meets on its way: a crash at one of its commits or beside its answer, a store that takes nothing, or a
+        network that will not send."""
+        some = self._random.choice
+        if self._random.random() < 0.1:
+            return Action(round(said.at + some((0.0, 0.01, 0.05)), 3), "locked store", {"seconds": some((5.0, 70.0))})
+        if self._random.random() < 0.5:
+            when, n = some(("before", "before", "after", "after", "answer")), self._random.randint(1, 6)
+            return Action(
+                said.at, "crash", {"when": when, "n": n, "cut": some((0.001, 0.02)), "boot": some((0.05, 3.0))}
+            )
+        fault = {"kind": some(SENDING), "bot": said.args["bot"], "method": "sendMessage", "count": some((1, 1, 2, 5))}
+        return Action(said.at, "fault", fault | {"seconds": some((0.5, 5.0, 35.0))})
 
     def make_held(self, fault: Action) -> list[Action]:
         """A message that ends the poll under way, one for the answer that is held, and an end for the receiver that holds it."""

@@ -21,11 +21,13 @@ import gateway.channels.telegram_calls
 import gateway.config.edit
 import gateway.config.file
 import gateway.config.history
+import gateway.process.messages
 import gateway.process.operations
 import gateway.requests
 from gateway.config.model import Account, Config, build_config_model
 from tests.simulation.disk import SimulatedWatcher
-from tests.simulation.process import Listener, WatchedDispatcher, WatchedPipeline
+from tests.simulation.process import Listener, WatchedDispatcher, WatchedHandlers, WatchedPipeline
+from tests.simulation.store import SimulatedStore
 
 if TYPE_CHECKING:
     from tests.simulation.play import Play
@@ -55,18 +57,21 @@ def staged(play: Play) -> Iterator[None]:
 def _places(play: Play) -> list[tuple[Any, str, Any]]:
     identifiers = _Identifiers()
     library = SimpleNamespace(
-        ClientSession=play.network.session, ClientTimeout=aiohttp.ClientTimeout, ClientError=aiohttp.ClientError
-    )
+        ClientSession=play.network.session, ClientTimeout=aiohttp.ClientTimeout, ClientError=aiohttp.ClientError,
+        ClientConnectorError=aiohttp.ClientConnectorError,
+    )  # fmt: skip
     return [
         (asyncio, "to_thread", play.disk.job),
         (gateway.app, "Clock", lambda: play.time),
         (gateway.app, "Random", lambda: Random(play.schedule.seed)),
         (gateway.app, "Dispatcher", lambda journal: _dispatcher(play, journal)),
-        (gateway.app, "Pipeline", lambda *args: _pipeline(play, *args)),
+        (gateway.process.messages, "Store", type("Store", (SimulatedStore,), {"disk": play.disk})),
+        (gateway.process.messages, "Handlers", type("Handlers", (WatchedHandlers,), {"play": play})),
+        (gateway.process.messages, "Pipeline", lambda *args: _pipeline(play, *args)),
         (gateway.app, "Watcher", lambda *args: _watcher(play, *args)),
         (gateway.app, "build_config_model", _model),
         (gateway.app, "Lines", lambda _: SimpleNamespace(msg=lambda _: play.alive.printed())),
-        (gateway.app, "gc", SimpleNamespace(freeze=lambda: None, enable=lambda: None)),
+        (gateway.app, "gc", SimpleNamespace(freeze=lambda: None, enable=lambda: None, set_threshold=lambda *_: None)),
         (gateway.boot, "secrets", identifiers),
         (gateway.requests, "secrets", identifiers),
         (gateway.channels.telegram_calls, "aiohttp", library),
@@ -108,7 +113,7 @@ def _drop(*_: object) -> Any:
 _MODELS: dict[tuple[str, ...], type[Config]] = {}
 
 
-def _model(accounts: dict[str, type[Account]]) -> type[Config]:
+def _model(accounts: dict[str, type[Account]], _: object) -> type[Config]:
     """The same model for the same networks: a thousand equal ones would only fill the memory."""
     return _MODELS.setdefault(tuple(accounts), _MODELS.get(tuple(accounts)) or build_config_model(accounts))
 

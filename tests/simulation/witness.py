@@ -473,6 +473,10 @@ class Witness:
     def must(self, here: str) -> frozenset[str] | None:
         """What must run while the file holds this: one of these. None where nobody can say."""
         trial = next((trial for trial in reversed(self.trials) if trial.revision == here), None)
+        if trial is None and any(
+            call.confirm and call.raw == self.texts[here] and not call.answer for call in self.calls
+        ):
+            return None  # promised by a call that a crash cut off, and put there by somebody else
         if trial is None or trial.confirmed:
             return frozenset({here})
         if here in self.away:

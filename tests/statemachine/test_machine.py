@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import FrozenInstanceError, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -131,7 +131,7 @@ def test_a_step_knows_its_trigger():
 
 def test_steps_and_refusals_are_records_that_nobody_can_change():
     for answer in (lamp().fire(Press()), lamp().fire(Dim())):
-        with pytest.raises(FrozenInstanceError):
+        with pytest.raises(AttributeError, match="immutable"):
             answer.machine = "another"  # type: ignore[misc]
 
 

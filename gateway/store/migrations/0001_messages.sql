@@ -14,6 +14,8 @@ CREATE TABLE inbox (
 CREATE INDEX inbox_open ON inbox (number) WHERE state = 'received';
 CREATE INDEX inbox_ended ON inbox (ended_at) WHERE ended_at IS NOT NULL;
 
+CREATE INDEX inbox_conversation ON inbox (account, conversation, number);
+
 -- Outgoing messages. What is neither `sent` nor `dead` is not finished.
 CREATE TABLE outbox (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -31,6 +33,7 @@ CREATE TABLE outbox (
 ) STRICT;
 CREATE INDEX outbox_open ON outbox (number) WHERE state NOT IN ('sent', 'dead');
 CREATE INDEX outbox_ended ON outbox (changed_at) WHERE state IN ('sent', 'dead');
+CREATE INDEX outbox_conversation ON outbox (account, conversation, number);
 
 -- How far each bot was received, by who it is on its network: names of accounts change, bots do not.
 CREATE TABLE offsets (

@@ -13,15 +13,17 @@ import pytest
 from msgspec import structs
 
 from gateway.admin.schema import config_schema, json_schema
+from gateway.config.declared import Model
 from gateway.config.file import parse
-from gateway.config.model import Account, Model, build_config_model
+from gateway.config.handlers import HANDLERS
+from gateway.config.model import Account, build_config_model
 from gateway.config.plan import reload_class
 from gateway.config.secrets import as_data
 from gateway.config.validate import fields_of
 from gateway.redact import Secret
 from tests.gateway.config.test_file import FAULTS
 from tests.gateway.config.test_model import models
-from tests.gateway.configs import HEAD, MODEL, config, telegram
+from tests.gateway.configs import HEAD, MODEL, config, faults, telegram
 from tests.protocol.frames import faults_in
 
 ANSWER = config_schema(MODEL, "1.2.3")
@@ -42,6 +44,8 @@ def declared(kind: Any = MODEL, path: str = "") -> Iterator[tuple[str, structs.F
 
 
 FIELDS = dict(declared())
+OF_HANDLERS = "handlers.*."
+"""What is said of them is gathered from several models."""
 
 
 def at(path: str) -> dict[str, Any]:
@@ -129,7 +133,49 @@ def test_the_schema_says_of_a_field_what_the_model_says(path: str) -> None:
 
 
 def test_the_schema_has_no_other_fields() -> None:
-    assert {path for path in told(SCHEMA) if not path.endswith("*")} == set(FIELDS)
+    paths = {path for path in told(SCHEMA) if not path.endswith("*")}
+    assert {path for path in paths if not path.startswith(OF_HANDLERS)} == set(FIELDS)
+
+
+def test_the_keys_of_handlers_are_those_of_their_types() -> None:
+    """Each once, with the types that have it; what it means is what the first of them says."""
+    keys = {name for model in HANDLERS.values() for name in fields_of(model)}
+    properties = at("handlers.*")["properties"]
+    assert set(properties) == keys
+    assert properties["type"]["enum"] == list(HANDLERS)
+    for key in keys - {"type"}:
+        having = [kind for kind, model in HANDLERS.items() if key in fields_of(model)]
+        said, first = properties[key]["description"], meta_of(fields_of(HANDLERS[having[0]])[key])
+        assert str(first.description) in said
+        assert all(kind in said.split(".")[0] for kind in having), said
+        defaults = {kind: fields_of(HANDLERS[kind])[key].default for kind in having}
+        if len(set(map(str, defaults.values()))) == 1:
+            assert properties[key].get("default", msgspec.NODEFAULT) == defaults[having[0]]
+        else:
+            assert "default" not in properties[key]
+            assert all(f"{default} for {kind}" in said for kind, default in defaults.items()), said
+
+
+@pytest.mark.parametrize(
+    ("handler", "valid"),
+    [
+        ("{type: echo}", True),
+        ("{type: http, url: 'http://x', timeout_ms: 5}", True),
+        ("{type: http}", False),
+        ("{type: echo, url: 'http://x'}", False),
+        ("{type: htp, url: 'http://x'}", False),
+        ("{url: 'http://x'}", False),
+        ("{type: command, argv: []}", False),
+        ("{type: command, argv: [./a]}", True),
+    ],
+)
+def test_what_goes_together_is_what_the_type_of_a_handler_says(handler: str, valid: bool) -> None:
+    text = f"handlers: {{one: {handler}}}\n"
+    assert VALIDATOR.is_valid(parse(text.encode())) is valid
+    if valid:
+        config(text)
+    else:
+        assert faults(text)
 
 
 def test_an_entry_is_added_and_removed_as_its_field_is_changed() -> None:
@@ -195,6 +241,8 @@ def test_secrets_and_no_others_are_sensitive() -> None:
     assert {path for path, hint in HINTS.items() if hint.get("sensitive")} == {
         "gateway.admin.token",
         "channels.telegram.accounts.*.token",
+        "handlers.*.secret",
+        "handlers.*.api_key",
     }
 
 

@@ -435,7 +435,9 @@ def test_a_chat(tmp_path: Path) -> None:
                 for client in (socket, other):
                     event = await client.event("chat")
                     assert event["payload"]["runId"] == sent["runId"]
-                    assert event["payload"]["message"]["text"] == text.replace("\ud800", "?"), "half of one is none"
+                    assert event["payload"]["message"]["text"] == text.replace("\ud800", "\ufffd"), (
+                        "half of one is none"
+                    )
             await socket.ask("chat.send", sessionKey=key, message="hello", idempotencyKey="key of hello")
             history = await other.ask("chat.history", sessionKey=key)
             assert [message["role"] for message in history["messages"]] == ["user", "assistant"] * 2

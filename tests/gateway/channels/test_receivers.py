@@ -54,8 +54,9 @@ class Bench:
         )
         self.receivers.connect(self, self._drain, self._up)
 
-    async def accept(self, identity: str, offset: int, messages: list[Message]) -> None:
+    async def accept(self, identity: str, offset: int, messages: list[Message], first: int | None) -> int:
         self.delivered += messages
+        return len(messages)
 
     async def room(self) -> None:
         """There always is."""

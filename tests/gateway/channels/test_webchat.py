@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from gateway.channels import webchat as webchat_module
 from gateway.channels.webchat import Line, WebchatAdapter, WebchatHub
 from gateway.clock import Clock
-from tests.gateway.channels.contract import AdapterContract, Lines
+from gateway.messages.model import Message
+from gateway.testing.channels import AdapterContract, Lines
 from tests.gateway.configs import config
 
 NAME = "webchat/default"
@@ -44,7 +46,7 @@ def network() -> WebchatNetwork:
 
 
 class TestWebchat(AdapterContract):
-    """Every promise of `contract.py`."""
+    """Every promise of `gateway.testing.channels`."""
 
 
 async def test_a_message_says_who_said_it_and_where(network: WebchatNetwork) -> None:
@@ -54,8 +56,21 @@ async def test_a_message_says_who_said_it_and_where(network: WebchatNetwork) -> 
     await line.until(lambda: bool(line.delivered))
     (message,) = line.delivered
     assert (message.id, message.conversation, message.sender_id, message.sender_name) == (
-        said.id, "conversation-1", "conversation-1", "you",
+        f"webchat:default:conversation-1:{said.run}", "conversation-1", "conversation-1", "you",
     )  # fmt: skip
+    await lines.close()
+
+
+async def test_halves_of_characters_are_received_as_something_that_can_be_written_down(network: WebchatNetwork) -> None:
+    """A page can send them in JSON, and a store that cannot take a message would never take the next."""
+    lines = Lines(network)
+    line = await lines.running()
+    network.hub.say(NAME, "a\ud800", "b\ud800\0", "c\ud800")
+    await line.until(lambda: bool(line.delivered))
+    (message,) = line.delivered
+    assert msgspec.json.decode(msgspec.json.encode(message), type=Message) == message
+    assert (message.conversation, message.text) == ("a\ufffd", "b\ufffd\0")
+    assert [kept.text for kept in network.hub.history(NAME, "a\ud800")] == ["b\ufffd\0"]
     await lines.close()
 
 

@@ -9,8 +9,10 @@ from typing import Annotated, Any, get_args, get_origin
 import msgspec
 import pytest
 
+from gateway.config import handlers
 from gateway.config import model as declared
-from gateway.config.model import Account, Config, Model, TelegramAccount, build_config_model, is_loopback
+from gateway.config.declared import Model, OneOf
+from gateway.config.model import Account, Config, TelegramAccount, build_config_model, is_loopback
 from gateway.config.plan import reload_class
 from gateway.config.validate import fields_of
 from gateway.redact import Secret
@@ -24,7 +26,10 @@ def models(kind: Any = MODEL) -> Iterator[type[Model]]:
         yield kind
         for field in fields_of(kind).values():
             yield from models(field.type)
-    for argument in get_args(kind):
+    for argument in (*get_args(kind), *getattr(kind, "__metadata__", ())):
+        if isinstance(argument, OneOf):
+            for model in argument.models.values():
+                yield from models(model)
         yield from models(argument)
 
 
@@ -40,7 +45,8 @@ ALL = sorted({*models(), *subclasses(Model)}, key=lambda kind: (kind.__name__, i
 def test_the_walk_finds_them_all() -> None:
     names = {kind.__name__ for kind in models()}
     assert {"config", "GatewaySettings", "Admin", "TelegramAccount", "WebchatAccount", "EchoHandler", "Route"} <= names
-    assert {getattr(declared, name) for name in dir(declared) if _is_model(getattr(declared, name))} <= {Model, *ALL}
+    for module in (declared, handlers):
+        assert {getattr(module, name) for name in dir(module) if _is_model(getattr(module, name))} <= {Model, *ALL}
 
 
 def _is_model(thing: Any) -> bool:

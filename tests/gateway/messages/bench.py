@@ -18,10 +18,11 @@ from gateway.channels.base import Offsets
 from gateway.config.model import Config
 from gateway.dispatcher import Dispatcher
 from gateway.journal import Journal
-from gateway.messages.model import Message, Outgoing
+from gateway.messages.model import Message, Order, Outgoing, Reply
 from gateway.messages.outbox import Outbox
 from gateway.messages.pace import Limits
 from gateway.messages.pipeline import Pipeline
+from gateway.metrics import Tally
 from gateway.runner import Runner
 from gateway.store.store import Store
 from statemachine import delivery, incoming
@@ -79,6 +80,16 @@ class Network:
         return [outgoing.text for outgoing in self.sent]
 
 
+class Ordered:
+    """Nobody here commands the gateway itself."""
+
+    def answer(self, message: Message) -> tuple[Reply | Order, ...]:
+        raise AssertionError(f"no command: {message.text}")
+
+    def carry_out(self, message: Message, order: Order) -> None:
+        raise AssertionError(f"no order: {order.verb}")
+
+
 class Life:
     """One run of the process. Its handler takes as long as a text says, breaks at `break`, and answers with the text."""
 
@@ -87,6 +98,7 @@ class Life:
         self.config = config
         self.network = network or Network()
         self.lines: list[dict[str, Any]] = []
+        self.received = 0
         self.handled: list[tuple[float, Message]] = []
         self.clock = VirtualClock()
         self.journal = Journal(self.clock)
@@ -95,11 +107,17 @@ class Life:
         self.dispatcher.connect(self.runner.perform)
         self.store = Store(folder, lambda: "full", self.clock)
         self.offsets = Offsets()
-        self.outbox = Outbox(lambda: self.config, self.store, self.network, self.dispatcher, self.clock)
+        self.outbox = Outbox(self.store, self.network, self.dispatcher, self.clock)
         self.pipeline = Pipeline(
-            lambda: self.config, self.store, FakeHandlers(self.handle), self.outbox, self.dispatcher, self.offsets
-        )
+            lambda: self.config, self.store, FakeHandlers(self.handle), self.outbox, Ordered(), self.dispatcher,
+            self.offsets, self._count,
+        )  # fmt: skip
+        self.tally = Tally()
+        self.journal.listen(self.tally.note)
         self._register()
+
+    def _count(self, new: int) -> None:
+        self.received += new
 
     def _register(self) -> None:
         runner, pipeline, outbox = self.runner, self.pipeline, self.outbox
@@ -158,6 +176,8 @@ class Life:
 
     async def drain(self) -> None:
         await asyncio.wait({self.resuming})
+        while self.pipeline.in_flight:
+            await self.pipeline._change()
         await self.pipeline.drain()
         await self.outbox.drain()
 

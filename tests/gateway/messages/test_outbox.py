@@ -56,6 +56,20 @@ def test_a_conversation_gets_its_messages_in_order_one_at_a_time(tmp_path: Path)
     assert (second - first, third - second) == pytest.approx((5.0, 3.0))
 
 
+def test_a_reply_that_comes_as_the_one_before_it_is_sent_has_one_turn(tmp_path: Path) -> None:
+    """And takes its share of the network's pace once."""
+
+    async def main(life: Life) -> None:
+        life.network.allows = Limits(conversation=Rate(60.0, 3))
+        life.network.steps.append(5.0)
+        await life.say("first", "sleep 5", "third")
+        await asyncio.sleep(10)
+        assert life.network.texts == ["first", "sleep 5", "third"], "the three that may follow each other at once"
+
+    life = run(main, tmp_path)
+    assert [entry.why for entry in life.journal.page(0, 1_000) if entry.kind == "refusal"] == []
+
+
 def test_conversations_do_not_wait_for_each_other(tmp_path: Path) -> None:
     async def main(life: Life) -> None:
         life.network.steps.extend([20.0, 1.0, 1.0])
@@ -167,7 +181,7 @@ def test_a_message_that_the_network_refuses_is_dead_and_what_follows_is_sent(tmp
         await order(life, "first", "second")
         await life.outbox.drain()
         assert await life.deliveries() == {"first": ("dead", "message is too long"), "second": ("sent", "")}
-        assert life.outbox.outcomes == {"dead": 1, "sent": 1}
+        assert life.tally.outgoing == {"dead": 1, "sent": 1}
         assert life.outbox.depth == 0
 
     life = run(main, tmp_path)

@@ -160,4 +160,23 @@ def test_what_is_to_become_of_a_message(
     inside: str, account: str, channel: str, verdict: Verdict, handler: str, why: str
 ) -> None:
     found = config(telegram(main=inside).replace('channel: "*"', f'channel: "{channel}"'))
-    assert route_of(found, message(account=account)) == (verdict, handler, why)
+    what, route, said = route_of(found, message(account=account))
+    assert (what, "" if route is None else route.handler, said) == (verdict, handler, why)
+
+
+@pytest.mark.parametrize(
+    ("admins", "text", "handler"),
+    [
+        ("[5]", "/gateway status", "/gateway"),
+        ("['@ann']", "/gateway", "/gateway"),
+        ("[5]", "/gatewayish", "echo"),
+        ("[5]", "say /gateway", "echo"),
+        ("[6]", "/gateway status", "echo"),
+        ("[]", "/gateway status", "echo"),
+    ],
+)
+def test_a_command_of_an_admin_is_the_gateways_own(admins: str, text: str, handler: str) -> None:
+    found = config(telegram(main=f"token: x, admins: {admins}"))
+    _, route, _ = route_of(found, message(text))
+    assert route is not None
+    assert route.handler == handler

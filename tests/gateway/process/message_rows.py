@@ -35,7 +35,7 @@ async def says(house: House, *texts: str, name: str = MAIN) -> None:
 
 
 def outcomes(house: House) -> dict[str, int]:
-    return house._messages.pipeline.outcomes
+    return dict(house._tally.incoming)
 
 
 def states(house: House) -> dict[str, str]:
@@ -107,7 +107,7 @@ async def sent_in_the_end_or_dead(folder: Path) -> House:
         await says(house, "not now", "too long", "lost", "silence", "after")
         await asyncio.sleep(400)
         assert [text for _, _, text in house.network.sent] == ["not now", "lost", "silence", "after"]
-        assert house._messages.outbox.outcomes["dead"] == 1
+        assert house._tally.outgoing["dead"] == 1
     return house
 
 
@@ -146,10 +146,10 @@ async def too_old(folder: Path) -> House:
         house.network.live(MAIN)[0].fail(ConnectionLostError("no network"))
         await house.until_account(MAIN, "running")
         await asyncio.sleep(10)
-        assert house._messages.outbox.outcomes == {"dead": 1}
+        assert house._tally.outgoing == {"dead": 1}
         await says(house, "no answer in time")
         await asyncio.sleep(60)
-        assert house._messages.outbox.outcomes == {"dead": 2, "unknown": 1}
+        assert house._tally.outgoing == {"dead": 2, "unknown": 1}
         assert house.network.sent == []
     return house
 
@@ -203,7 +203,7 @@ async def dies_while_it_sends_then_marks_it_unknown(folder: Path) -> House:
         await runs(house)
         await asyncio.sleep(10)
         assert [text for _, _, text in network.sent] == ["hello"]
-        assert house._messages.outbox.outcomes == {"unknown": 1, "sent": 1}
+        assert house._tally.outgoing == {"unknown": 1, "sent": 1}
     return house
 
 

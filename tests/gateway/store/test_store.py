@@ -13,9 +13,10 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from gateway.clock import Clock
 from gateway.errors import StoreError
 from gateway.messages.model import Attachment, Message, Outgoing
-from gateway.store.store import FILE, Store
+from gateway.store.store import FILE, Received, Store
 from tests.virtual import VirtualClock, run_virtual
 
 IDENTITY = "telegram:1001:abc"
@@ -28,6 +29,11 @@ TEXTS = (
 
 def message(name: str, text: str = "hello", **more: Any) -> Message:
     return Message(name, "telegram", "main", "7", "5", "ann", text, 1_700_000_000_000, **more)
+
+
+async def take(store: Store, identity: str, offset: int, messages: list[Message]) -> list[Received]:
+    """Those that were not known, when all of them are kept."""
+    return await store.new_of(store.receive(identity, offset, messages))
 
 
 def outgoing(number: int, key: str | None = None, text: str = "hello", **more: Any) -> Outgoing:
@@ -60,7 +66,7 @@ def rows(folder: Path, sql: str) -> list[Any]:
 
 def test_what_is_received_is_on_the_disk_with_its_offset_and_has_its_place(tmp_path: Path) -> None:
     async def main(store: Store) -> None:
-        found = await store.receive(IDENTITY, 42, [message("a"), message("b")])
+        found = await take(store, IDENTITY, 42, [message("a"), message("b")])
         assert [(received.number, received.message.id, received.attempts) for received in found] == [
             (1, "a", 0),
             (2, "b", 0),
@@ -73,10 +79,10 @@ def test_what_is_received_is_on_the_disk_with_its_offset_and_has_its_place(tmp_p
 
 def test_only_those_are_new_that_were_not_known_before(tmp_path: Path) -> None:
     async def main(store: Store) -> None:
-        await store.receive(IDENTITY, 2, [message("a"), message("b")])
-        found = await store.receive(IDENTITY, 4, [message("b", "otherwise"), message("c"), message("c"), message("d")])
+        await take(store, IDENTITY, 2, [message("a"), message("b")])
+        found = await take(store, IDENTITY, 4, [message("b", "otherwise"), message("c"), message("c"), message("d")])
         assert [received.message.id for received in found] == ["c", "d"]
-        assert await store.receive(IDENTITY, 4, [message("a"), message("d")]) == []
+        assert await take(store, IDENTITY, 4, [message("a"), message("d")]) == []
         assert rows(tmp_path, "SELECT id FROM inbox ORDER BY number") == [("a",), ("b",), ("c",), ("d",)]
         assert b"otherwise" not in rows(tmp_path, "SELECT body FROM inbox WHERE id = 'b'")[0][0]
 
@@ -85,12 +91,12 @@ def test_only_those_are_new_that_were_not_known_before(tmp_path: Path) -> None:
 
 def test_one_of_another_life_is_known_too_and_so_is_one_that_has_ended(tmp_path: Path) -> None:
     async def main(store: Store) -> None:
-        await store.receive(IDENTITY, 2, [message("a"), message("b")])
+        await take(store, IDENTITY, 2, [message("a"), message("b")])
         store.finish(1, "handled", "", 1)
         await store.committed()
 
     async def again(store: Store) -> None:
-        found = await store.receive(IDENTITY, 3, [message("a"), message("b"), message("c")])
+        found = await take(store, IDENTITY, 3, [message("a"), message("b"), message("c")])
         assert [(received.number, received.message.id) for received in found] == [(5, "c")]
 
     run(main, tmp_path)
@@ -100,7 +106,7 @@ def test_one_of_another_life_is_known_too_and_so_is_one_that_has_ended(tmp_path:
 def test_received_at_once_by_several_each_gets_its_own_and_one_gets_what_both_bring(tmp_path: Path) -> None:
     async def main(store: Store) -> None:
         batches = [[message(f"{bot} {n}") for n in range(20)] + [message("shared")] for bot in range(10)]
-        found = await asyncio.gather(*(store.receive(f"bot {bot}", 1, batch) for bot, batch in enumerate(batches)))
+        found = await asyncio.gather(*(take(store, f"bot {bot}", 1, batch) for bot, batch in enumerate(batches)))
         names = [[received.message.id for received in each if received.message.id != "shared"] for each in found]
         assert names == [[f"{bot} {n}" for n in range(20)] for bot in range(10)]
         assert sum(received.message.id == "shared" for each in found for received in each) == 1
@@ -114,9 +120,9 @@ def test_an_offset_moves_without_messages_too(tmp_path: Path) -> None:
     """What came was of no kind that a message is made of: it is confirmed with the others."""
 
     async def main(store: Store) -> None:
-        assert await store.receive(IDENTITY, 7, []) == []
+        assert await take(store, IDENTITY, 7, []) == []
         assert rows(tmp_path, "SELECT next FROM offsets") == [(7,)]
-        await store.receive(IDENTITY, 3, [])
+        await take(store, IDENTITY, 3, [])
         assert rows(tmp_path, "SELECT next FROM offsets") == [(3,)], "a network may begin anew"
 
     run(main, tmp_path)
@@ -130,7 +136,7 @@ def test_a_text_is_given_back_as_it_was(tmp_path: Path, text: str) -> None:
     )  # fmt: skip
 
     async def main(store: Store) -> None:
-        await store.receive(IDENTITY, 1, [full])
+        await take(store, IDENTITY, 1, [full])
         store.queue(outgoing(1, text=text))
         store.finish(1, "dead", text, 1)
         store.mark(1, "dead", 1, text, text[:50])
@@ -150,7 +156,7 @@ def test_a_text_is_given_back_as_it_was(tmp_path: Path, text: str) -> None:
 
 def test_half_a_character_in_what_is_said_of_a_failure_stops_nothing(tmp_path: Path) -> None:
     async def main(store: Store) -> None:
-        await store.receive(IDENTITY, 1, [message("a")])
+        await take(store, IDENTITY, 1, [message("a")])
         store.queue(outgoing(1))
         store.finish(1, "dead", "half: \ud800", 1)
         store.mark(1, "dead", 1, "half: \udfff", "\ud800")
@@ -163,7 +169,7 @@ def test_half_a_character_in_what_is_said_of_a_failure_stops_nothing(tmp_path: P
 
 def test_a_message_ends_once_with_what_follows_from_it(tmp_path: Path) -> None:
     async def main(store: Store) -> None:
-        await store.receive(IDENTITY, 1, [message("a")])
+        await take(store, IDENTITY, 1, [message("a")])
         store.finish(1, "handled", "", 2, [outgoing(1), outgoing(2)])
         store.finish(1, "dead", "a late word", 9)
         store.taken_up(1, 7)
@@ -177,7 +183,7 @@ def test_a_message_ends_once_with_what_follows_from_it(tmp_path: Path) -> None:
 
 def test_what_is_not_finished_is_read_in_order_in_pieces(tmp_path: Path) -> None:
     async def main(store: Store) -> None:
-        await store.receive(IDENTITY, 1, [message(f"{n}") for n in range(1, 11)])
+        await take(store, IDENTITY, 1, [message(f"{n}") for n in range(1, 11)])
         for number in (2, 5):
             store.finish(number, "handled", "", 1)
         store.taken_up(3, 4)
@@ -238,14 +244,14 @@ def test_what_is_neither_sent_nor_dead_is_found_in_order(tmp_path: Path) -> None
 def test_a_life_goes_on_counting_where_the_one_before_has_stopped_also_when_its_rows_are_gone(tmp_path: Path) -> None:
     async def main(store: Store) -> None:
         assert store.next_number() == 1
-        await store.receive(IDENTITY, 42, [message("a"), message("b")])
+        await take(store, IDENTITY, 42, [message("a"), message("b")])
         store.queue(outgoing(store.next_number()))
         store.journal(17, 0, "gateway", b"{}")
         for number in (1, 2):
             store.finish(number, "handled", "", 1)
         store.mark(2, "sent", 1)
         await store.committed()
-        await store.forget(2**60, 0)
+        await store.forget(2**60, 2**40, 0)
         assert rows(tmp_path, "SELECT count(*) FROM inbox") == rows(tmp_path, "SELECT count(*) FROM outbox") == [(0,)]
 
     async def whole() -> None:
@@ -254,7 +260,7 @@ def test_a_life_goes_on_counting_where_the_one_before_has_stopped_also_when_its_
         assert (beginning.last_received, beginning.last_outgoing) == (2, 2)
         assert beginning.offsets == {IDENTITY: 42}
         assert store.next_number() == 3
-        (received,) = await store.receive(IDENTITY, 43, [message("c")])
+        (received,) = await take(store, IDENTITY, 43, [message("c")])
         assert received.number == 3
         await store.close()
 
@@ -335,11 +341,33 @@ def test_requests_and_notices_are_kept_in_their_latest_form(tmp_path: Path) -> N
     run(again, tmp_path)
 
 
-def test_how_long_commits_took_is_told_once(tmp_path: Path) -> None:
+def test_whoever_wants_to_know_is_told_how_long_each_commit_took(tmp_path: Path) -> None:
+    took: list[float] = []
+
+    async def main() -> None:
+        store = Store(tmp_path, lambda: "full", Clock(), took.append)
+        await store.open()
+        await take(store, IDENTITY, 1, [message("a")])
+        assert len(took) == 1
+        assert took[0] > 0
+        await store.close()
+
+    asyncio.run(main())
+
+
+async def rows_of(store: Store, table: str) -> int:
+    await store.committed()
+    return len(await store._read(f"SELECT number FROM {table}", ()))
+
+
+def test_so_many_that_ended_are_kept_and_no_more_and_all_that_have_not(tmp_path: Path) -> None:
     async def main(store: Store) -> None:
-        await store.receive(IDENTITY, 1, [message("a")])
-        assert len(store.commit_seconds()) == 1
-        assert store.commit_seconds() == []
+        received = await take(store, IDENTITY, 1, [message(f"{n}") for n in range(20)])
+        for each in received[1:]:
+            store.finish(each.number, "handled", "", 1)
+        await store.committed()
+        await store.forget(0, 5, 0)
+        assert await rows_of(store, "inbox") == 6, "the five newest, and the first, which has not ended"
 
     run(main, tmp_path)
 
@@ -348,9 +376,9 @@ def test_a_backup_is_made_while_it_is_in_use(tmp_path: Path) -> None:
     (tmp_path / "copy").mkdir()
 
     async def main(store: Store) -> None:
-        await store.receive(IDENTITY, 42, [message("a")])
+        await take(store, IDENTITY, 42, [message("a")])
         await store.backup(tmp_path / "copy" / FILE)
-        await store.receive(IDENTITY, 43, [message("b")])
+        await take(store, IDENTITY, 43, [message("b")])
         with pytest.raises(StoreError, match="no backup was made"):
             await store.backup(tmp_path / "nowhere" / FILE)
 
@@ -366,7 +394,7 @@ def test_a_backup_is_made_while_it_is_in_use(tmp_path: Path) -> None:
 
 def test_only_what_has_ended_before_that_is_forgotten(tmp_path: Path) -> None:
     async def main(store: Store) -> None:
-        await store.receive(IDENTITY, 42, [message("old"), message("not finished"), message("young")])
+        await take(store, IDENTITY, 42, [message("old"), message("not finished"), message("young")])
         for number in (1, 2, 3, 4):
             store.queue(outgoing(number))
         for number, state in ((1, "sent"), (2, "unknown"), (3, "dead")):
@@ -383,7 +411,7 @@ def test_only_what_has_ended_before_that_is_forgotten(tmp_path: Path) -> None:
         store.finish(3, "handled", "", 1)
         store.mark(4, "sent", 1)
         await store.committed()
-        await store.forget(middle, 0)
+        await store.forget(middle, 2**40, 0)
         assert rows(tmp_path, "SELECT id FROM inbox ORDER BY number") == [("not finished",), ("young",)]
         assert rows(tmp_path, "SELECT number FROM outbox ORDER BY number") == [(2,), (4,)]
         assert rows(tmp_path, "SELECT id FROM requests") == []
@@ -400,7 +428,7 @@ def test_of_the_journal_no_more_is_kept_than_that_however_young(tmp_path: Path) 
         for seq in range(1, 3_001):
             store.journal(seq, store._clock.wall_ms(), "gateway", b"{}")
         await store.committed()
-        await store.forget(0, 2_900)
+        await store.forget(0, 2**40, 2_900)
         assert rows(tmp_path, "SELECT min(seq), count(*) FROM journal") == [(2_901, 100)]
 
     run(main, tmp_path)
@@ -411,7 +439,7 @@ def test_what_is_forgotten_is_given_back_and_the_file_does_not_grow_for_ever(tmp
         sizes, most = [], 0
         for round_ in range(5):
             messages = [message(f"{round_} {n}", "x" * 500) for n in range(3_000)]
-            received = await store.receive(IDENTITY, round_, messages)
+            received = await take(store, IDENTITY, round_, messages)
             for each in received:
                 number = store.next_number()
                 store.finish(each.number, "handled", "", 1, [outgoing(number, text="x" * 500)])
@@ -419,7 +447,7 @@ def test_what_is_forgotten_is_given_back_and_the_file_does_not_grow_for_ever(tmp
             await store.committed()
             most = max(most, (tmp_path / FILE).stat().st_size)
             await asyncio.sleep(1)
-            await store.forget(store._clock.wall_ms(), 0)
+            await store.forget(store._clock.wall_ms(), 2**40, 0)
             store._database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             sizes.append((tmp_path / FILE).stat().st_size)
         assert most > 2_000_000
@@ -431,14 +459,14 @@ def test_what_is_forgotten_is_given_back_and_the_file_does_not_grow_for_ever(tmp
 
 def test_others_are_written_in_between_while_much_is_forgotten(tmp_path: Path) -> None:
     async def main(store: Store) -> None:
-        received = await store.receive(IDENTITY, 1, [message(f"{n}") for n in range(10_000)])
+        received = await take(store, IDENTITY, 1, [message(f"{n}") for n in range(10_000)])
         for each in received:
             store.finish(each.number, "handled", "", 1)
         await store.committed()
         await asyncio.sleep(1)
-        forgetting = asyncio.ensure_future(store.forget(store._clock.wall_ms(), 0))
+        forgetting = asyncio.ensure_future(store.forget(store._clock.wall_ms(), 2**40, 0))
         await asyncio.sleep(0)
-        await store.receive(IDENTITY, 2, [message("new")])
+        await take(store, IDENTITY, 2, [message("new")])
         assert not forgetting.done()
         await forgetting
         assert rows(tmp_path, "SELECT id FROM inbox") == [("new",)]
@@ -448,13 +476,13 @@ def test_others_are_written_in_between_while_much_is_forgotten(tmp_path: Path) -
 
 def test_what_cannot_be_forgotten_now_is_forgotten_later(tmp_path: Path) -> None:
     async def main(store: Store) -> None:
-        await store.receive(IDENTITY, 1, [message("a")])
+        await take(store, IDENTITY, 1, [message("a")])
         store.finish(1, "handled", "", 1)
         await store.committed()
         await asyncio.sleep(1)
         with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
-            forgetting = asyncio.ensure_future(store.forget(store._clock.wall_ms(), 0))
+            forgetting = asyncio.ensure_future(store.forget(store._clock.wall_ms(), 2**40, 0))
             await asyncio.sleep(2)
             assert "locked" in store.trouble
         await forgetting

@@ -285,19 +285,6 @@ def test_durability_is_asked_at_each_commit(tmp_path: Path) -> None:
     run(main, tmp_path)
 
 
-def test_how_long_commits_take_is_kept_and_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.store.writer.SECONDS_KEPT", 3)
-
-    async def main(bench: Bench) -> None:
-        for number in range(1, 6):
-            bench.receive(number)
-            await bench.writer.committed()
-        assert len(bench.writer.seconds) == 3
-        assert all(seconds > 0 for seconds in bench.writer.seconds)
-
-    run(main, tmp_path)
-
-
 # The end
 
 

@@ -12,19 +12,28 @@ from typing import Any, Protocol
 
 import pytest
 
-from gateway.channels.base import Intake, Message, Offsets, Receiver
+from gateway.channels.base import Intake, Offsets, Receiver
 from gateway.errors import GenerationRevokedError
+from gateway.messages.model import Message, Outgoing
+from gateway.messages.pace import Limits
 from statemachine.channel import ChannelPolicy
 
 PATIENCE = 5.0
+PLANES = (*range(0x41, 0x110000, 0x10000), *range(0xFFFD, 0x110000, 0x10000))
+"""A character near the beginning and one near the end of each plane of Unicode."""
+NOW = 1_700_000_000_000
+"""Wall-clock milliseconds, for whoever asks."""
 
 
 class Network(Protocol):
     """The other side, as a test sees and moves it."""
 
     name: str
-    identity: str
     settings: Any
+
+    @property
+    def identity(self) -> str:
+        """Whose offsets are kept."""
 
     @property
     def adapter(self) -> Any:
@@ -41,23 +50,46 @@ class Network(Protocol):
 
 
 class Line:
-    """One generation of a receiver and everything that came out of it."""
+    """One generation of a receiver and everything that came out of it. As a consumer it knows a message again by its id."""
 
-    def __init__(self, network: Network, offsets: Offsets) -> None:
+    def __init__(self, network: Network, offsets: Offsets, known: set[str]) -> None:
+        self.network = network
         self.delivered: list[Message] = []
+        self.again: list[Message] = []
+        """What was known before."""
         self.announced = 0
         self.broken: Exception | None = None
-        self.deliver_hangs = asyncio.Event()
-        self.deliver_hangs.set()
-        self.intake = Intake(offsets, self._deliver, self._ready, lambda: 1)
+        self.accept_hangs = asyncio.Event()
+        self.accept_hangs.set()
+        self.has_room = asyncio.Event()
+        self.has_room.set()
+        self.asked_for_room = 0
+        self._offsets = offsets
+        self._known = known
+        self.intake = Intake(offsets, self, self._ready, lambda: NOW)
         self.receiver: Receiver = network.adapter.open(network.name, network.settings, self.intake)
         self.task: asyncio.Task[None] | None = None
 
-    async def _deliver(self, messages: list[Message]) -> None:
-        await self.deliver_hangs.wait()
+    async def accept(self, identity: str, offset: int, messages: list[Message], first: int | None) -> int:
+        await self.accept_hangs.wait()
         if self.broken is not None:
             raise self.broken
-        self.delivered += messages
+        new = [message for message in messages if message.id not in self._known]
+        self._known |= {message.id for message in new}
+        self.delivered += new
+        self.again += [message for message in messages if message not in new]
+        self._offsets.set(identity, offset)
+        return len(new)
+
+    async def room(self) -> None:
+        self.asked_for_room += 1
+        await self.has_room.wait()
+
+    async def send(self, conversation: str, text: str, **more: Any) -> str:
+        """Send a text through the receiver; the network's id."""
+        channel, account = self.network.name.split("/", 1)
+        outgoing = Outgoing(1, "key", channel, account, conversation, text, NOW, NOW + 60_000, **more)
+        return await self.receiver.send(outgoing)
 
     def _ready(self) -> None:
         self.announced += 1
@@ -97,10 +129,11 @@ class Lines:
     def __init__(self, network: Network) -> None:
         self.network = network
         self.offsets = Offsets()
+        self.known: set[str] = set()
         self.all: list[Line] = []
 
     def open(self) -> Line:
-        line = Line(self.network, self.offsets)
+        line = Line(self.network, self.offsets, self.known)
         self.all.append(line)
         return line
 
@@ -151,7 +184,15 @@ class AdapterContract:
         self, network: Network, lines: Lines
     ) -> None:
         line = await lines.running()
-        texts = ["a\nb", "  spaces  ", "😀 ünï '\"\\", "x" * 4000, "/start"]
+        texts = [
+            "a\nb",
+            "  spaces  ",
+            "😀 ünï '\"\\",
+            "x" * 4000,
+            "/start",
+            "".join(map(chr, PLANES)),
+            "\u202ertl\u200f",
+        ]
         for text in texts:
             network.say(text)
         await line.until(lambda: len(line.delivered) == len(texts))
@@ -213,7 +254,7 @@ class AdapterContract:
     async def test_cut_off_it_can_deliver_nothing(self, network: Network, lines: Lines) -> None:
         """The receiver hangs in handing over; the owner revokes its intake and cuts it off."""
         line = await lines.running()
-        line.deliver_hangs.clear()
+        line.accept_hangs.clear()
         network.say("hangs")
         await asyncio.sleep(0.1)
         line.intake.revoke()
@@ -221,7 +262,7 @@ class AdapterContract:
             await line.receiver.fence()
         assert not network.receives()
         network.say("after")
-        line.deliver_hangs.set()
+        line.accept_hangs.set()
         assert line.task is not None
         await asyncio.wait({line.task}, timeout=PATIENCE)
         assert line.task.done()
@@ -272,16 +313,47 @@ class AdapterContract:
         network.say("hello")
         await line.until(lambda: bool(line.delivered))
         conversation = line.delivered[0].conversation
-        for text in ("an answer", "😀\nand more"):
-            await line.receiver.send(conversation, text)
-        assert network.answers() == ["an answer", "😀\nand more"]
+        texts = ["an answer", "😀\nand more", "\u202eright to left\u202c \u200f", "".join(map(chr, PLANES))]
+        ids = [await line.send(conversation, text) for text in texts]
+        assert network.answers() == texts
+        assert len(set(ids)) == len(texts)
+        assert all(ids)
+
+    async def test_the_longest_text_that_is_allowed_arrives_marked_too(self, network: Network, lines: Lines) -> None:
+        line = await lines.running()
+        network.say("hello")
+        await line.until(lambda: bool(line.delivered))
+        limits = network.adapter.limits(network.settings)
+        assert isinstance(limits, Limits)
+        for text in ("a" * limits.text, "😀" * (limits.text // 2)):
+            await line.send(line.delivered[0].conversation, text, marked=True)
+            assert text in network.answers()[-1]
+
+    async def test_typing_is_a_courtesy(self, lines: Lines) -> None:
+        """It raises nothing, also where there is no such conversation, and after the end."""
+        line = await lines.running()
+        await line.receiver.typing("there is no such conversation")
+        await line.end()
+        await line.receiver.typing("7")
+
+    async def test_it_asks_for_room_and_receives_when_there_is_some(self, network: Network, lines: Lines) -> None:
+        line = lines.open()
+        line.has_room.clear()
+        await line.runs()
+        await line.until(lambda: line.asked_for_room == 1)
+        network.say("later")
+        await asyncio.sleep(0.1)
+        assert line.delivered == []
+        assert not network.receives()
+        line.has_room.set()
+        await line.until(lambda: line.texts == ["later"])
 
     async def test_sending_disturbs_no_receiving(self, network: Network, lines: Lines) -> None:
         line = await lines.running()
         network.say("hello")
         await line.until(lambda: bool(line.delivered))
         conversation = line.delivered[0].conversation
-        await asyncio.gather(*(line.receiver.send(conversation, str(number)) for number in range(20)))
+        await asyncio.gather(*(line.send(conversation, str(number)) for number in range(20)))
         network.say("again")
         await line.until(lambda: line.texts == ["hello", "again"])
         assert sorted(network.answers(), key=int) == [str(number) for number in range(20)]
@@ -297,7 +369,7 @@ class AdapterContract:
         await line.receiver.confirm()
         await line.receiver.close()
         assert not network.receives()
-        lines.offsets = Offsets()
+        lines.offsets, lines.known = Offsets(), set()
         again = await lines.running()
         network.say("next")
         await again.until(lambda: bool(again.delivered))

@@ -1,0 +1,79 @@
+"""What the calls about messages answer, for the OpenAPI document. `answers` has the rest."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from gateway.admin.body import Body
+
+IncomingState = Literal["received", "handled", "unmatched", "refused", "dead"]
+DeliveryState = Literal["queued", "sending", "sent", "retry_wait", "unknown", "dead"]
+
+
+class DeliveryRow(Body, frozen=True, kw_only=True):
+    """One outgoing message. Times are wall-clock milliseconds; `marked`: it was sent once more, and says so."""
+
+    id: int
+    key: str
+    channel: str
+    account: str
+    conversation: str
+    thread: str | None
+    text: str
+    format: str
+    state: DeliveryState
+    attempts: int
+    marked: bool
+    why: str
+    network_id: str
+    answers: int | None
+    created_at: int
+    changed_at: int
+    expires_at: int
+
+
+class Sent(Body, frozen=True, kw_only=True):
+    """What will be sent: a long text in parts. Asking again with the same key gives the same."""
+
+    id: int
+    state: DeliveryState
+    deliveries: list[DeliveryRow]
+
+
+class Deliveries(Body, frozen=True, kw_only=True):
+    """Outgoing messages, newest first, and how many there are in each state."""
+
+    deliveries: list[DeliveryRow]
+    counts: dict[str, int]
+
+
+class IncomingRow(Body, frozen=True, kw_only=True):
+    """One incoming message, and what became of it."""
+
+    number: int
+    id: str
+    channel: str
+    account: str
+    conversation: str
+    sender: dict[str, str]
+    kind: str
+    text: str
+    state: IncomingState
+    why: str
+    attempts: int
+    received_at: int
+    ended_at: int | None
+
+
+class IncomingMessages(Body, frozen=True, kw_only=True):
+    """Incoming messages, newest first, and how many there are in each state."""
+
+    messages: list[IncomingRow]
+    counts: dict[str, int]
+
+
+class DeliveryDecided(Body, frozen=True, kw_only=True):
+    """What a person's word has led to."""
+
+    id: int
+    state: DeliveryState

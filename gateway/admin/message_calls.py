@@ -1,0 +1,142 @@
+"""The calls about messages, once, for every transport: send one, look at what waits, retry it or let it go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.admin import schemas
+from gateway.admin.errors import NotFoundError, RefusedError
+from gateway.admin.services import Services
+from gateway.errors import UnavailableError
+from gateway.messages.model import Address, Outgoing, Reply
+from gateway.messages.outbox import MAX_AGE
+from gateway.process.changes import LIFECYCLE
+from gateway.store.store import Kept
+from statemachine import Refusal
+from statemachine.delivery import DiscardRequested, RetryRequested
+from statemachine.lifecycle import is_ending
+
+
+class MessageCalls:
+    """Each method is one call. What it returns is redacted by the transport."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._outbox = services.messages.outbox
+        self._store = services.messages.store
+
+    async def send(self, params: schemas.Send) -> dict[str, Any]:
+        """Take a message over to be sent; answered when it is on the disk. Raises NotFoundError, UnavailableError."""
+        name = f"{params.channel}/{params.account}"
+        if name not in self._services.ledger.applied.accounts():
+            known = ", ".join(self._services.ledger.applied.accounts()) or "none"
+            raise NotFoundError(f"there is no account {name}; known: {known}")
+        if is_ending(self._services.dispatcher.machine(LIFECYCLE)):
+            raise UnavailableError("the gateway is stopping; nothing was sent")
+        if self._services.messages.trouble:
+            raise UnavailableError(f"the store takes nothing now ({self._services.messages.trouble}); nothing was sent")
+        to = Address(params.channel, params.account, params.to, params.thread)
+        found = await self._outbox.ask(f"call:{params.idempotency_key}", to, Reply(params.text, params.format))
+        kept = [await self._kept(outgoing) for outgoing in found]
+        return {"id": kept[0]["id"], "state": kept[0]["state"], "deliveries": kept}
+
+    async def send_frame(self, params: schemas.SendFrame) -> dict[str, Any]:
+        """The same in the published shape. An account that is the only one of its network need not be named."""
+        channel = params.channel or "telegram"
+        accounts = [name for name in self._services.ledger.applied.accounts() if name.startswith(f"{channel}/")]
+        account = params.account_id or (accounts[0].split("/", 1)[1] if len(accounts) == 1 else "")
+        answer = await self.send(
+            schemas.Send(
+                channel=channel,
+                account=account,
+                to=params.to,
+                text=params.message,
+                thread=params.thread_id,
+                format="html" if params.parse_mode == "HTML" else "plain",
+                idempotency_key=params.idempotency_key,
+            )
+        )
+        return {"messageId": str(answer["id"]), "channel": channel, "runId": params.idempotency_key, **answer}
+
+    async def outbox(self, query: schemas.OutboxQuery) -> dict[str, Any]:
+        """Outgoing messages: without a state those that are neither sent nor dead."""
+        await self._settle()
+        kept = await self._store.outbox(query.state, query.limit)
+        return {"deliveries": [delivery_row(each) for each in kept], "counts": await self._counts("outbox")}
+
+    async def inbox(self, query: schemas.InboxQuery) -> dict[str, Any]:
+        """Incoming messages, and what became of them."""
+        await self._settle()
+        rows = await self._store.messages(query.state, query.limit)
+        return {"messages": [incoming_row(row) for row in rows], "counts": await self._counts("inbox")}
+
+    async def decide(self, number: int, verb: str, by: str) -> dict[str, Any]:
+        """Retry or discard. Raises NotFoundError, RefusedError when its state does not allow it."""
+        name = await self._outbox.reopen(number)
+        if name is None:
+            raise NotFoundError(f"there is no delivery {number}; GET /api/v1/outbox has those that are kept")
+        expires_at = self._services.clock.monotonic() + MAX_AGE
+        event = RetryRequested(by, expires_at) if verb == "retry" else DiscardRequested(by)
+        answer = await self._services.dispatcher.post(name, event, by)
+        self._outbox.let_go(name)
+        if isinstance(answer, Refusal):
+            raise RefusedError(answer)
+        return {"id": number, "state": answer.after}
+
+    async def _kept(self, outgoing: Outgoing) -> dict[str, Any]:
+        kept = await self._store.outgoing(outgoing.number)
+        assert kept is not None, "it was committed before"
+        return delivery_row(kept)
+
+    async def _counts(self, table: str) -> dict[str, int]:
+        counts = await self._store.counts()
+        return {key.partition(".")[2]: count for key, count in counts.items() if key.startswith(f"{table}.")}
+
+    async def _settle(self) -> None:
+        """What was decided before is shown, unless it cannot be written now."""
+        if not self._services.messages.trouble:
+            await self._store.committed()
+
+
+def delivery_row(kept: Kept) -> dict[str, Any]:
+    """An outgoing message as clients are shown it."""
+    outgoing = kept.outgoing
+    return {
+        "id": outgoing.number,
+        "key": outgoing.key,
+        "channel": outgoing.channel,
+        "account": outgoing.account,
+        "conversation": outgoing.conversation,
+        "thread": outgoing.thread,
+        "text": outgoing.text,
+        "format": outgoing.format,
+        "state": kept.state,
+        "attempts": kept.attempts,
+        "marked": kept.marked,
+        "why": kept.why,
+        "network_id": kept.network_id,
+        "answers": outgoing.answers,
+        "created_at": outgoing.created_at,
+        "changed_at": kept.changed_at,
+        "expires_at": outgoing.expires_at,
+    }
+
+
+def incoming_row(row: dict[str, Any]) -> dict[str, Any]:
+    """An incoming message as clients are shown it."""
+    body = row["body"]
+    return {
+        "number": row["number"],
+        "id": row["id"],
+        "channel": body["channel"],
+        "account": body["account"],
+        "conversation": row["conversation"],
+        "sender": {"id": body["sender_id"], "name": body["sender_name"]},
+        "kind": body.get("kind", "text"),
+        "text": body["text"],
+        "state": row["state"],
+        "why": row["why"],
+        "attempts": row["attempts"],
+        "received_at": row["received_at"],
+        "ended_at": row["ended_at"],
+    }

@@ -1,0 +1,1 @@
+"""Each handler against a real server, process or module."""
