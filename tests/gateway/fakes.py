@@ -274,16 +274,22 @@ class FakeHandlers:
     """One answer to everything, whatever the handler's name: a text, or None for no reply."""
 
     def __init__(
-        self, answer: Callable[[Message], Awaitable[str | None]], attempts: int = 1, patience: float = 1_000.0
+        self,
+        answer: Callable[[Message], Awaitable[str | None]],
+        attempts: int = 1,
+        patience: float = 1_000.0,
+        *,
+        outside: bool = True,
     ) -> None:
         self._answer = answer
+        self._outside = outside
         self._policy = (attempts, patience)
 
     def policy(self, handler: str) -> tuple[int, float]:
         return self._policy
 
     def acts_outside(self, handler: str) -> bool:
-        return True
+        return self._outside
 
     async def handle(self, handler: str, message: Message) -> tuple[Reply, ...]:
         text = await self._answer(message)

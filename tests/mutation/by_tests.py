@@ -18,6 +18,7 @@ TESTS = (
     "tests/statemachine/test_change_walks.py",
     "tests/statemachine/test_incoming.py",
     "tests/statemachine/test_delivery.py",
+    "tests/statemachine/test_circuit.py",
 )
 
 COUNTS_GUARDS = "test_each_guard_is_tried_both_ways"

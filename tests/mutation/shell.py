@@ -6,6 +6,7 @@ Each is a piece of a file and what stands in its place. The tests that are named
 from __future__ import annotations
 
 from tests.mutation.changes import CHANGES
+from tests.mutation.messages import MESSAGES
 from tests.mutation.swaps import Swap
 
 DISPATCHER, RUNNER, RECEIVERS = (
@@ -28,8 +29,7 @@ SWAPS = (
     ),
     Swap(
         "a submitter that was cancelled ends the dispatcher", "gateway/dispatcher.py",
-        "        if not posted.answer.done():\n            posted.answer.set_result(result)",
-        "        posted.answer.set_result(result)",
+        "        if posted.answer is not None and not posted.answer.done():\n", "        if posted.answer is not None:\n",
         (DISPATCHER,),
     ),
     Swap(
@@ -73,7 +73,7 @@ SWAPS = (
     ),
     Swap(
         "a receiver that was told to end before it began begins", "gateway/channels/receivers.py",
-        "        if told is not None and told.generation == effect.generation:", "        if False:", (RECEIVERS,),
+        "        if self._was_told_to_end(name, effect.generation):\n            return", "        if False:\n            return", (RECEIVERS,),
     ),
     Swap(
         "what an older generation is told ends the present one", "gateway/channels/receivers.py",
@@ -100,11 +100,6 @@ SWAPS = (
         "a late end of one that was cut off takes its successor away", "gateway/channels/receivers.py",
         "        if self._live.get(name) is live:\n            del self._live[name]\n\n    async def _say_goodbye",
         "        self._live.pop(name, None)\n\n    async def _say_goodbye", (RECEIVERS,),
-    ),
-    Swap(
-        "an offset is kept before its messages are taken", "gateway/channels/base.py",
-        "        await self._deliver(messages)\n        self._offsets.set(identity, offset)",
-        "        self._offsets.set(identity, offset)\n        await self._deliver(messages)", (RECEIVERS,),
     ),
     # One writer, one revision, one outcome
     Swap(
@@ -137,7 +132,7 @@ SWAPS = (
     ),
     Swap(
         "an account that comes back counts its generations anew", "gateway/process/accounts.py",
-        "ChannelData(generation=self._generations.get(name, 0))", "ChannelData()", (PROCESS,),
+        "ChannelData(generation=self._generations.get(name, 0), held=name in self._held)", "ChannelData(held=name in self._held)", (PROCESS,),
     ),
     Swap(
         "a restart into an invalid file is begun", "gateway/process/operations.py",
@@ -146,7 +141,7 @@ SWAPS = (
     ),
     Swap(
         "a restart does not wait for messages in flight", "gateway/process/operations.py",
-        "        if self._pipeline.in_flight:", "        if False:", (PROCESS,),
+        "        if at_work := self._messages.at_work:", "        if at_work := 0:", (PROCESS,),
     ),
     Swap(
         "the file is written in place", "gateway/config/file.py",
@@ -157,4 +152,5 @@ SWAPS = (
         "self._pattern.sub(MARK, text) if self._pattern else text", "text", ("tests/gateway/test_redact.py",),
     ),
     *CHANGES,
+    *MESSAGES,
 )  # fmt: skip

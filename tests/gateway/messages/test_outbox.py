@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gateway.config.model import Config
 from gateway.errors import AnswerLostError, SendError
 from gateway.messages.model import Address, Message, Outgoing, Reply
 from gateway.messages.outbox import MAX_AGE
@@ -25,6 +26,10 @@ LOST = AnswerLostError("the line broke")
 
 def not_now(after: float = 0.0) -> SendError:
     return SendError("not now", retryable=True, retry_after=after)
+
+
+def no_space(*_: Any) -> int:
+    raise sqlite3.OperationalError("database or disk is full")
 
 
 async def order(life: Life, *texts: str, conversation: str = "7", account: str = "main") -> list[Outgoing]:
@@ -141,6 +146,26 @@ def test_nothing_is_sent_while_that_cannot_be_written_down(tmp_path: Path) -> No
         other.close()
 
     assert run(main, tmp_path).network.texts == ["hello"]
+
+
+@pytest.mark.parametrize("settings", [config(telegram(main="token: x")), ASK], ids=["resend", "ask"])
+def test_a_store_that_stalls_for_long_makes_nothing_unknown(tmp_path: Path, settings: Config) -> None:
+    """The network has heard nothing: it is sent as soon as that can be written down, as new."""
+
+    async def main(life: Life) -> None:
+        life.go_down()
+        await life.say("hello")
+        await asyncio.sleep(1)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(life.store._database, "commit", no_space)
+            life.go_up()
+            await asyncio.sleep(120)
+            assert state(life, 1) in ("sending", "retry_wait", "queued")
+            assert life.network.asked == []
+        await asyncio.sleep(70)
+        assert [(outgoing.text, outgoing.marked) for outgoing in life.network.sent] == [("hello", False)]
+
+    run(main, tmp_path, settings)
 
 
 # Failures

@@ -298,6 +298,26 @@ def test_nothing_is_taken_over_while_the_store_cannot_write_and_all_of_it_after(
     assert [line["event"] for line in life.lines] == ["store_stalled", "store_recovered"], "said once, not at each try"
 
 
+@pytest.mark.parametrize("outside", [True, False], ids=["acts outside", "only answers"])
+def test_only_what_answers_alone_begins_before_a_message_is_on_the_disk(tmp_path: Path, outside: bool) -> None:
+    """And nothing of its answer leaves before that."""
+
+    async def main(life: Life) -> None:
+        life.pipeline._handlers = FakeHandlers(life.handle, outside=outside)
+        await life.pipeline.accept(f"{IDENTITY}:x", 2, [message("one")], 1)
+        await life.drain()
+        other = stall(life)
+        accepting = asyncio.ensure_future(life.pipeline.accept(f"{IDENTITY}:x", 3, [message("two")], 2))
+        await asyncio.sleep(5)
+        assert life.texts == (["one"] if outside else ["one", "two"])
+        assert life.network.texts == ["one"]
+        other.close()
+        await accepting
+
+    life = run(main, tmp_path)
+    assert life.texts == life.network.texts == ["one", "two"]
+
+
 def test_accept_that_is_cancelled_takes_over_all_the_same_and_once(tmp_path: Path) -> None:
     """A receiver that is told to end meanwhile: the next one asks from the offset on, or is sent them again."""
 

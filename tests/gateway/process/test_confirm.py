@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -389,6 +390,29 @@ def test_killed_in_the_window_the_time_goes_on(tmp_path: Path) -> None:
             await both_run(house)
             assert token(house) == "one-token"
             assert house.outcomes()[0] == "rolled_back"
+
+    run(main())
+
+
+def test_the_time_goes_on_while_a_boot_opens_its_store(tmp_path: Path) -> None:
+    """A large one is looked through first, and that takes as long as it takes."""
+
+    async def main() -> None:
+        until = await killed_in_the_window(tmp_path, 60)
+        house = SlowHouse(tmp_path, TWO)
+        await house.begin()
+        opened = house._messages.open
+
+        async def slowly() -> Collection[str]:
+            await asyncio.sleep(40)
+            return await opened()
+
+        house._messages.open = slowly  # type: ignore[method-assign]
+        await house.until(S.RUNNING)
+        await asyncio.sleep((until - house._clock.wall_ms()) / 1000 + 5)
+        await both_run(house)
+        assert token(house) == "one-token"
+        await house.__aexit__(None)
 
     run(main())
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from gateway.errors import StoreError
 from gateway.store.database import Database, Statements
 from gateway.store.store import FINISH, MARK, OFFSET, QUEUE, RECEIVE, STATEMENTS
 from gateway.store.writer import AGAIN_AFTER, Writer
@@ -309,6 +310,21 @@ def test_what_was_written_in_the_last_turn_is_written_too(tmp_path: Path) -> Non
         bench.receive(1)
         assert await bench.writer.close(10), "not even handed over"
         assert bench.rows() == [1]
+
+    run_virtual(whole())
+
+
+def test_when_it_is_closed_nothing_is_written_and_nobody_is_told_that_it_was(tmp_path: Path) -> None:
+    async def whole() -> None:
+        bench = await Bench(tmp_path).open()
+        assert await bench.writer.close(10)
+        bench.receive(1)
+        with pytest.raises(StoreError, match=r"store\.sqlite3 is closed"):
+            await bench.writer.committed()
+        for _ in range(20):
+            await asyncio.sleep(0)
+            assert asyncio.all_tasks() == {asyncio.current_task()}, "nothing is begun"
+        assert bench.rows() == []
 
     run_virtual(whole())
 
