@@ -14,7 +14,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.messages.model import Message
-from gateway.process.messages import DAY_MS
 from statemachine.channel import By, Restart, Stop
 from statemachine.lifecycle import LifecycleState
 from tests.gateway.configs import telegram
@@ -163,17 +162,21 @@ def test_the_journal_goes_on_through_lives_and_is_kept_without_the_steps_of_mess
 # Keeping house
 
 
-def test_what_is_too_old_is_forgotten_as_the_config_of_then_says(tmp_path: Path) -> None:
+def test_what_is_too_old_is_forgotten_as_the_config_of_then_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.process.messages.DAY_MS", 60_000)  # a day is a minute here
+
     async def main() -> None:
         async with House(tmp_path, ONE) as house:
             await house.until_account(MAIN, "running")
             house.network.push(MAIN, "hello")
             await asyncio.sleep(1)
             await house.drain()
-            await asyncio.sleep(3 * DAY_MS / 1000)
+            await asyncio.sleep(3 * 60)
             assert kept(tmp_path, "SELECT count(*) FROM inbox") == [(1,)]
             await house.write(ONE + "store: {keep_days: 2}\n")
-            await asyncio.sleep(3_600)
+            await asyncio.sleep(60)
             assert kept(tmp_path, "SELECT count(*) FROM inbox") == [(0,)]
             assert kept(tmp_path, "SELECT count(*) FROM outbox") == [(0,)]
             assert kept(tmp_path, "SELECT count(*) FROM offsets") == [(1,)]
