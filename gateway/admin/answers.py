@@ -181,6 +181,14 @@ class Process(Body, frozen=True, kw_only=True):
     tasks: int
 
 
+class HandlerStatus(Body, frozen=True, kw_only=True):
+    """One handler. While its circuit is not closed its messages wait."""
+
+    handler: str
+    type: str
+    circuit: Literal["closed", "open", "half_open"]
+
+
 class Status(Body, frozen=True, kw_only=True):
     """Where everything is."""
 
@@ -198,6 +206,7 @@ class Status(Body, frozen=True, kw_only=True):
     restarts: int
     accounts: list[Account]
     pending: Pending
+    handlers: list[HandlerStatus]
     process: Process
 
 

@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from gateway.metrics import Histogram, Tally
 from statemachine.channel import ChannelState
+from statemachine.circuit import CircuitState
 from statemachine.lifecycle import LifecycleState
 
 __all__ = ["CONTENT_TYPE", "Exposition"]
@@ -101,6 +102,12 @@ def _message_families(tally: Tally, status: Mapping[str, Any]) -> Iterator[Metri
     for handler, found in tally.handlers.items():
         seconds.add_metric((handler,), found.buckets(), found.total)
     yield seconds
+    circuits = GaugeMetricFamily(
+        "gateway_circuit_state", "1 for the state of each handler's circuit", labels=["handler", "state"]
+    )
+    for handler in status["handlers"]:
+        _add_states(circuits, (handler["handler"],), CircuitState, handler["circuit"])
+    yield circuits
     yield _histogram("gateway_store_commit_seconds", "commits of the store", tally.commits)
     yield _histogram("gateway_loop_lag_seconds", "how late the loop came to what was due", tally.lag)
 

@@ -12,9 +12,14 @@ from gateway.config.custody import custody_of
 from gateway.process.changes import LIFECYCLE
 from statemachine import MACHINES, Machine
 from statemachine.channel import Channel, is_running
+from statemachine.circuit import Circuit, CircuitData
 from statemachine.lifecycle import is_serving
 
 AnyMachine = Machine[Any, Any]
+
+
+UNTRIED = Circuit("", CircuitData())
+"""As good as the circuit of a handler that has never failed: it has none."""
 
 
 class Views:
@@ -39,8 +44,21 @@ class Views:
             "restarts": data.restarts,
             "accounts": self.accounts(),
             "pending": services.messages.pending(),
+            "handlers": self.handlers(),
             "process": {"pid": os.getpid(), "tasks": len(asyncio.all_tasks())},
         }
+
+    def handlers(self) -> list[dict[str, str]]:
+        """What answers messages, and whether it is asked now."""
+        find = self._services.dispatcher.find
+        return [
+            {
+                "handler": name,
+                "type": settings.type,
+                "circuit": (find(f"circuit/{name}") or UNTRIED).state.value,
+            }
+            for name, settings in self._services.ledger.applied.handlers.items()
+        ]
 
     def lifecycle(self) -> dict[str, Any]:
         machine, now = self._lifecycle, self._services.clock.monotonic()

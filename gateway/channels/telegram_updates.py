@@ -148,6 +148,8 @@ def _pressed(message: Message, body: Body) -> Message:
         message, kind="callback", text=text_of(body.get("data")), conversation=_id(sender.get("id")) or ""
     )
     placed = _placed(pressed, under) or pressed
+    if not placed.conversation:
+        return message  # nobody could be answered
     return replace(_with_sender(placed, sender, _body(under.get("chat"))), reply_to=placed.network_id)
 
 

@@ -263,16 +263,22 @@ class Pipeline:
         if opened.route is None:
             return HandlerFailed(effect.attempt, f"it is not for any handler any more: {why}")
         if opened.route is TO_THE_GATEWAY:
-            return HandlerAnswered(effect.attempt, self._gateway.answer(message))
+            return HandlerAnswered(effect.attempt, self._composed(opened, self._gateway.answer(message)))
         if opened.kept is not None and self._handlers.acts_outside(opened.route.handler):
             await asyncio.shield(opened.kept)
         try:
             replies = await self._handlers.handle(opened.route.handler, message)
             # Here, where a reply that cannot be one is the handler's failure and no one else's.
-            outgoing = self._outbound.compose(message, opened.number, replies, opened.route)
-            return HandlerAnswered(effect.attempt, tuple(outgoing))
+            return HandlerAnswered(effect.attempt, self._composed(opened, replies))
         except HandlerError as error:
             return HandlerFailed(effect.attempt, str(error), error.retryable, error.after, error.counts)
+
+    def _composed(self, opened: _Open, answers: Sequence[Reply | Order]) -> tuple[Outgoing | Order, ...]:
+        """Replies as they are sent, and then what the gateway shall do itself."""
+        assert opened.route is not None, "it was given to a handler"
+        replies = [answer for answer in answers if isinstance(answer, Reply)]
+        orders = [answer for answer in answers if isinstance(answer, Order)]
+        return *self._outbound.compose(opened.message, opened.number, replies, opened.route), *orders
 
     def finish(self, name: str, effect: Finish) -> None:
         """Its end and its replies are one commit; what follows in its conversation need not wait for that."""

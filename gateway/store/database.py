@@ -17,6 +17,7 @@ from gateway.store.migrations import migrations
 
 BUSY_TIMEOUT = 0.2
 """Seconds that a commit waits for a lock of another program before it says so; then it is tried again."""
+PATIENCE_BESIDE = 5.0
 SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
 PAGES_FREED = 200
 """Pages that one round of retention gives back to the disk: a few milliseconds."""
@@ -27,12 +28,13 @@ Statements = Mapping[str, Rows]
 
 
 class Database:
-    """One connection that writes. `open` before everything else."""
+    """One connection that writes, and one beside it that reads, each for a thread of its own. `open` before everything else."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection: sqlite3.Connection | None = None
-        self._inode = 0
+        self._beside: sqlite3.Connection | None = None
+        self._inode = self._inode_beside = 0
         self._durability = ""
 
     def open(self) -> None:
@@ -68,6 +70,7 @@ class Database:
         return self._connection
 
     def close(self) -> None:
+        self._leave_beside()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -123,9 +126,8 @@ class Database:
         self._inode = self.path.stat().st_ino
 
     def checkpoint(self) -> None:
-        """Move what the log has into the file itself, beside the commits that go on; on a connection of its own."""
-        with contextlib.closing(sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None)) as connection:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        """Move what the log has into the file itself, beside the commits that go on."""
+        self.fetch("PRAGMA wal_checkpoint(PASSIVE)", ())
 
     def begin_log_anew(self) -> None:
         """Let the next commit write the log from its beginning. Between two commits, and quick after a checkpoint."""
@@ -146,12 +148,36 @@ class Database:
 
     # Reading
 
+    def fetch(self, sql: str, values: tuple[Any, ...]) -> list[sqlite3.Row]:
+        """All rows, by the connection that stays open beside the one that writes.
+
+        SQLite keeps what a closed connection had open for as long as another one has a lock; so none is opened for each.
+        """
+        if self._beside is None or self._inode_beside != self._inode:
+            self._leave_beside()
+            self._beside, self._inode_beside = self._open_beside(), self._inode
+        try:
+            return self._beside.execute(sql, values).fetchall()
+        except sqlite3.Error:
+            self._leave_beside()
+            raise
+
+    def _open_beside(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=PATIENCE_BESIDE, isolation_level=None, check_same_thread=False)
+        connection.row_factory = sqlite3.Row
+        return connection
+
+    def _leave_beside(self) -> None:
+        if self._beside is not None:
+            self._beside.close()
+            self._beside = None
+
     def reader(self) -> sqlite3.Connection:
-        """A connection that only reads, beside the one that writes."""
+        """A connection of its own that only reads."""
         connection = sqlite3.connect(
             f"{self.path.absolute().as_uri()}?mode=ro",
             uri=True,
-            timeout=5.0,
+            timeout=PATIENCE_BESIDE,
             isolation_level=None,
             check_same_thread=False,
         )

@@ -125,7 +125,7 @@ class Store:
         self._writer = self._make_writer(self._database, durability)
         self._since_checkpoint = 0
         self._checkpoint: asyncio.Future[None] | None = None
-        self._readers = ThreadPoolExecutor(2, "store-reader")
+        self._readers = ThreadPoolExecutor(1, "store-reader")
         self._encode = msgspec.json.Encoder().encode
         self._message = msgspec.json.Decoder(Message)
         self._outgoing = msgspec.json.Decoder(Outgoing)
@@ -169,11 +169,11 @@ class Store:
 
     async def close(self) -> bool:
         """Whether everything was written in time."""
-        whole = await self._writer.close(CLOSE_PATIENCE)
         if self._checkpoint is not None:
             await asyncio.wait({self._checkpoint}, timeout=CLOSE_PATIENCE)
-        self._readers.shutdown(wait=False, cancel_futures=True)
-        return whole
+        # What is read now takes a moment; a connection is not closed under it.
+        self._readers.shutdown(wait=True, cancel_futures=True)
+        return await self._writer.close(CLOSE_PATIENCE)
 
     # Incoming
 
@@ -347,22 +347,14 @@ class Store:
 
     async def backup(self, target: Path) -> None:
         """A whole copy, while everything goes on. Raises StoreError."""
-        await self._in_reader(partial(self._database.backup, target))
+        await asyncio.to_thread(self._database.backup, target)
 
     async def _read(self, sql: str, values: tuple[Any, ...]) -> list[sqlite3.Row]:
-        rows: list[sqlite3.Row] = await self._in_reader(partial(_fetch, self._database, sql, values))
+        rows: list[sqlite3.Row] = await self._in_reader(partial(self._database.fetch, sql, values))
         return rows
 
     async def _in_reader(self, job: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._readers, job)
-
-
-def _fetch(database: Database, sql: str, values: tuple[Any, ...]) -> list[sqlite3.Row]:
-    reader = database.reader()
-    try:
-        return reader.execute(sql, values).fetchall()
-    finally:
-        reader.close()
 
 
 def _unfinished(database: Database, after: int, until: int, limit: int) -> list[tuple[int, bytes, int]]:

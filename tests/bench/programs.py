@@ -16,6 +16,8 @@ from tests.bench.bot_api import TOKEN, BotApi
 from tests.real.process import ROOT, config_text, telegram_account
 
 GATEWAY, BARE, ECHO = "gateway", "bare poll loop", "bare echo loop"
+UNPACED = {"sends_per_second": 0, "sends_per_second_in_a_chat": 0}
+"""The stand-in for the network sets no pace."""
 READY = re.compile(rb"gateway ready (\S+)")
 UNWANTED = frozenset({"PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"})
 """Where these are set, the run that should leave the compiled files leaves none, and every start compiles."""
@@ -89,5 +91,7 @@ def environment() -> dict[str, str]:
 
 def prepare(folder: Path, api: BotApi) -> Path:
     """A folder with a config: one Telegram account, the web chat, and an echo."""
-    (folder / "gateway.yaml").write_text(config_text(telegram_account("main", TOKEN, api.url, poll_timeout_s=30)))
+    (folder / "gateway.yaml").write_text(
+        config_text(telegram_account("main", TOKEN, api.url, poll_timeout_s=30, **UNPACED))
+    )
     return folder

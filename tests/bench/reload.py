@@ -19,6 +19,7 @@ from typing import Any
 from tests.bench.bot_api import TOKEN, BotApi
 from tests.bench.counts import Counts
 from tests.bench.numbers import summary
+from tests.bench.programs import UNPACED
 from tests.bench.reference import EDIT, IDLE, LIVE, NOTHING, PATCH, SERIES, TRAFFIC
 from tests.real.process import Client, Gateway, config_text, telegram_account
 
@@ -153,7 +154,7 @@ class Edit(Change):
 async def rig(api: BotApi) -> AsyncIterator[Rig]:
     """A gateway of its own in a folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        account = telegram_account("main", TOKEN, api.url, poll_timeout_s=30)
+        account = telegram_account("main", TOKEN, api.url, poll_timeout_s=30, **UNPACED)
         async with Gateway(Path(folder), config_text(account)) as gateway:
             client = await gateway.client()
             await api.call("polling")

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from tests.bench.bot_api import TOKEN, BotApi
 from tests.bench.counts import Counts
 from tests.bench.numbers import summary
+from tests.bench.programs import UNPACED
 from tests.real.process import Gateway, config_text, telegram_account
 
 AFTERWARDS = 0.3
@@ -90,7 +91,7 @@ async def once(gateway: Gateway, visitor: Visitor, api: BotApi) -> dict[str, Any
 
 async def restarts(api: BotApi, counts: Counts) -> dict[str, Any]:
     """SIGUSR1 to an idle gateway that may restart at once."""
-    account = telegram_account("main", TOKEN, api.url, poll_timeout_s=30)
+    account = telegram_account("main", TOKEN, api.url, poll_timeout_s=30, **UNPACED)
     text = config_text(account, restart="{delay_ms: 0, cooldown_ms: 0}")
     with tempfile.TemporaryDirectory() as folder:
         async with Gateway(Path(folder), text) as gateway:

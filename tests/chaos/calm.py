@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.config.file import parse
 from tests.chaos.doings import SESSION, Doings, look_at_request
+from tests.chaos.post import Post
 from tests.chaos.process import Life, footprint, now, what_is_open
 from tests.chaos.record import Footprint, Rest
 from tests.chaos.settings import BOTS, numbered, with_all_accounts
@@ -33,8 +34,9 @@ WARM_UP = 24
 class Calm:
     """`hasty` (a short run): people start whatever does not run, and the baseline is taken at once."""
 
-    def __init__(self, world: World, *, hasty: bool, back_within: float = BACK_WITHIN) -> None:
+    def __init__(self, world: World, post: Post, *, hasty: bool, back_within: float = BACK_WITHIN) -> None:
         self.world = world
+        self.post = post
         self.hasty = hasty
         self.back_within = back_within
 
@@ -52,6 +54,7 @@ class Calm:
         seconds = now() - began
         world.record.note(f"calm after {seconds:.1f} s")
         await self._judge_requests()
+        await self.post.judge()
         await self._judge_accounts()
         await self._judge_secrets()
         await self._judge_confirmed()
@@ -68,7 +71,7 @@ class Calm:
         # The same accounts in every calm: what a process holds can then be compared. And new bytes: what was rolled back
         # would not run for being saved again.
         text = numbered(with_all_accounts(world.text(), world.telegram.url), world.number())
-        await Doings(world).save(text, by_rename=True)
+        await Doings(world, self.post).save(text, by_rename=True)
 
     # Rest
 

@@ -15,8 +15,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-SIZE = "2m"
-CHUNK = 4096
+SIZE = "48m"
+CHUNKS = (1024 * 1024, 4096)
 ROOT = os.geteuid() == 0
 LEAST = 64
 """Bytes that a file may have while the limit stands in for a full disk: the PID in the lock fits."""
@@ -50,9 +50,10 @@ class Disk:
         if self.kind == "limit":
             _limit_files(pid, LEAST)
             return
-        with contextlib.suppress(OSError), self._filler.open("ab", buffering=0) as filler:
-            while True:
-                filler.write(bytes(CHUNK))
+        for size in CHUNKS:
+            with contextlib.suppress(OSError), self._filler.open("ab", buffering=0) as filler:
+                while filler.write(bytes(size)) == size:
+                    """Until there is no room for another one."""
 
     def free(self, pid: int) -> None:
         if self.kind == "limit":

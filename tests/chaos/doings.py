@@ -10,6 +10,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from tests.chaos.post import Post
 from tests.chaos.settings import BOTS, OPTIONAL, changed, patch_of
 from tests.chaos.world import SETTLING, Answer, Touch, World
 
@@ -22,8 +23,9 @@ BROKEN = "gateway: [this is no config\n"
 class Doings:
     """`weights` says how often each is done."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, post: Post) -> None:
         self.world = world
+        self.post = post
         self.weights: dict[Callable[[], Awaitable[None]], int] = {
             self.edit_by_rename: 10,
             self.edit_in_place: 6,
@@ -285,7 +287,7 @@ class Doings:
 
     async def message_a_bot(self) -> None:
         name = self.world.random.choice(list(BOTS))
-        self.world.bots[name].push(f"hello {self.world.number()}", chat_id=self.world.random.randint(1, 5))
+        self.post.say(name, chat=self.world.random.randint(1, 5))
 
     async def say_in_webchat(self) -> None:
         said = {"sessionKey": SESSION, "message": "hello", "idempotencyKey": str(self.world.number())}

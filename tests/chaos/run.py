@@ -15,6 +15,7 @@ from tests.chaos.calm import BACK_WITHIN, Calm
 from tests.chaos.disk import Disk
 from tests.chaos.doings import Doings
 from tests.chaos.faults import Faults
+from tests.chaos.post import Post
 from tests.chaos.process import now
 from tests.chaos.record import Record
 from tests.chaos.report import progress
@@ -78,6 +79,7 @@ class _Run:
     def __init__(self, order: Order, world: World, tell: Callable[[str], None]) -> None:
         self._order = order
         self._world = world
+        self._post = Post(world)
         self._tell = tell
         self._hasty = order.seconds < SHORT
         self._phase = ""
@@ -109,7 +111,7 @@ class _Run:
             await self._chaos(min(now() + length, end), deaths=kind == "deaths")
             patient = not self._hasty and number % PATIENT == PATIENT - 1
             self._phase = f"calm {number + 1}"
-            await Calm(world, hasty=self._hasty, back_within=self._order.back_within).judge(patient=patient)
+            await Calm(world, self._post, hasty=self._hasty, back_within=self._order.back_within).judge(patient=patient)
             world.calm.clear()
             number += 1
 
@@ -117,7 +119,7 @@ class _Run:
 
     async def _chaos(self, end: float, *, deaths: bool) -> None:
         """Doings and faults at random moments, each on its own; then wait until all of them have ended."""
-        doings, faults, record = Doings(self._world), Faults(self._world), self._world.record
+        doings, faults, record = Doings(self._world, self._post), Faults(self._world), self._world.record
         trials, hurry = Trials(self._world, doings), self._order.hurry
         streams = [
             self._stream(end, BETWEEN_DOINGS / hurry, doings.weights | trials.weights, record.doings),

@@ -11,7 +11,7 @@ import msgspec
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from gateway.config.declared import Model
+from gateway.config.declared import Model, OneOf
 from gateway.config.file import parse
 from gateway.config.validate import fields_of
 from gateway.errors import ConfigError
@@ -27,6 +27,10 @@ SPECIAL: dict[str, st.SearchStrategy[Any]] = {
     "api_base": st.sampled_from(["https://api.telegram.org", "http://[::1]:80/x"]),
     "match": st.sampled_from(["^/help", "a|b", "(?i)ä", "[0-9]+", ""]),
     "handler": st.just("echo"),
+    "url": st.sampled_from(["http://127.0.0.1:9000/hook", "https://example.org/a?b=c#d"]),
+    "base_url": st.sampled_from(["http://127.0.0.1:11434/v1", "https://api.openai.com/v1/"]),
+    "target": st.sampled_from(["my_bot:answer", "bots.one:f"]),
+    "argv": st.lists(PLAIN_TEXT.filter(str.strip), min_size=1, max_size=3),
 }
 """Fields whose rule the type does not say."""
 
@@ -42,6 +46,10 @@ def _of(annotation: Any) -> st.SearchStrategy[Any]:
     marks = [mark for mark in getattr(annotation, "__metadata__", ()) if isinstance(mark, msgspec.Meta)]
     kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
     arguments = get_args(kind)
+    choice = next((mark for mark in getattr(annotation, "__metadata__", ()) if isinstance(mark, OneOf)), None)
+    if choice is not None:
+        # A bridge must lead to an account that is there: of those the tests of the model know.
+        return st.one_of([valid(model) for name, model in choice.models.items() if name != "bridge"])
     if isinstance(kind, type) and issubclass(kind, Model):
         return valid(kind)
     if get_origin(kind) is Literal:

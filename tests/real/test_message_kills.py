@@ -18,7 +18,8 @@ from gateway.channels.telegram import AGAIN
 from tests.fakes.telegram import Bot, FakeTelegram
 from tests.real.process import Gateway, config_text, telegram_account
 
-KILLS = int(os.environ.get("KILLS", "100"))
+KILLS = int(os.environ.get("KILLS", "40"))
+"""Over all streams; `KILLS=200` for a longer look."""
 LANES = 2
 """Gateways side by side, each with its own bot and stream."""
 RATE = 50.0

@@ -70,7 +70,11 @@ class Ear:
     def read_what_stands(self) -> None:
         """What the gateway keeps for itself, but the texts of the revisions, which are secrets, and its own token."""
         kept = [path for path in (self.gateway.folder / ".gateway").rglob("*") if path.is_file()]
-        self.said += [path.read_text() for path in kept if path.suffix != ".yaml" and path.name != "admin-token"]
+        self.said += [
+            path.read_bytes().decode(errors="replace")
+            for path in kept
+            if path.suffix != ".yaml" and path.name != "admin-token"
+        ]
 
 
 def bot_patch(**changes: Any) -> str:

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.errors import ConflictError
 from statemachine.channel import ChannelState
+from statemachine.circuit import CallFailed, Circuit, CircuitData, CircuitState
 from statemachine.lifecycle import LifecycleState
 from tests.gateway.admin.house import CHAT, MAIN, SECRET, TEXT, TOKEN, AdminHouse, run
 
@@ -25,6 +26,7 @@ LABELS = {
     "gateway_config_revision_info": {"on_disk", "accepted", "applied"},
     "gateway_config_drift": set(),
     "gateway_conflicts_total": {"channel", "account"},
+    "gateway_circuit_state": {"handler", "state"},
     "gateway_messages_received_total": set(),
     "gateway_messages_handled_total": {"outcome"},
     "gateway_messages_sent_total": set(),
@@ -119,6 +121,24 @@ def test_states_are_those_of_the_status(tmp_path: Path) -> None:
             await asyncio.sleep(5)
             found = await scrape(house)
             assert found.ones("gateway_channel_state", "account", channel="telegram") == ["other"]
+
+    run(main())
+
+
+def test_a_handlers_circuit_is_shown_whether_it_has_failed_or_not(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            found = await scrape(house)
+            assert found.ones("gateway_circuit_state", "state", handler="echo") == ["closed"]
+            house._dispatcher.add(Circuit("circuit/echo", CircuitData(failures=4)))
+            house._dispatcher.tell("circuit/echo", CallFailed(), "test")
+            await asyncio.sleep(1)
+            found = await scrape(house)
+            assert found.ones("gateway_circuit_state", "state", handler="echo") == ["open"]
+            states = {s.labels["state"] for s in found.samples if s.name == "gateway_circuit_state"}
+            assert states == {state.value for state in CircuitState}
+            _, status, _ = await house.http("GET", "/api/v1/status")
+            assert status["handlers"] == [{"handler": "echo", "type": "echo", "circuit": "open"}]
 
     run(main())
 

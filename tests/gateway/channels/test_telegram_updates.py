@@ -187,6 +187,8 @@ def test_nobody_passes_for_an_at_name_by_being_called_so() -> None:
         {"message": {"text": "in no chat", "chat": {"id": "7"}}},
         {"edited_message": {"text": "in no chat"}},
         {"message_reaction": {}},
+        {"callback_query": {"data": "pressed by nobody, nowhere"}},
+        {"callback_query": {"data": "yes", "from": {"id": "5"}, "message": {"chat": {}}}},
     ],
 )
 def test_what_nothing_is_known_of_is_kept_as_that(update: dict[str, Any]) -> None:

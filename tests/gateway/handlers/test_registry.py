@@ -244,6 +244,7 @@ async def test_of_two_changes_at_once_the_last_is_what_is_asked(door: Door) -> N
     (door.folder / "quick.py").write_text("def answer(message): return 'quick'")
     door.config = config("handlers: {bot: {type: python, target: 'slow:answer'}}\n")
     door.handlers.apply(door.config)
+    await until(lambda: bool(door.handlers._making))
     door.config = config("handlers: {bot: {type: python, target: 'quick:answer'}}\n")
     door.handlers.apply(door.config)
     assert await door.ask("x") == "quick"
