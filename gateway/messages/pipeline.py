@@ -276,7 +276,8 @@ class Pipeline:
     def _composed(self, opened: _Open, answers: Sequence[Reply | Order]) -> tuple[Outgoing | Order, ...]:
         """Replies as they are sent, and then what the gateway shall do itself."""
         assert opened.route is not None, "it was given to a handler"
-        replies = [answer for answer in answers if isinstance(answer, Reply)]
+        # Whatever else it is shall be a reply: one that cannot be is found where it is composed.
+        replies = [answer for answer in answers if not isinstance(answer, Order)]
         orders = [answer for answer in answers if isinstance(answer, Order)]
         return *self._outbound.compose(opened.message, opened.number, replies, opened.route), *orders
 
