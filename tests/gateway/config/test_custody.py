@@ -109,7 +109,7 @@ def test_case_61_a_folder_of_somebody_else(path: Path, monkeypatch: pytest.Monke
     path.parent.parent.chmod(0o755)
     as_nobody = os.geteuid() == 0
     if as_nobody:
-        for parent in path.parents[1:4]:
+        for parent in path.parents[1:5]:  # up to the folder of all temporary ones, one more with a worker of its own
             parent.chmod(parent.stat().st_mode | 0o055)
         os.seteuid(65534)
     try:
