@@ -127,7 +127,7 @@ class Journal:
             trigger=result.trigger,
             before=result.before if isinstance(result, Step) else result.state,
             after=result.after if isinstance(result, Step) else result.state,
-            outcome=result.outcome.value if isinstance(result, Step) else "refused",
+            outcome=result.outcome._value_ if isinstance(result, Step) else "refused",
             why=result.why if isinstance(result, Refusal) else getattr(event, "why", ""),
             cause=cause,
             revision=getattr(event, "revision", None) or getattr(event, "applied", None),

@@ -307,9 +307,10 @@ class Machine(Generic[S, D]):
 
     def fire(self, event: Event) -> Step | Refusal:
         """Take the first row that fits, or refuse. Raises BrokenActionError, unmoved, on a defect of ours."""
+        # `_value_` and not `value`, which is a property of some cost, and this is done four times a message.
         before, cursor, draft = self.state, self._cursor, Draft(self.data)
         if type(event) not in self._alphabet:  # another machine's event may have the same name
-            return Refusal(self.name, before.value, event, self.allowed, ())
+            return Refusal(self.name, before._value_, event, self.allowed, ())
         cursor.aim(before, draft, event)
         try:
             cursor.trigger(event.trigger)
@@ -321,11 +322,11 @@ class Machine(Generic[S, D]):
             raise BrokenActionError(self.name, event.trigger, error) from error
         if cursor.row is None:
             denied = tuple(dict.fromkeys(cursor.denied))
-            return Refusal(self.name, before.value, event, self.allowed, denied)
+            return Refusal(self.name, before._value_, event, self.allowed, denied)
         row = self.table[cursor.row]
         self.state, self.data = cursor.state, draft.data
         effects = tuple(draft.effects)
-        return Step(self.name, before.value, event, self.state.value, effects, row.outcome, cursor.row)
+        return Step(self.name, before._value_, event, self.state._value_, effects, row.outcome, cursor.row)
 
 
 def cells(machine: type[Machine[Any, Any]]) -> Iterator[tuple[Enum, type[Event], list[int]]]:
