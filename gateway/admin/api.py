@@ -15,7 +15,7 @@ from gateway.admin.message_calls import MessageCalls
 from gateway.admin.preflight import preflight, scheduled
 from gateway.admin.services import Services
 from gateway.admin.views import Views
-from gateway.channels.webchat import LINES_KEPT
+from gateway.channels.webchat import LINES_KEPT, run_of
 from gateway.errors import UnavailableError
 from gateway.journal import KEPT
 from gateway.process.changes import LIFECYCLE
@@ -211,13 +211,7 @@ class Api:
             )
         hub, store = self._services.hub, self._services.messages.store
         if not hub.knows(name, conversation):
-            said = await store.conversation(name, conversation, LINES_KEPT)
+            said = await store.conversation(name, conversation, LINES_KEPT, unsent=False)
             if not hub.knows(name, conversation):
-                hub.restore(name, conversation, ((role, text, ts, _run(key)) for role, text, ts, key in said))
+                hub.restore(name, conversation, ((role, text, ts, run_of(key)) for role, text, ts, key in said))
         return name, conversation
-
-
-def _run(key: str) -> str:
-    """The run of a line, out of the message's id or its answer's key."""
-    said, answer, _ = key.partition("#")
-    return f"re:{said.rpartition(':')[2]}" if answer else said.rpartition(":")[2]

@@ -98,18 +98,17 @@ class WebchatHub:
         """All that is kept, oldest first: role, text, when, and by which run. What was said since the boot is in it, or follows."""
         here = self._lines.pop((name, conversation), deque())
         self._whole.add((name, conversation))
-        runs = set()
+        known = set()
         for role, text, ts, run in said:
-            runs.add(run)
+            known.add((role, run, text))
             self._append(name, conversation, role, text, run, ts)
         for line in here:
-            if line.role == "user" and line.run not in runs:
+            if (line.role, line.run, line.text) not in known:
                 self._lines.setdefault((name, conversation), deque(maxlen=LINES_KEPT)).append(line)
 
-    def answer(self, name: str, conversation: str, text: str) -> Line:
+    def answer(self, name: str, conversation: str, text: str, run: str = "") -> Line:
         """The gateway says something: it goes to everyone who watches."""
-        asked = next((line for line in reversed(self.history(name, conversation)) if line.role == "user"), None)
-        line = self._append(name, conversation, "assistant", text, f"re:{asked.run}" if asked else "")
+        line = self._append(name, conversation, "assistant", text, run)
         for listener in tuple(self._listeners):
             listener(name, conversation, line)
         return line
@@ -178,7 +177,8 @@ class WebchatReceiver:
             self._intake.received()
 
     async def send(self, outgoing: Outgoing) -> str:
-        return self._hub.answer(self._name, outgoing.conversation, outgoing.text).id
+        line = self._hub.answer(self._name, outgoing.conversation, outgoing.text, run_of(outgoing.key))
+        return line.id
 
     async def typing(self, conversation: str) -> None:
         """The page shows by itself that it waits."""
@@ -191,3 +191,10 @@ class WebchatReceiver:
 
     async def fence(self) -> None:
         """The revoked intake takes nothing more."""
+
+
+def run_of(key: str) -> str:
+    """The run of a line, out of the message's id, or of its answer's key: that begins with `re:`."""
+    said, answer, _ = key.partition("#")
+    run = said.rpartition(":")[2]
+    return f"re:{run}" if answer else run

@@ -66,7 +66,7 @@ CONVERSATION = """
         WHERE account = ? AND conversation = ? ORDER BY number DESC LIMIT ?
     ) UNION ALL SELECT * FROM (
         SELECT 'assistant' AS role, body, created_at AS at, key AS name, number AS place, 1 AS side FROM outbox
-        WHERE account = ? AND conversation = ? AND state != 'dead' ORDER BY number DESC LIMIT ?
+        WHERE account = ? AND conversation = ? AND state != 'dead' AND (state = 'sent' OR ?) ORDER BY number DESC LIMIT ?
     ) ORDER BY at DESC, side DESC, place DESC LIMIT ?
 """
 UNFINISHED = (
@@ -223,12 +223,16 @@ class Store:
         rows = await self._read(f"SELECT * FROM inbox {where} ORDER BY number DESC LIMIT ?", (*values, limit))  # noqa: S608
         return [dict(row) | {"body": msgspec.json.decode(row["body"])} for row in rows]
 
-    async def conversation(self, account: str, conversation: str, limit: int) -> list[tuple[str, str, int, str]]:
+    async def conversation(
+        self, account: str, conversation: str, limit: int, *, unsent: bool = True
+    ) -> list[tuple[str, str, int, str]]:
         """What was said last, oldest first: role (user or assistant), text, when (wall-clock ms), and the message's id.
 
-        Of what the gateway says, what is dead was not said.
+        Of what the gateway says, what is dead was not said; nor, without `unsent`, what is not sent yet.
         """
-        rows = await self._read(CONVERSATION, (account, conversation, limit, account, conversation, limit, limit))
+        rows = await self._read(
+            CONVERSATION, (account, conversation, limit, account, conversation, unsent, limit, limit)
+        )
         return [
             (row["role"], msgspec.json.decode(row["body"])["text"], row["at"], row["name"]) for row in reversed(rows)
         ]

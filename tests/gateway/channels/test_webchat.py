@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from gateway.channels import webchat as webchat_module
-from gateway.channels.webchat import Line, WebchatAdapter, WebchatHub
+from gateway.channels.webchat import Line, WebchatAdapter, WebchatHub, run_of
 from gateway.clock import Clock
 from gateway.messages.model import Message
 from gateway.testing.channels import AdapterContract, Lines
@@ -96,7 +96,7 @@ def test_an_answer_goes_to_everyone_who_listens_and_names_what_it_answers(hub: W
     hub.listen(lambda *told: heard.append(told))
     hub.listen(lambda *told: heard.append(told))
     hub.say(NAME, "me", "hello", "run-1")
-    hub.answer(NAME, "me", "hello yourself")
+    hub.answer(NAME, "me", "hello yourself", run_of("webchat:default:me:run-1#1"))
     assert len(heard) == 2
     name, conversation, line = heard[0]
     assert (name, conversation, line.role, line.text, line.run) == (
@@ -138,3 +138,17 @@ async def test_what_was_said_outlives_the_receiver(hub: WebchatHub) -> None:
     queue = hub.queue(NAME)
     assert hub.queue(NAME) is queue
     assert (await asyncio.wait_for(queue.get(), 1))[1].text == "hello"
+
+
+def test_what_is_kept_and_what_was_said_since_the_boot_is_there_once() -> None:
+    """A reply that is on its way when the conversation is read comes after it, and is not said twice."""
+    hub = WebchatHub(Clock())
+    hub.answer(NAME, "me", "two", "re:key-2")
+    hub.say(NAME, "me", "three", "key-3")
+    hub.restore(
+        NAME, "me", [("user", "one", 1, "key-1"), ("assistant", "one", 2, "re:key-1"), ("user", "two", 3, "key-2")]
+    )
+    said = [(line.role, line.text) for line in hub.history(NAME, "me")]
+    assert said == [("user", "one"), ("assistant", "one"), ("user", "two"), ("assistant", "two"), ("user", "three")]
+    hub.restore(NAME, "me", [(line.role, line.text, line.ts, line.run) for line in hub.history(NAME, "me")])
+    assert [(line.role, line.text) for line in hub.history(NAME, "me")] == said
