@@ -28,7 +28,7 @@ run: $(VENV)/.runtime gateway.yaml  ## install what is needed and run the gatewa
 .PHONY: test
 test: $(VENV)/.test  ## install what the tests need and run every one of them
 	@sh tests/debian-packages.sh
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: coverage
 coverage: $(VENV)/.test  ## run the tests and say which lines none of them reached, in child processes too
