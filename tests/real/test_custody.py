@@ -86,9 +86,20 @@ def mounted_file(folder: Path) -> Owned:
     return Owned(path, "mount of its own", source.write_text)
 
 
+async def history_settled(gateway: Gateway) -> None:
+    """What became of the newest change is written down a moment after its account runs."""
+    async with asyncio.timeout(10):
+        while True:
+            _, body = await gateway.http("GET", "/api/v1/config/history?limit=1")
+            if body["entries"] and body["entries"][0]["outcome"] != "pending":
+                return
+            await asyncio.sleep(0.02)
+
+
 async def expect_refused(gateway: Gateway, why: str) -> None:
     """By every road, before anything is done: the file, its folder and the history are as before."""
     before = gateway.config.read_bytes()
+    await history_settled(gateway)
     names, history = sorted(gateway.config.parent.iterdir()), history_of(gateway)
     now = revision_of(before)
     client = await gateway.client()
