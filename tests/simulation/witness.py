@@ -254,15 +254,17 @@ class Witness:
 
     def _told_deadline(self, trial: Trial, confirm_by: int) -> None:
         """By the wall clock."""
+        if trial.wall != self._play.time.wall_jump:
+            # By one that was set since: its time began at some moment from the call until now.
+            trial.earliest = trial.earliest or trial.call.at + trial.seconds
+            trial.deadline = self._now + trial.seconds
+            return
         deadline = self._play.time.at_wall(confirm_by)
-        if trial.wall == self._play.time.wall_jump:
-            # It is told of the newest decision, which need not be its own.
-            most = max(trial.granted)
-            self._expect(
-                deadline <= self._now + most + 0.001, "an answer is true", f"it has {deadline - self._now} s of {most}"
-            )
-        else:
-            deadline = self._now + trial.seconds
+        # It is told of the newest decision, which need not be its own.
+        most = max(trial.granted)
+        self._expect(
+            deadline <= self._now + most + 0.001, "an answer is true", f"it has {deadline - self._now} s of {most}"
+        )
         trial.earliest = trial.deadline = deadline
 
     # What runs
