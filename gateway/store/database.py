@@ -28,7 +28,10 @@ Statements = Mapping[str, Rows]
 
 
 class Database:
-    """One connection that writes, and one beside it that reads, each for a thread of its own. `open` before everything else."""
+    """One connection that writes, and one beside it that reads, each for a thread of its own. `open` before everything else.
+
+    Each thread closes its own: a connection is not closed under somebody who reads.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -70,7 +73,7 @@ class Database:
         return self._connection
 
     def close(self) -> None:
-        self._leave_beside()
+        """Of the thread that writes; `leave_beside` is the other one's."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -104,10 +107,9 @@ class Database:
         try:
             if self.path.stat().st_ino == self._inode:
                 return
-            beside = True
         except FileNotFoundError:
-            beside = False
-        if beside:
+            pass
+        else:
             # Somebody put another one in its place: that is theirs, and not written over.
             raise OSError(f"{self.path} was replaced by another file while it was in use")
         with _whole_or_nothing(self.path) as copy:
@@ -154,12 +156,12 @@ class Database:
         SQLite keeps what a closed connection had open for as long as another one has a lock; so none is opened for each.
         """
         if self._beside is None or self._inode_beside != self._inode:
-            self._leave_beside()
+            self.leave_beside()
             self._beside, self._inode_beside = self._open_beside(), self._inode
         try:
             return self._beside.execute(sql, values).fetchall()
         except sqlite3.Error:
-            self._leave_beside()
+            self.leave_beside()
             raise
 
     def _open_beside(self) -> sqlite3.Connection:
@@ -167,7 +169,8 @@ class Database:
         connection.row_factory = sqlite3.Row
         return connection
 
-    def _leave_beside(self) -> None:
+    def leave_beside(self) -> None:
+        """Close the connection that reads, until it is needed again."""
         if self._beside is not None:
             self._beside.close()
             self._beside = None

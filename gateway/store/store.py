@@ -28,7 +28,6 @@ FILE = "gateway.sqlite3"
 LONGEST_LOG = 16 * 1024 * 1024
 CHECKPOINT_EVERY = 2_000
 """Rows: some megabytes of log."""
-FORGOTTEN_AT_ONCE = 2_000
 CLOSE_PATIENCE = 1.0
 """Seconds that what waits gets to be written at the end of the process."""
 
@@ -49,7 +48,10 @@ INTEND = "INSERT OR REPLACE INTO intents (account, intent, at) VALUES (?, ?, ?)"
 NOTICE = "INSERT OR REPLACE INTO notices (request, body, at) VALUES (?, ?, ?)"
 FORGET_NOTICE = "DELETE FROM notices WHERE request = ?"
 # Retention, some rows at a time, so that nobody waits for long.
-FORGET_INBOX = "DELETE FROM inbox WHERE number IN (SELECT number FROM inbox WHERE ended_at < ? OR (ended_at IS NOT NULL AND number <= ?) LIMIT 1000)"
+FORGET_INBOX = (
+    "DELETE FROM inbox WHERE number IN"
+    " (SELECT number FROM inbox WHERE ended_at < ? OR (ended_at IS NOT NULL AND number <= ?) LIMIT 1000)"
+)
 FORGET_OUTBOX = (
     "DELETE FROM outbox WHERE number IN"
     " (SELECT number FROM outbox WHERE state IN ('sent', 'dead') AND (changed_at < ? OR number <= ?) LIMIT 1000)"
@@ -171,8 +173,9 @@ class Store:
         """Whether everything was written in time."""
         if self._checkpoint is not None:
             await asyncio.wait({self._checkpoint}, timeout=CLOSE_PATIENCE)
-        # What is read now takes a moment; a connection is not closed under it.
-        self._readers.shutdown(wait=True, cancel_futures=True)
+        left = asyncio.ensure_future(self._in_reader(self._database.leave_beside))
+        await asyncio.wait({left}, timeout=CLOSE_PATIENCE)
+        self._readers.shutdown(wait=False, cancel_futures=True)
         return await self._writer.close(CLOSE_PATIENCE)
 
     # Incoming
@@ -194,10 +197,9 @@ class Store:
 
     async def new_of(self, received: Sequence[Received]) -> list[Received]:
         """When they are on the disk: those of them that were not known before."""
-        if not received:
-            await self._writer.committed()
-            return []
         await self._writer.committed()
+        if not received:
+            return []
         find = partial(_numbers, self._database, received[0].number, received[-1].number)
         numbers = await self._writer.surely(find)
         return [each for each in received if each.number in numbers]
@@ -348,10 +350,6 @@ class Store:
             """Some rows at a time: nobody who waits for a commit waits for all of it."""
         while await self._writer.surely(self._database.give_back):
             """Some pages at a time, for the same reason."""
-
-    async def backup(self, target: Path) -> None:
-        """A whole copy, while everything goes on. Raises StoreError."""
-        await asyncio.to_thread(self._database.backup, target)
 
     async def _read(self, sql: str, values: tuple[Any, ...]) -> list[sqlite3.Row]:
         rows: list[sqlite3.Row] = await self._in_reader(partial(self._database.fetch, sql, values))

@@ -281,6 +281,7 @@ class Disk:
         self.bases.clear()
         self._in_line, self._line_ends = 0, 0.0
         for database in self.databases:
+            database.leave_beside()
             database.close()
         self.databases.clear()
 

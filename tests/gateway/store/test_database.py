@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -294,6 +295,33 @@ def test_deleted_while_it_is_in_use_it_comes_back_with_everything(
     database.open()
     assert numbers(path) == list(range(1, 104))
     assert version_of(database.connection) == NEWEST
+
+
+def test_deleted_while_somebody_reads_it_comes_back_and_he_reads_on(database: Database, path: Path) -> None:
+    put(database, *range(1, 5))
+    begun = threading.Event()
+    found: list[int] = []
+
+    def slowly(number: int) -> int:
+        begun.set()
+        time.sleep(0.1)
+        return number
+
+    def read() -> None:
+        database.fetch("SELECT 1", ())
+        assert database._beside is not None
+        database._beside.create_function("slowly", 1, slowly)
+        found.extend(row[0] for row in database.fetch("SELECT slowly(number) FROM inbox ORDER BY number", ()))
+        found.extend(row[0] for row in database.fetch("SELECT number FROM inbox ORDER BY number", ()))
+        database.leave_beside()
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    assert begun.wait(10)
+    delete(path, "")
+    put(database, 5)
+    reading.join()
+    assert found == [1, 2, 3, 4, 1, 2, 3, 4, 5], "the second time in the file that came back"
 
 
 def test_deleted_with_its_folder_it_comes_back_when_there_is_one(database: Database, path: Path) -> None:

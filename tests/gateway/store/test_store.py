@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Callable, Coroutine
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +17,8 @@ from structlog.testing import capture_logs
 from gateway.clock import Clock
 from gateway.errors import StoreError
 from gateway.messages.model import Attachment, Message, Outgoing
+from gateway.store import store as store_module
+from gateway.store.database import Database
 from gateway.store.store import FILE, Received, Store
 from tests.virtual import VirtualClock, run_virtual
 
@@ -372,15 +375,47 @@ def test_so_many_that_ended_are_kept_and_no_more_and_all_that_have_not(tmp_path:
     run(main, tmp_path)
 
 
+def test_while_somebody_still_reads_closing_holds_up_nobody_and_closes_nothing_under_him(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_on = threading.Event()
+
+    class Slow(Database):
+        def fetch(self, sql: str, values: tuple[Any, ...]) -> list[sqlite3.Row]:
+            super().fetch(sql, values)
+            assert read_on.wait(10)
+            return super().fetch(sql, values)
+
+    monkeypatch.setattr(store_module, "Database", Slow)
+
+    async def main(store: Store) -> None:
+        await take(store, IDENTITY, 42, [message("a")])
+        reading = asyncio.ensure_future(store.unsent())
+        await asyncio.sleep(0)
+        closing_it = asyncio.ensure_future(store.close())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not closing_it.done()
+        read_on.set()
+        assert await closing_it
+        assert await reading == []
+
+    async def whole() -> None:
+        await main(await opened(tmp_path))
+
+    with capture_logs():
+        asyncio.run(whole())
+
+
 def test_a_backup_is_made_while_it_is_in_use(tmp_path: Path) -> None:
     (tmp_path / "copy").mkdir()
 
     async def main(store: Store) -> None:
         await take(store, IDENTITY, 42, [message("a")])
-        await store.backup(tmp_path / "copy" / FILE)
+        await asyncio.to_thread(Database(store.path).backup, tmp_path / "copy" / FILE)
         await take(store, IDENTITY, 43, [message("b")])
         with pytest.raises(StoreError, match="no backup was made"):
-            await store.backup(tmp_path / "nowhere" / FILE)
+            Database(store.path).backup(tmp_path / "nowhere" / FILE)
 
     async def again(store: Store) -> None:
         assert [received.message.id for received in await store.unfinished(0, 100, 10)] == ["a"]
