@@ -54,7 +54,8 @@ class Trial:
     failed_at: float | None = None
     """When an account was seen to have failed under it first."""
     asked_at: float = 0.0
-    """When somebody last decided something about it."""
+    asked_wall: float = 0.0
+    """When somebody last decided something about it, and how wrong the wall clock was."""
     granted: list[float] = field(default_factory=list)
     """The seconds that it was given at first and by each extension."""
     excuses: set[str] = field(default_factory=set)

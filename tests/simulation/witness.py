@@ -188,7 +188,7 @@ class Witness:
             if trial.began is None:
                 trial.began = self._now
             if receipt["confirm_by"] is not None:  # or it is over already
-                self._told_deadline(trial, receipt["confirm_by"])
+                self._told_deadline(trial, receipt["confirm_by"], trial.began)
 
     def of(self, call: Call) -> Trial | None:
         return next((trial for trial in self.trials if trial.call is call), None)
@@ -211,7 +211,7 @@ class Witness:
         trial = next((trial for trial in reversed(self.trials) if trial.revision == revision), None)
         if trial is not None:
             trial.deciding += 1
-            trial.asked_at = self._now
+            trial.asked_at, trial.asked_wall = self._now, self._play.time.wall_jump
         return trial
 
     def decided(self, trial: Trial | None, decision: str, outcome: str, seconds: float, confirm_by: int | None) -> None:
@@ -243,21 +243,19 @@ class Witness:
         elif outcome == "probation":
             trial.seconds = seconds
             trial.granted.append(seconds)
-            trial.wall = self._play.time.wall_jump
+            trial.wall = trial.asked_wall
             if confirm_by is None:  # it is over already
                 trial.earliest = trial.deadline = trial.asked_at + seconds
             else:
-                self._told_deadline(trial, confirm_by)
-
+                self._told_deadline(trial, confirm_by, trial.asked_at)
         else:
             trial.excuses.add("it was over when it was extended")
 
-    def _told_deadline(self, trial: Trial, confirm_by: int) -> None:
-        """By the wall clock."""
+    def _told_deadline(self, trial: Trial, confirm_by: int, since: float) -> None:
+        """By the wall clock, at some moment from `since` on."""
         if trial.wall != self._play.time.wall_jump:
-            # By one that was set since: its time began at some moment from the call until now.
-            trial.earliest = trial.earliest or trial.call.at + trial.seconds
-            trial.deadline = self._now + trial.seconds
+            # By one that was set since: its time began at some moment between the two.
+            trial.earliest, trial.deadline = since + min(trial.granted), self._now + trial.seconds
             return
         deadline = self._play.time.at_wall(confirm_by)
         # It is told of the newest decision, which need not be its own.
