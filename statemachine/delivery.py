@@ -125,7 +125,7 @@ class DiscardRequested(Event, frozen=True):
 
 
 class Resumed(Event, frozen=True):
-    """A boot has found it in the store, and has put it where it belongs."""
+    """It stands in the store and not in a line: a boot has found it, or it cannot have its turn as soon as it is written down."""
 
 
 # Effects

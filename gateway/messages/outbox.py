@@ -164,7 +164,7 @@ class Outbox:
             account = self._account(each.name)
             account.ready.add(name)
             if not self._advance(account, each.conversation):
-                # It waits, and not for ever.
+                # It waits like one that a boot has found: not for ever.
                 self._machines.tell(name, Resumed(), "queued")
 
     def resume(self, kept: Iterable[Kept]) -> None:
