@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from enum import Enum
 from typing import Any
 
 import pytest
 
-from statemachine import Change, ChangeState, Effect, Event, Outcome, Refusal, Step
-from statemachine._machine import cells
+from statemachine import Change, ChangeState, Effect, Event, Outcome, Refusal
 from statemachine.change import (
     PREPARING,
-    TABLE,
     awaits_word_on,
     gives_way_to,
     has_ended,
@@ -56,13 +55,9 @@ from .builders import (
     Case,
     at,
     change_data,
-    guarded_by,
-    guards_of,
-    holds,
-    numbered,
-    row_for,
     settled,
 )
+from .tables import TableTests
 
 S = ChangeState
 RUNS, WAITS, PASSED, BROKE, ENDS = Settlement
@@ -349,39 +344,7 @@ ROWS: tuple[tuple[Case, ...], ...] = (
     ),
 )  # fmt: skip
 
-FIRINGS = [(number, case, state) for number, case in numbered(ROWS) for state in case.states]
-
-
-@pytest.mark.parametrize(
-    ("number", "case", "state"),
-    FIRINGS,
-    ids=[f"{number}: {case.name}: {state.value}" for number, case, state in FIRINGS],
-)
-def test_a_row_does_what_it_says(number, case, state):
-    """This row and no other fires; it leads there, asks for that, and changes exactly those data."""
-    machine = at(Change, state, case.data)
-    step = machine.fire(case.event)
-    assert isinstance(step, Step), step.why
-    assert step.row == number
-    assert machine.state is (case.after or state)
-    assert step.effects == case.effects
-    assert machine.data == replace(case.data, **case.changes)
-    assert step.outcome is case.outcome
-
-
-@pytest.mark.parametrize("number", range(len(TABLE)), ids=lambda number: f"{number}: {TABLE[number].on.trigger}")
-def test_each_row_has_cases_for_each_of_its_states(number):
-    cases = ROWS[number] if number < len(ROWS) else ()
-    row = TABLE[number]
-    assert {type(case.event) for case in cases} == {row.on}
-    assert {state for case in cases for state in case.states} == set(row.sources)
-
-
-def test_there_are_no_cases_of_rows_that_are_not():
-    assert len(ROWS) == len(TABLE)
-
-
-# Cells: every state with every event
+# The table
 
 ALLOWED = {
     S.IDLE: {"change_proposed", "change_resumed"},
@@ -396,50 +359,7 @@ ALLOWED = {
     S.ROLLING_BACK: {"revision_settled", "change_superseded"},
     S.COMMITTED: set(), S.ROLLED_BACK: set(), S.REJECTED: set(),
 }  # fmt: skip
-CELLS = [(state, event) for state, event, _ in cells(Change)]
-
-
-def variants(event: type[Event]) -> Iterator[tuple[ChangeData, Event]]:
-    """Every prepared case of the event, whichever row and state it was made for; stale; and of another revision."""
-    for _, case in numbered(ROWS):
-        if type(case.event) is not event:
-            continue
-        yield case.data, case.event
-        yield replace(case.data, timer=8, work=4), case.event
-        yield replace(case.data, revision="c", base="d"), case.event
-        for confirm in (None, 5.0):
-            yield replace(case.data, confirm=confirm), case.event
-
-
-def test_there_is_a_cell_for_every_state_and_event():
-    assert len(CELLS) == 10 * 15
-
-
-@pytest.mark.parametrize(("state", "event"), CELLS, ids=lambda part: getattr(part, "trigger", None) or part.value)
-def test_a_cell_takes_the_first_row_that_fits_or_refuses(state, event):
-    """Where no row fits nothing moves, and the refusal tells what is allowed."""
-    fired = 0
-    for data, example in variants(event):
-        machine, number = at(Change, state, data), row_for(Change, state, data, example)
-        answer = machine.fire(example)
-        if number is None:
-            assert isinstance(answer, Refusal), f"row {answer.row} was taken"
-            assert (machine.state, machine.data) == (state, data)
-            assert answer.state == state.value
-            assert answer.allowed == machine.allowed == tuple(sorted(ALLOWED[state]))
-            assert bool(answer.guards) == (event.trigger in ALLOWED[state])
-            assert not any(holds(Change, name, data, example) for name in answer.guards)
-        else:
-            assert isinstance(answer, Step), answer.why
-            assert (answer.row, answer.outcome) == (number, TABLE[number].outcome)
-            assert machine.state is (TABLE[number].dest or state)
-            fired += 1
-    assert bool(fired) == (event.trigger in ALLOWED[state]), "an allowed trigger can be taken, another never"
-
-
-# Guards: each both ways
-
-SAYS: dict[str, tuple[list[tuple[ChangeData, Event]], list[tuple[ChangeData, Event]]]] = {
+GUARDS: dict[str, tuple[list[tuple[ChangeData, Event]], list[tuple[ChangeData, Event]]]] = {
     "window_is_open": (
         [(d(), ChangeProposed(True, None, True))], [(d(confirm=5.0), ChangeProposed(True, 5.0, False))],
     ),
@@ -474,21 +394,22 @@ SAYS: dict[str, tuple[list[tuple[ChangeData, Event]], list[tuple[ChangeData, Eve
 }  # fmt: skip
 
 
-def test_each_guard_is_tried_both_ways():
-    assert set(SAYS) == guards_of(Change)
-    assert all(yes and no for yes, no in SAYS.values())
+class TestTable(TableTests):
+    """Each row, each cell, each guard."""
 
+    machine = Change
+    rows = ROWS
+    allowed = ALLOWED
+    events = 15
+    guards = GUARDS
+    guarded_in = S.APPLYING
 
-@pytest.mark.parametrize("name", SAYS)
-def test_a_guard_says_yes_and_no_and_names_itself(name):
-    yes, no = SAYS[name]
-    for data, event in yes:
-        assert isinstance(at(guarded_by(Change, name, S.APPLYING, event), S.APPLYING, data).fire(event), Step), event
-    for data, event in no:
-        machine = at(guarded_by(Change, name, S.APPLYING, event), S.APPLYING, data)
-        refusal = machine.fire(event)
-        assert isinstance(refusal, Refusal), event
-        assert (refusal.guards, machine.data) == ((name,), data)
+    def variants(self, state: Enum, case: Case) -> Iterator[tuple[ChangeData, Event]]:
+        yield case.data, case.event
+        yield replace(case.data, timer=8, work=4), case.event
+        yield replace(case.data, revision="c", base="d"), case.event
+        for confirm in (None, 5.0):
+            yield replace(case.data, confirm=confirm), case.event
 
 
 REFUSED = [

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from enum import Enum
 from itertools import accumulate
 from random import Random
 from typing import Any
 
 import pytest
 
-from statemachine import Channel, ChannelState, Event, Outcome, Refusal, Step
-from statemachine._machine import cells
+from statemachine import Channel, ChannelState, Event, Outcome, Refusal
 from statemachine.channel import (
     CLOSING,
     LIVE,
     OPEN,
     SETTLED,
-    TABLE,
     WAITING,
     Adjust,
     By,
@@ -52,20 +51,16 @@ from .builders import (
     PATIENCE,
     Case,
     Story,
-    at,
     channel,
     channel_data,
     ended,
-    guarded_by,
-    guards_of,
     holds,
-    numbered,
     only,
     restart,
-    row_for,
     run_of,
     start,
 )
+from .tables import TableTests
 
 S = ChannelState
 
@@ -378,39 +373,7 @@ ROWS: tuple[tuple[Case, ...], ...] = (
     (Case("again", (S.STOP_OVERDUE,), d(then=Then.RUN), FenceDue(7), None, (FenceReceiver(4),)),),
 )  # fmt: skip
 
-FIRINGS = [(number, case, state) for number, case in numbered(ROWS) for state in case.states]
-
-
-@pytest.mark.parametrize(
-    ("number", "case", "state"),
-    FIRINGS,
-    ids=[f"{number}: {case.name}: {state.value}" for number, case, state in FIRINGS],
-)
-def test_a_row_does_what_it_says(number, case, state):
-    """This row and no other fires; it leads there, asks for that, and changes exactly those data."""
-    machine = at(Channel, state, case.data)
-    step = machine.fire(case.event)
-    assert isinstance(step, Step), step.why
-    assert step.row == number
-    assert machine.state is (case.after or state)
-    assert step.effects == case.effects
-    assert machine.data == replace(case.data, **case.changes)
-    assert step.outcome is case.outcome
-
-
-@pytest.mark.parametrize("number", range(len(TABLE)), ids=lambda number: f"{number}: {TABLE[number].on.trigger}")
-def test_each_row_has_cases_for_each_of_its_states(number):
-    cases = ROWS[number] if number < len(ROWS) else ()
-    row = TABLE[number]
-    assert {type(case.event) for case in cases} == {row.on}
-    assert {state for case in cases for state in case.states} == set(row.sources)
-
-
-def test_there_are_no_cases_of_rows_that_are_not():
-    assert len(ROWS) == len(TABLE)
-
-
-# Cells: every state with every event
+# The table
 
 ALLOWED = {
     S.STOPPED: {"adjust", "start", "stop", "restart"},
@@ -423,60 +386,6 @@ ALLOWED = {
     S.SUPPRESSED: {"adjust", "start", "stop", "restart", "retry_due"},
     S.FAILED: {"adjust", "start", "stop", "restart"},
 }
-CELLS = [(state, event) for state, event, _ in cells(Channel)]
-
-
-def variants(event: type[Event]) -> Iterator[tuple[ChannelData, Event]]:
-    """Every prepared case of the event, whichever row and state it was made for; stale; held; and disabled."""
-    for _, case in numbered(ROWS):
-        if type(case.event) is not event:
-            continue
-        yield case.data, case.event
-        yield replace(case.data, timer=8, generation=5), case.event
-        yield replace(case.data, held=True), case.event
-        if isinstance(case.event, Start | Restart):
-            yield case.data, type(case.event)(OFF, case.event.by)
-
-
-def test_there_is_a_cell_for_every_state_and_event():
-    assert len(CELLS) == 9 * 12
-
-
-@pytest.mark.parametrize(("state", "event"), CELLS, ids=lambda part: getattr(part, "trigger", None) or part.value)
-def test_a_cell_takes_the_first_row_that_fits_or_refuses(state, event):
-    """Where no row fits nothing moves, and the refusal tells what is allowed."""
-    fired = 0
-    for data, example in variants(event):
-        machine, number = at(Channel, state, data), row_for(Channel, state, data, example)
-        answer = machine.fire(example)
-        if number is None:
-            assert isinstance(answer, Refusal), f"row {answer.row} was taken"
-            assert machine.state is state
-            assert machine.data is data
-            assert answer.state == state.value
-            assert answer.allowed == machine.allowed == tuple(sorted(ALLOWED[state]))
-            assert bool(answer.guards) == (event.trigger in ALLOWED[state])
-            assert not any(holds(Channel, name, data, example) for name in answer.guards)
-        else:
-            assert isinstance(answer, Step), answer.why
-            row = TABLE[number]
-            assert (answer.row, answer.outcome) == (number, row.outcome)
-            assert machine.state is (row.dest or state)
-            assert (answer.before, answer.after) == (state.value, machine.state.value)
-            assert event.trigger in ALLOWED[state]
-            fired += 1
-    assert bool(fired) == (event.trigger in ALLOWED[state]), "an allowed trigger can be taken, another never"
-
-
-def test_the_events_are_values_that_nobody_can_change():
-    for _, case in numbered(ROWS):
-        for said in (case.event, *case.effects):
-            with pytest.raises(AttributeError):
-                said.generation = 0  # type: ignore[attr-defined]
-
-
-# Guards: each both ways
-
 GUARDS: dict[str, tuple[list[tuple[ChannelData, Event]], list[tuple[ChannelData, Event]]]] = {
     "generation_is_current": (
         [(d(), ended()), (d(), ReceiverReady(4)), (d(generation=5), ReceiverFenced(5, 0.0))],
@@ -528,25 +437,22 @@ GUARDS: dict[str, tuple[list[tuple[ChannelData, Event]], list[tuple[ChannelData,
 }
 
 
-def test_each_guard_is_tried_both_ways():
-    assert set(GUARDS) == guards_of(Channel)
-    assert all(yes and no for yes, no in GUARDS.values())
+class TestTable(TableTests):
+    """Each row, each cell, each guard."""
 
+    machine = Channel
+    rows = ROWS
+    allowed = ALLOWED
+    events = 12
+    guards = GUARDS
+    guarded_in = S.RUNNING
 
-@pytest.mark.parametrize("name", GUARDS)
-def test_a_guard_says_yes(name):
-    for data, event in GUARDS[name][0]:
-        assert isinstance(at(guarded_by(Channel, name, S.RUNNING, event), S.RUNNING, data).fire(event), Step), event
-
-
-@pytest.mark.parametrize("name", GUARDS)
-def test_a_guard_says_no_and_names_itself(name):
-    for data, event in GUARDS[name][1]:
-        machine = at(guarded_by(Channel, name, S.RUNNING, event), S.RUNNING, data)
-        refusal = machine.fire(event)
-        assert isinstance(refusal, Refusal), event
-        assert refusal.guards == (name,)
-        assert machine.data is data
+    def variants(self, state: Enum, case: Case) -> Iterator[tuple[ChannelData, Event]]:
+        yield case.data, case.event
+        yield replace(case.data, timer=8, generation=5), case.event
+        yield replace(case.data, held=True), case.event
+        if isinstance(case.event, Start | Restart):
+            yield case.data, type(case.event)(OFF, case.event.by)
 
 
 REFUSED = [

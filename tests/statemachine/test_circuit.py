@@ -1,12 +1,14 @@
-"""The circuit's table, cell by cell."""
+"""The circuit's table: each row, each cell, each guard."""
 
 from __future__ import annotations
 
-import msgspec
-import pytest
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any
 
-from statemachine import Refusal, Step
-from statemachine._machine import cells
+from msgspec.structs import replace
+
+from statemachine import Event, Outcome
 from statemachine.circuit import (
     CallFailed,
     CallSucceeded,
@@ -23,74 +25,81 @@ from statemachine.circuit import (
 )
 from statemachine.effects import ArmTimer, DisarmTimer
 
+from .builders import Case
+from .tables import TableTests
+
 S = CircuitState
-DATA = CircuitData(failures=4, allowed=5, rest=15.0, timer=2)
-EVENTS = (CallSucceeded(), CallFailed(), TrialBegins(), TrialDropped(), HandlerReplaced(), RestOver(2))
-ARMED, DISARMED = (ArmTimer(RestOver(3), after=15.0),), (DisarmTimer(),)
+ALL = (S.CLOSED, S.OPEN, S.HALF_OPEN)
+
+
+def d(**changes: Any) -> CircuitData:
+    """It has failed four times in a row, and five open it; timer 2 is the present one."""
+    return CircuitData(**{"failures": 4, "allowed": 5, "rest": 15.0, "timer": 2, **changes})
+
+
+RESTS = ArmTimer(RestOver(3), after=15.0)
+TRIES = d(trying=True)
+FORGOTTEN: dict[str, Any] = {"failures": 0, "trying": False}
+
+# fmt: off
+ROWS: tuple[tuple[Case, ...], ...] = (
+    (Case("it works", (S.CLOSED,), d(), CallSucceeded(), None, (), {"failures": 0}),),
+    (Case("the fifth in a row", (S.CLOSED,), d(), CallFailed(), S.OPEN, (RESTS,), {"failures": 5, "timer": 3}),),
+    (Case("the fourth in a row", (S.CLOSED,), d(failures=3), CallFailed(), None, (), {"failures": 4}),),
+
+    (Case("one was under way", (S.OPEN,), d(), CallFailed(), None, outcome=Outcome.COALESCED),),
+    (Case("one was under way", (S.OPEN,), d(), CallSucceeded(), None, outcome=Outcome.COALESCED),),
+    (Case("it has rested", (S.OPEN,), TRIES, RestOver(2), S.HALF_OPEN, (), {"trying": False}),),
+
+    (Case("nobody tries", (S.HALF_OPEN,), d(), TrialBegins(), None, (), {"trying": True}),),
+    (Case("it works again", (S.HALF_OPEN,), TRIES, CallSucceeded(), S.CLOSED, (), FORGOTTEN),),
+    (
+        Case("it does not", (S.HALF_OPEN,), TRIES, CallFailed(), S.OPEN, (RESTS,),
+             {"failures": 5, "trying": False, "timer": 3}),
+    ),
+    (Case("nobody knows", (S.HALF_OPEN,), TRIES, TrialDropped(), None, (), {"trying": False}),),
+    (Case("another has decided", (S.CLOSED, S.OPEN), d(), TrialDropped(), None, outcome=Outcome.COALESCED),),
+
+    (
+        Case("it is another one", ALL, d(), HandlerReplaced(), S.CLOSED, (DisarmTimer(),), FORGOTTEN),
+        Case("it is tried", ALL, TRIES, HandlerReplaced(), S.CLOSED, (DisarmTimer(),), FORGOTTEN),
+    ),
+)
+# fmt: on
+
+ALLOWED = {
+    S.CLOSED: {"call_succeeded", "call_failed", "trial_dropped", "handler_replaced"},
+    S.OPEN: {"call_succeeded", "call_failed", "rest_over", "trial_dropped", "handler_replaced"},
+    S.HALF_OPEN: {"call_succeeded", "call_failed", "trial_begins", "trial_dropped", "handler_replaced"},
+}
+GUARDS: dict[str, tuple[list[tuple[CircuitData, Event]], list[tuple[CircuitData, Event]]]] = {
+    "was_the_last_straw": ([(d(), CallFailed()), (d(failures=7), CallFailed())], [(d(failures=3), CallFailed())]),
+    "timer_is_current": ([(d(), RestOver(2))], [(d(), RestOver(1)), (d(), RestOver(3))]),
+    "nobody_tries": ([(d(), TrialBegins())], [(TRIES, TrialBegins())]),
+}
+
+
+class TestTable(TableTests):
+    """Each row, each cell, each guard."""
+
+    machine = Circuit
+    rows = ROWS
+    allowed = ALLOWED
+    events = 6
+    guards = GUARDS
+    guarded_in = S.HALF_OPEN
+
+    def variants(self, state: Enum, case: Case) -> Iterator[tuple[CircuitData, Event]]:
+        yield case.data, case.event
+        yield replace(case.data, timer=case.data.timer + 1), case.event
+        yield replace(case.data, failures=0), case.event
+        yield replace(case.data, trying=not case.data.trying), case.event
 
 
 def machine(state: CircuitState, **data: object) -> Circuit:
-    made = Circuit("circuit/bot", msgspec.structs.replace(DATA, **data))
+    made = Circuit("circuit/bot", d(**data))
     made.state = state
     return made
-
-
-ROWS = [
-    # state, event, data before, state after, data after, effects
-    (S.CLOSED, CallSucceeded(), {}, S.CLOSED, {"failures": 0}, ()),
-    (S.CLOSED, CallFailed(), {"failures": 3}, S.CLOSED, {"failures": 4}, ()),
-    (S.CLOSED, CallFailed(), {}, S.OPEN, {"failures": 5, "timer": 3}, ARMED),
-    (S.OPEN, CallFailed(), {}, S.OPEN, {}, ()),
-    (S.OPEN, CallSucceeded(), {}, S.OPEN, {}, ()),
-    (S.OPEN, RestOver(2), {"trying": True}, S.HALF_OPEN, {"trying": False}, ()),
-    (S.HALF_OPEN, TrialBegins(), {}, S.HALF_OPEN, {"trying": True}, ()),
-    (S.HALF_OPEN, CallSucceeded(), {"trying": True}, S.CLOSED, {"failures": 0, "trying": False}, ()),
-    (S.HALF_OPEN, CallFailed(), {"trying": True}, S.OPEN, {"failures": 5, "trying": False, "timer": 3}, ARMED),
-    (S.HALF_OPEN, TrialDropped(), {"trying": True}, S.HALF_OPEN, {"trying": False}, ()),
-    (S.CLOSED, TrialDropped(), {}, S.CLOSED, {}, ()),
-    (S.OPEN, TrialDropped(), {}, S.OPEN, {}, ()),
-    (S.CLOSED, HandlerReplaced(), {}, S.CLOSED, {"failures": 0}, DISARMED),
-    (S.OPEN, HandlerReplaced(), {"failures": 5}, S.CLOSED, {"failures": 0}, DISARMED),
-    (S.HALF_OPEN, HandlerReplaced(), {"trying": True}, S.CLOSED, {"failures": 0, "trying": False}, DISARMED),
-]
-
-
-@pytest.mark.parametrize(("state", "event", "before", "after", "data", "effects"), ROWS)
-def test_a_row_leads_where_it_says(state, event, before, after, data, effects) -> None:
-    made = machine(state, **before)
-    expected = msgspec.structs.replace(made.data, **data)
-    step = made.fire(event)
-    assert isinstance(step, Step)
-    assert (made.state, made.data) == (after, expected)
-    assert step.effects == effects
-
-
-def test_these_are_all_cells_that_have_a_row() -> None:
-    told = {(state, type(event)) for state, event, *_ in ROWS}
-    assert told == {(state, event) for state, event, rows in cells(Circuit) if rows}
-
-
-@pytest.mark.parametrize("state", S)
-@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.trigger)
-def test_everything_else_is_refused_and_changes_nothing(state: CircuitState, event) -> None:
-    if any(rows for place, kind, rows in cells(Circuit) if (place, kind) == (state, type(event))):
-        return
-    made = machine(state)
-    assert isinstance(made.fire(event), Refusal)
-    assert (made.state, made.data) == (state, DATA)
-
-
-@pytest.mark.parametrize(
-    ("state", "event", "data", "guard"),
-    [
-        (S.OPEN, RestOver(1), {}, "timer_is_current"),
-        (S.HALF_OPEN, TrialBegins(), {"trying": True}, "nobody_tries"),
-    ],
-)
-def test_a_guard_says_no_by_name(state, event, data, guard) -> None:
-    refusal = machine(state, **data).fire(event)
-    assert isinstance(refusal, Refusal)
-    assert refusal.guards == (guard,)
 
 
 def test_what_others_may_ask() -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import Enum
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from statemachine import Delivery, DeliveryState, Effect, Event, Outcome, Refusal, Step
-from statemachine._machine import cells
 from statemachine.delivery import (
     AnswerLost,
     CancelSend,
@@ -32,7 +32,8 @@ from statemachine.delivery import (
 )
 from statemachine.effects import ArmTimer, DisarmTimer
 
-from .builders import Case, Story, at, guarded_by, guards_of, holds, numbered, only, row_for
+from .builders import Case, Story, at, numbered, only
+from .tables import TableTests
 
 S = DeliveryState
 TABLE = Delivery.table
@@ -226,39 +227,7 @@ ROWS: tuple[tuple[Case, ...], ...] = (
     ),
 )  # fmt: skip
 
-FIRINGS = [(number, case, state) for number, case in numbered(ROWS) for state in case.states]
-
-
-@pytest.mark.parametrize(
-    ("number", "case", "state"),
-    FIRINGS,
-    ids=[f"{number}: {case.name}: {state.value}" for number, case, state in FIRINGS],
-)
-def test_a_row_does_what_it_says(number, case, state):
-    """This row and no other fires; it leads there, asks for that in that order, and changes exactly those data."""
-    machine = at(Delivery, state, case.data)
-    step = machine.fire(case.event)
-    assert isinstance(step, Step), step.why
-    assert step.row == number
-    assert machine.state is (case.after or state)
-    assert step.effects == case.effects
-    assert machine.data == replace(case.data, **case.changes)
-    assert step.outcome is case.outcome
-
-
-@pytest.mark.parametrize("number", range(len(TABLE)), ids=lambda number: f"{number}: {TABLE[number].on.trigger}")
-def test_each_row_has_cases_for_each_of_its_states(number):
-    cases = ROWS[number] if number < len(ROWS) else ()
-    row = TABLE[number]
-    assert {type(case.event) for case in cases} == {row.on}
-    assert {state for case in cases for state in case.states} == set(row.sources)
-
-
-def test_there_are_no_cases_of_rows_that_are_not():
-    assert len(ROWS) == len(TABLE)
-
-
-# Cells: every state with every event
+# The table
 
 ALLOWED = {
     S.QUEUED: {"resumed", "delivery_due", "delivery_expired", "discard_requested"},
@@ -268,46 +237,7 @@ ALLOWED = {
     S.UNKNOWN: {"resumed", "delivery_sent", "answer_lost", "retry_due", "retry_requested", "discard_requested"},
     S.DEAD: {"retry_requested"},
 }  # fmt: skip
-CELLS = [(state, event) for state, event, _ in cells(Delivery)]
-
-
-def variants(event: type[Event]) -> Iterator[tuple[DeliveryData, Event]]:
-    """Every prepared case of the event, whichever row and state it was made for; stale; and under the other policy."""
-    for _, case in numbered(ROWS):
-        if type(case.event) is event:
-            yield case.data, case.event
-            yield replace(case.data, timer=8, attempt=4), case.event
-            yield replace(case.data, resend=not case.data.resend, marked=False), case.event
-
-
-def test_there_is_a_cell_for_every_state_and_event():
-    assert len(CELLS) == 6 * 10
-
-
-@pytest.mark.parametrize(("state", "event"), CELLS, ids=lambda part: getattr(part, "trigger", None) or part.value)
-def test_a_cell_takes_the_first_row_that_fits_or_refuses(state, event):
-    """Where no row fits nothing moves, and the refusal tells what is allowed."""
-    fired = 0
-    for data, example in variants(event):
-        machine, number = at(Delivery, state, data), row_for(Delivery, state, data, example)
-        answer = machine.fire(example)
-        if number is None:
-            assert isinstance(answer, Refusal), f"row {answer.row} was taken"
-            assert (machine.state, machine.data) == (state, data)
-            assert answer.allowed == machine.allowed == tuple(sorted(ALLOWED[state]))
-            assert bool(answer.guards) == (event.trigger in ALLOWED[state])
-            assert not any(holds(Delivery, name, data, example) for name in answer.guards)
-        else:
-            assert isinstance(answer, Step), answer.why
-            assert answer.row == number
-            assert machine.state is (TABLE[number].dest or state)
-            fired += 1
-    assert bool(fired) == (event.trigger in ALLOWED[state]), "an allowed trigger can be taken, another never"
-
-
-# Guards: each both ways
-
-SAYS: dict[str, tuple[list[tuple[DeliveryData, Event]], list[tuple[DeliveryData, Event]]]] = {
+GUARDS: dict[str, tuple[list[tuple[DeliveryData, Event]], list[tuple[DeliveryData, Event]]]] = {
     "attempt_is_current": (
         [(d(), DeliverySent(3)), (d(), failed()), (d(attempt=9), AnswerLost(9, ""))],
         [(d(), DeliverySent(2)), (d(), DeliveryFailed(4, "", 0.0)), (d(), AnswerLost(0, ""))],
@@ -325,21 +255,20 @@ SAYS: dict[str, tuple[list[tuple[DeliveryData, Event]], list[tuple[DeliveryData,
 }  # fmt: skip
 
 
-def test_each_guard_is_tried_both_ways():
-    assert set(SAYS) == guards_of(Delivery)
-    assert all(yes and no for yes, no in SAYS.values())
+class TestTable(TableTests):
+    """Each row, each cell, each guard."""
 
+    machine = Delivery
+    rows = ROWS
+    allowed = ALLOWED
+    events = 10
+    guards = GUARDS
+    guarded_in = S.SENDING
 
-@pytest.mark.parametrize("name", SAYS)
-def test_a_guard_says_yes_and_no_and_names_itself(name):
-    yes, no = SAYS[name]
-    for data, event in yes:
-        assert isinstance(at(guarded_by(Delivery, name, S.SENDING, event), S.SENDING, data).fire(event), Step), event
-    for data, event in no:
-        machine = at(guarded_by(Delivery, name, S.SENDING, event), S.SENDING, data)
-        refusal = machine.fire(event)
-        assert isinstance(refusal, Refusal), event
-        assert (refusal.guards, machine.data) == ((name,), data)
+    def variants(self, state: Enum, case: Case) -> Iterator[tuple[DeliveryData, Event]]:
+        yield case.data, case.event
+        yield replace(case.data, timer=8, attempt=4), case.event
+        yield replace(case.data, resend=not case.data.resend, marked=False), case.event
 
 
 REFUSED = [

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import Enum
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from statemachine import Effect, Event, Incoming, IncomingState, Outcome, Refusal, Step
-from statemachine._machine import cells
 from statemachine.effects import ArmTimer, DisarmTimer
 from statemachine.incoming import (
     CancelHandling,
@@ -24,7 +24,8 @@ from statemachine.incoming import (
     Verdict,
 )
 
-from .builders import Case, Story, at, guarded_by, guards_of, holds, numbered, only, row_for
+from .builders import Case, Story, at, numbered, only
+from .tables import TableTests
 
 S = IncomingState
 TABLE = Incoming.table
@@ -138,39 +139,7 @@ ROWS: tuple[tuple[Case, ...], ...] = (
     ),
 )  # fmt: skip
 
-FIRINGS = [(number, case, state) for number, case in numbered(ROWS) for state in case.states]
-
-
-@pytest.mark.parametrize(
-    ("number", "case", "state"),
-    FIRINGS,
-    ids=[f"{number}: {case.name}: {state.value}" for number, case, state in FIRINGS],
-)
-def test_a_row_does_what_it_says(number, case, state):
-    """This row and no other fires; it leads there, asks for that in that order, and changes exactly those data."""
-    machine = at(Incoming, state, case.data)
-    step = machine.fire(case.event)
-    assert isinstance(step, Step), step.why
-    assert step.row == number
-    assert machine.state is (case.after or state)
-    assert step.effects == case.effects
-    assert machine.data == replace(case.data, **case.changes)
-    assert step.outcome is case.outcome
-
-
-@pytest.mark.parametrize("number", range(len(TABLE)), ids=lambda number: f"{number}: {TABLE[number].on.trigger}")
-def test_each_row_has_cases_for_each_of_its_states(number):
-    cases = ROWS[number] if number < len(ROWS) else ()
-    row = TABLE[number]
-    assert {type(case.event) for case in cases} == {row.on}
-    assert {state for case in cases for state in case.states} == set(row.sources)
-
-
-def test_there_are_no_cases_of_rows_that_are_not():
-    assert len(ROWS) == len(TABLE)
-
-
-# Cells: every state with every event
+# The table
 
 ALLOWED = {
     S.RECEIVED: {"turn_came"},
@@ -178,46 +147,7 @@ ALLOWED = {
     S.BACKOFF: {"handler_answered", "handler_failed", "handling_due"},
     S.HANDLED: set(), S.UNMATCHED: set(), S.REFUSED: set(), S.DEAD: set(),
 }  # fmt: skip
-CELLS = [(state, event) for state, event, _ in cells(Incoming)]
-
-
-def variants(event: type[Event]) -> Iterator[tuple[IncomingData, Event]]:
-    """Every prepared case of the event, whichever row and state it was made for; and of another attempt."""
-    for _, case in numbered(ROWS):
-        if type(case.event) is event:
-            yield case.data, case.event
-            yield replace(case.data, attempt=case.data.attempt + 1), case.event
-            yield replace(case.data, attempts=case.data.attempt), case.event
-
-
-def test_there_is_a_cell_for_every_state_and_event():
-    assert len(CELLS) == 7 * 5
-
-
-@pytest.mark.parametrize(("state", "event"), CELLS, ids=lambda part: getattr(part, "trigger", None) or part.value)
-def test_a_cell_takes_the_first_row_that_fits_or_refuses(state, event):
-    """Where no row fits nothing moves, and the refusal tells what is allowed."""
-    fired = 0
-    for data, example in variants(event):
-        machine, number = at(Incoming, state, data), row_for(Incoming, state, data, example)
-        answer = machine.fire(example)
-        if number is None:
-            assert isinstance(answer, Refusal), f"row {answer.row} was taken"
-            assert (machine.state, machine.data) == (state, data)
-            assert answer.allowed == machine.allowed == tuple(sorted(ALLOWED[state]))
-            assert bool(answer.guards) == (event.trigger in ALLOWED[state])
-            assert not any(holds(Incoming, name, data, example) for name in answer.guards)
-        else:
-            assert isinstance(answer, Step), answer.why
-            assert answer.row == number
-            assert machine.state is (TABLE[number].dest or state)
-            fired += 1
-    assert bool(fired) == (event.trigger in ALLOWED[state]), "an allowed trigger can be taken, another never"
-
-
-# Guards: each both ways
-
-SAYS: dict[str, tuple[list[tuple[IncomingData, Event]], list[tuple[IncomingData, Event]]]] = {
+GUARDS: dict[str, tuple[list[tuple[IncomingData, Event]], list[tuple[IncomingData, Event]]]] = {
     "sender_is_refused": (
         [(d(), TurnCame(Verdict.REFUSED))], [(d(), TurnCame(Verdict.MATCHED)), (d(), TurnCame(Verdict.UNMATCHED))],
     ),
@@ -239,21 +169,20 @@ SAYS: dict[str, tuple[list[tuple[IncomingData, Event]], list[tuple[IncomingData,
 }  # fmt: skip
 
 
-def test_each_guard_is_tried_both_ways():
-    assert set(SAYS) == guards_of(Incoming)
-    assert all(yes and no for yes, no in SAYS.values())
+class TestTable(TableTests):
+    """Each row, each cell, each guard."""
 
+    machine = Incoming
+    rows = ROWS
+    allowed = ALLOWED
+    events = 5
+    guards = GUARDS
+    guarded_in = S.HANDLING
 
-@pytest.mark.parametrize("name", SAYS)
-def test_a_guard_says_yes_and_no_and_names_itself(name):
-    yes, no = SAYS[name]
-    for data, event in yes:
-        assert isinstance(at(guarded_by(Incoming, name, S.HANDLING, event), S.HANDLING, data).fire(event), Step), event
-    for data, event in no:
-        machine = at(guarded_by(Incoming, name, S.HANDLING, event), S.HANDLING, data)
-        refusal = machine.fire(event)
-        assert isinstance(refusal, Refusal), event
-        assert (refusal.guards, machine.data) == ((name,), data)
+    def variants(self, state: Enum, case: Case) -> Iterator[tuple[IncomingData, Event]]:
+        yield case.data, case.event
+        yield replace(case.data, attempt=case.data.attempt + 1), case.event
+        yield replace(case.data, attempts=case.data.attempt), case.event
 
 
 REFUSED = [

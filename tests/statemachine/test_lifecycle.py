@@ -13,8 +13,7 @@ from unittest.mock import ANY
 
 import pytest
 
-from statemachine import Effect, Event, Lifecycle, LifecycleState, Outcome, Refusal, Step
-from statemachine._machine import cells
+from statemachine import Effect, Event, Lifecycle, LifecycleState, Outcome, Refusal
 from statemachine.effects import ArmTimer, DisarmTimer
 from statemachine.lifecycle import ALIVE, BUSY, SERVING, TABLE, is_restarting, is_serving
 from statemachine.lifecycle_data import LifecycleData, Waiting
@@ -63,18 +62,13 @@ from .builders import (
     POLICY,
     Case,
     Story,
-    at,
     changed,
-    guarded_by,
-    guards_of,
-    holds,
     lifecycle,
     lifecycle_data,
-    numbered,
     only,
-    row_for,
     ticket,
 )
+from .tables import TableTests
 
 S = LifecycleState
 
@@ -680,46 +674,7 @@ ROWS: tuple[tuple[Case, ...], ...] = (
     (Case("stopped late", (S.STOPPING,), d(), StopOverdue(7), S.STOPPED, (CancelWork(), Exit(0)), {"work": 4}),),
 )  # fmt: skip
 
-FIRINGS = [(number, case, state) for number, case in numbered(ROWS) for state in case.states]
-
-
-@pytest.mark.parametrize(
-    ("number", "case", "state"),
-    FIRINGS,
-    ids=[f"{number}: {case.name}: {state.value}" for number, case, state in FIRINGS],
-)
-def test_a_row_does_what_it_says(number, case, state):
-    """This row and no other fires; it leads there, asks for that, and changes exactly those data."""
-    machine = at(Lifecycle, state, case.data)
-    step = machine.fire(case.event)
-    assert isinstance(step, Step), step.why
-    assert step.row == number
-    assert machine.state is (case.after or state)
-    assert step.effects == case.effects
-    assert machine.data == replace(case.data, **case.changes)
-    assert step.outcome is case.outcome
-
-
-@pytest.mark.parametrize("number", range(len(TABLE)), ids=lambda number: f"{number}: {TABLE[number].on.trigger}")
-def test_each_row_has_cases_for_each_of_its_states(number):
-    cases = ROWS[number] if number < len(ROWS) else ()
-    row = TABLE[number]
-    assert {type(case.event) for case in cases} == {row.on}
-    assert {state for case in cases for state in case.states} == set(row.sources)
-
-
-def test_there_are_no_cases_of_rows_that_are_not():
-    assert len(ROWS) == len(TABLE)
-
-
-def test_the_events_and_effects_are_values_that_nobody_can_change():
-    for _, case in numbered(ROWS):
-        for said in (case.event, *case.effects):
-            with pytest.raises(AttributeError):
-                said.work = 0  # type: ignore[attr-defined]
-
-
-# Cells: every state with every event
+# The table
 
 REQUESTS = {"config_changed", "config_rejected", "restart_requested", "stop_requested"}
 ALLOWED = {
@@ -733,52 +688,6 @@ ALLOWED = {
     S.STOPPING: {"stop_requested", "stop_finished", "stop_failed", "stop_overdue"},
     S.FAILED: {"stop_requested"},
 }
-CELLS = [(state, event) for state, event, _ in cells(Lifecycle)]
-
-
-def variants(state: Enum, event: type[Event]) -> Iterator[tuple[LifecycleData, Event]]:
-    """Every prepared case of the event, whichever row and state it was made for; and each with stale numbers."""
-    for _, case in numbered(ROWS):
-        if type(case.event) is not event:
-            continue
-        data = case.data
-        if state is S.RESTART_PENDING and not data.tickets:
-            data = replace(data, tickets=(P1,))
-        yield data, case.event
-        yield replace(data, timer=data.timer + 1, work=data.work + 1), case.event
-
-
-def test_there_is_a_cell_for_every_state_and_event():
-    assert len(CELLS) == 8 * 22
-
-
-@pytest.mark.parametrize(("state", "event"), CELLS, ids=lambda part: getattr(part, "trigger", None) or part.value)
-def test_a_cell_takes_the_first_row_that_fits_or_refuses(state, event):
-    """Where no row fits nothing moves, and the refusal tells what is allowed."""
-    fired = 0
-    for data, example in variants(state, event):
-        machine, number = at(Lifecycle, state, data), row_for(Lifecycle, state, data, example)
-        answer = machine.fire(example)
-        if number is None:
-            assert isinstance(answer, Refusal), f"row {answer.row} was taken"
-            assert machine.state is state
-            assert machine.data is data
-            assert answer.state == state.value
-            assert answer.allowed == machine.allowed == tuple(sorted(ALLOWED[state]))
-            assert bool(answer.guards) == (event.trigger in ALLOWED[state])
-        else:
-            assert isinstance(answer, Step), answer.why
-            row = TABLE[number]
-            assert (answer.row, answer.outcome) == (number, row.outcome)
-            assert machine.state is (row.dest or state)
-            assert (answer.before, answer.after) == (state.value, machine.state.value)
-            assert event.trigger in ALLOWED[state]
-            fired += 1
-    assert bool(fired) == (event.trigger in ALLOWED[state]), "an allowed trigger can be taken, another never"
-
-
-# Guards: each both ways
-
 GUARDS: dict[str, tuple[list[tuple[LifecycleData, Event]], list[tuple[LifecycleData, Event]]]] = {
     "work_is_current": (
         [(d(), Started(3, "a")), (d(), PlanFailed(3, "x")), (d(work=4), StopFinished(4))],
@@ -890,33 +799,22 @@ GUARDS: dict[str, tuple[list[tuple[LifecycleData, Event]], list[tuple[LifecycleD
 }
 
 
-def test_each_guard_is_tried_both_ways():
-    assert set(GUARDS) == guards_of(Lifecycle)
-    assert all(yes and no for yes, no in GUARDS.values())
+class TestTable(TableTests):
+    """Each row, each cell, each guard."""
 
+    machine = Lifecycle
+    rows = ROWS
+    allowed = ALLOWED
+    events = 22
+    guards = GUARDS
+    guarded_in = S.RUNNING
 
-@pytest.mark.parametrize("name", GUARDS)
-def test_a_guard_says_yes(name):
-    for data, event in GUARDS[name][0]:
-        assert isinstance(at(guarded_by(Lifecycle, name, S.RUNNING, event), S.RUNNING, data).fire(event), Step), event
-
-
-@pytest.mark.parametrize("name", GUARDS)
-def test_a_guard_says_no_and_names_itself(name):
-    for data, event in GUARDS[name][1]:
-        machine = at(guarded_by(Lifecycle, name, S.RUNNING, event), S.RUNNING, data)
-        refusal = machine.fire(event)
-        assert isinstance(refusal, Refusal), event
-        assert refusal.guards == (name,)
-        assert machine.data is data
-
-
-@pytest.mark.parametrize(("state", "event"), CELLS, ids=lambda part: getattr(part, "trigger", None) or part.value)
-def test_a_refusal_of_the_whole_table_names_only_guards_that_say_no(state, event):
-    for data, example in variants(state, event):
-        answer = at(Lifecycle, state, data).fire(example)
-        if isinstance(answer, Refusal):
-            assert not any(holds(Lifecycle, name, data, example) for name in answer.guards)
+    def variants(self, state: Enum, case: Case) -> Iterator[tuple[LifecycleData, Event]]:
+        data = case.data
+        if state is S.RESTART_PENDING and not data.tickets:
+            data = replace(data, tickets=(P1,))
+        yield data, case.event
+        yield replace(data, timer=data.timer + 1, work=data.work + 1), case.event
 
 
 COMPLETIONS = [
