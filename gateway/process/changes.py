@@ -119,6 +119,9 @@ class Changes:
         known = self._events.get(revision.id)
         if known is not None:
             origin, requester = known.origin, known.ticket.requester
+        if revision.id == self.transactions.being_restored():
+            # Whoever reads it first: it is no edit, which is only noted where the reload mode is off.
+            origin = Origin.CALL
         return self._event(self._ledger.propose(revision), origin, requester, None)
 
     async def review_again(self) -> ConfigChanged | ConfigRejected:

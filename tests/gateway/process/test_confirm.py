@@ -33,6 +33,7 @@ from tests.gateway.process.two_accounts import (
 )
 
 S = LifecycleState
+OFF = ONE.replace("gateway:\n", "gateway:\n  reload: {mode: 'off'}\n")
 
 
 # In time
@@ -292,6 +293,37 @@ def test_an_edit_beside_it_that_needs_a_restart_does_not_keep_it_running_until_t
             await house.until(S.RUNNING)
             await both_run(house)
             assert token(house) == "three-token"
+
+    run(main())
+
+
+def test_with_reload_off_it_is_rolled_back_although_the_watcher_reads_first_what_is_put_back(tmp_path: Path) -> None:
+    """Found by seed 19402 of the simulation: that is no edit, which would be noted and change nothing."""
+
+    async def main() -> None:
+        async with House(tmp_path, OFF) as house:
+            await both_run(house)
+            receipt = await house.write(OFF.replace("one-token", "two-token"), confirm=HOUR)
+            await house.until(S.RESTARTING)
+            await house.until(S.RUNNING)
+            await both_run(house)
+            assert token(house) == "two-token"
+            changes = house._changes
+            async with changes._lock:
+                noticing = asyncio.ensure_future(changes.notice(Origin.FILE, "watcher"))
+                await asyncio.sleep(0)
+                deciding = asyncio.ensure_future(changes.decide(receipt["revision"], Decision.CANCEL, "test"))
+                await asyncio.sleep(1)
+            await noticing
+            await asyncio.sleep(1)
+            assert house.outcomes()[0] == "rolling_back", "until what ran before runs"
+            await house.until(S.RESTARTING)
+            await house.until(S.RUNNING)
+            await deciding
+            await both_run(house)
+            assert (token(house), house._ledger.applied_id) == ("one-token", revision(OFF))
+            await asyncio.sleep(1)
+            assert house.outcomes()[0] == "rolled_back"
 
     run(main())
 
