@@ -345,7 +345,10 @@ async def test_cut_off_in_a_long_poll_the_server_sees_nobody_at_once(network: Te
 
 async def test_a_base_address_may_end_in_a_slash(network: TelegramNetwork, lines: Lines) -> None:
     network.configure(api_base=f"'{network.server.url}/'")
-    await lines.running()
+    line = await lines.running()
+    network.say("hello")
+    await line.until(lambda: bool(line.delivered))
+    assert line.texts == ["hello"]
 
 
 # Errors, by class

@@ -168,6 +168,7 @@ async def test_as_many_calls_are_open_as_may_be() -> None:
         async with asyncio.timeout(30):
             await asyncio.gather(*(handler.handle(MESSAGE) for _ in range(150)))
         await handler.close()
+    assert waiting == 150
 
 
 async def test_nobody_there_can_be_tried_again() -> None:

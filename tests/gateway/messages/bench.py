@@ -130,6 +130,18 @@ class Life:
         runner.command(delivery.MakeWay, lambda name, _: outbox.make_way(name))
         runner.command(delivery.LineUp, lambda name, _: outbox.line_up(name))
 
+    def commits_no_more_after(self, commits: int) -> None:
+        """As if the process were killed there: what it says later reaches the disk no more."""
+        real, left = self.store._database.commit, [commits]
+
+        def commit(*given: Any) -> int:
+            if left[0] == 0:
+                raise OSError("the process is dead")
+            left[0] -= 1
+            return real(*given)
+
+        self.store._database.commit = commit  # type: ignore[assignment, method-assign]
+
     async def handle(self, message: Message) -> str | None:
         text = message.text
         if text.startswith("sleep "):

@@ -541,15 +541,7 @@ def test_killed_at_any_commit_nothing_is_lost_and_what_may_be_there_twice_says_s
     async def main() -> None:
         network = Network()
         life = Life(tmp_path, network)
-        real, left = life.store._database.commit, [commits]
-
-        def commit(*given: Any) -> int:
-            if left[0] == 0:
-                raise OSError("the process is dead")
-            left[0] -= 1
-            return real(*given)
-
-        life.store._database.commit = commit  # type: ignore[assignment, method-assign]
+        life.commits_no_more_after(commits)
         await life.begin()
         saying = asyncio.ensure_future(life.say("first", "second"))
         await asyncio.sleep(5)

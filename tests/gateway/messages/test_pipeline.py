@@ -485,15 +485,7 @@ def test_a_message_and_its_replies_end_as_one(tmp_path: Path) -> None:
         folder.mkdir()
         life = Life(folder)
         life.network.up.clear()
-        real, left = life.store._database.commit, [commits]
-
-        def commit(*given: Any) -> int:
-            if left[0] == 0:
-                raise OSError("the process is dead")
-            left[0] -= 1
-            return real(*given)
-
-        life.store._database.commit = commit  # type: ignore[assignment, method-assign]
+        life.commits_no_more_after(commits)
         await life.begin()
         saying = asyncio.ensure_future(life.say("hello"))
         await asyncio.sleep(5)
