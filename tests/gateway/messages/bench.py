@@ -6,6 +6,7 @@ A life is one run of the process: `crash` ends it as SIGKILL does, and another o
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections import deque
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -17,8 +18,9 @@ from structlog.testing import capture_logs
 from gateway.channels.base import Offsets
 from gateway.config.model import Config
 from gateway.dispatcher import Dispatcher
+from gateway.errors import AnswerLostError, SendError
 from gateway.journal import Journal
-from gateway.messages.model import Message, Order, Outgoing, Reply
+from gateway.messages.model import Address, Message, Order, Outgoing, Reply
 from gateway.messages.outbox import Outbox
 from gateway.messages.pace import Limits
 from gateway.messages.pipeline import Pipeline
@@ -250,3 +252,31 @@ def play(main: Coroutine[Any, Any, None]) -> list[dict[str, Any]]:
     with capture_logs() as lines:
         run_virtual(main)
     return [dict(line) for line in lines]
+
+
+# Sending
+
+HERE = Address("telegram", "main", "7")
+ASK = config(telegram(main="token: x").replace("handler: echo}", "handler: echo, after_unknown: ask}"))
+LOST = AnswerLostError("the line broke")
+
+
+def not_now(after: float = 0.0) -> SendError:
+    return SendError("not now", retryable=True, retry_after=after)
+
+
+def no_space(*_: Any) -> int:
+    raise sqlite3.OperationalError("database or disk is full")
+
+
+async def order(life: Life, *texts: str, conversation: str = "7", account: str = "main") -> list[Outgoing]:
+    """Somebody wants these said, in this order."""
+    found = []
+    for text in texts:
+        found += await life.outbox.ask(text, Address("telegram", account, conversation), Reply(text))
+    return found
+
+
+def state(life: Life, number: int) -> str:
+    machine = life.dispatcher.find(f"delivery/{number}")
+    return "gone" if machine is None else str(machine.state.value)

@@ -5,45 +5,31 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from gateway.config.model import Config
-from gateway.errors import AnswerLostError, SendError
+from gateway.errors import SendError
 from gateway.messages.model import Address, Message, Outgoing, Reply
 from gateway.messages.outbox import MAX_AGE
 from gateway.messages.pace import Limits, Rate
-from statemachine.delivery import BEFORE_RESEND, DeliveryData, DiscardRequested, RetryRequested
+from statemachine.delivery import BEFORE_RESEND, DeliveryData
 from tests.gateway.configs import config, telegram
 from tests.gateway.fakes import FakeHandlers
-from tests.gateway.messages.bench import MAIN, OTHER, Life, Network, play, run
-
-HERE = Address("telegram", "main", "7")
-ASK = config(telegram(main="token: x").replace("handler: echo}", "handler: echo, after_unknown: ask}"))
-LOST = AnswerLostError("the line broke")
-
-
-def not_now(after: float = 0.0) -> SendError:
-    return SendError("not now", retryable=True, retry_after=after)
-
-
-def no_space(*_: Any) -> int:
-    raise sqlite3.OperationalError("database or disk is full")
-
-
-async def order(life: Life, *texts: str, conversation: str = "7", account: str = "main") -> list[Outgoing]:
-    """Somebody wants these said, in this order."""
-    found = []
-    for text in texts:
-        found += await life.outbox.ask(text, Address("telegram", account, conversation), Reply(text))
-    return found
-
-
-def state(life: Life, number: int) -> str:
-    machine = life.dispatcher.find(f"delivery/{number}")
-    return "gone" if machine is None else str(machine.state.value)
-
+from tests.gateway.messages.bench import (
+    ASK,
+    LOST,
+    MAIN,
+    OTHER,
+    Life,
+    Network,
+    no_space,
+    not_now,
+    order,
+    play,
+    run,
+    state,
+)
 
 # Order
 
@@ -400,299 +386,6 @@ def test_a_life_later_it_is_as_old_as_it_is(tmp_path: Path) -> None:
         await again.end()
 
     play(main())
-
-
-# After a crash
-
-
-async def killed(folder: Path, steps: list[Exception | float], seconds: float, config: Any = None) -> Network:
-    """A life that says `first` and `second`, and ends as SIGKILL ends one."""
-    life = Life(folder)
-    if config is not None:
-        life.config = config
-    await life.begin()
-    life.network.steps.extend(steps)
-    await life.say("first", "second")
-    await asyncio.sleep(seconds)
-    await life.store.committed()
-    await life.crash()
-    return life.network
-
-
-def test_what_was_queued_is_sent_in_the_next_life_in_order(tmp_path: Path) -> None:
-    async def main() -> None:
-        life = Life(tmp_path)
-        life.go_down()
-        await life.begin()
-        await life.say("first", "second")
-        await life.pipeline.drain()
-        await life.store.committed()
-        await life.crash()
-        again = await Life(tmp_path).begin()
-        await again.end()
-        assert [(each.text, each.marked) for each in again.network.sent] == [("first", False), ("second", False)]
-        assert await _nothing_left(tmp_path)
-
-    play(main())
-
-
-async def _nothing_left(folder: Path) -> bool:
-    """A further life finds nothing to do, and sends nothing."""
-    life = await Life(folder).begin()
-    await asyncio.sleep(100)
-    await life.end()
-    return life.network.asked == [] and life.handled == []
-
-
-def test_what_was_to_be_tried_again_is_tried_in_the_next_life(tmp_path: Path) -> None:
-    async def main() -> None:
-        await killed(tmp_path, [not_now(500.0)], 1)
-        again = await Life(tmp_path).begin()
-        await again.end()
-        assert [(each.text, each.marked) for each in again.network.sent] == [("first", False), ("second", False)]
-        kept = await _kept(tmp_path, 1)
-        assert kept == ("sent", 2), "the attempts go on"
-
-    play(main())
-
-
-async def _kept(folder: Path, number: int) -> tuple[str, int]:
-    other = sqlite3.connect(folder / "gateway.sqlite3")
-    state, attempts = other.execute("SELECT state, attempts FROM outbox WHERE number = ?", (number,)).fetchone()
-    other.close()
-    return state, attempts
-
-
-def test_case_31_what_was_being_sent_is_unknown_and_is_sent_once_more_and_marked(tmp_path: Path) -> None:
-    async def main() -> None:
-        await killed(tmp_path, [20.0], 1)
-        again = await Life(tmp_path).begin()
-        await asyncio.sleep(0.1)
-        why = "the process ended between the sending and its answer"
-        assert await again.deliveries() == {"first": ("unknown", why), "second": ("queued", "")}
-        assert again.network.asked == []
-        await asyncio.sleep(5)
-        await again.end()
-        assert [(each.text, each.marked) for each in again.network.sent] == [("first", True), ("second", False)]
-        assert await _nothing_left(tmp_path)
-
-    play(main())
-
-
-def test_case_31_where_a_person_shall_decide_it_stays_unknown_through_lives(tmp_path: Path) -> None:
-    async def main() -> None:
-        await killed(tmp_path, [20.0], 1, ASK)
-        for boot in range(3):
-            again = Life(tmp_path)
-            again.config = ASK
-            await again.begin()
-            await asyncio.sleep(100)
-            assert state(again, 1) == "unknown"
-            assert again.network.texts == (["second"] if boot == 0 else []), "what follows does not wait for it"
-            assert (await again.deliveries())["first"][0] == "unknown"
-            await again.end()
-
-    play(main())
-
-
-def test_case_31_killed_in_the_second_sending_too_a_person_must_decide(tmp_path: Path) -> None:
-    """At most once more, whatever happens."""
-
-    async def main() -> None:
-        await killed(tmp_path, [20.0], 1)
-        again = Life(tmp_path)
-        again.network.steps.append(20.0)
-        await again.begin()
-        await asyncio.sleep(BEFORE_RESEND + 1)
-        assert [each.marked for _, each in again.network.asked] == [True]
-        await again.store.committed()
-        await again.crash()
-        last = await Life(tmp_path).begin()
-        await asyncio.sleep(100)
-        assert state(last, 1) == "unknown"
-        assert last.network.texts == ["second"]
-        await last.end()
-
-    play(main())
-
-
-def test_killed_while_it_waits_to_be_sent_once_more_it_is_sent_in_the_next_life(tmp_path: Path) -> None:
-    async def main() -> None:
-        await killed(tmp_path, [LOST], BEFORE_RESEND / 2)
-        again = await Life(tmp_path).begin()
-        await asyncio.sleep(5)
-        await again.end()
-        assert [(each.text, each.marked) for each in again.network.sent] == [("first", True), ("second", False)]
-
-    play(main())
-
-
-def test_case_30_what_was_sent_or_is_dead_is_not_sent_again_however_many_lives(tmp_path: Path) -> None:
-    async def main() -> None:
-        await killed(tmp_path, [SendError("too long", retryable=False)], 1)
-        for _ in range(3):
-            assert await _nothing_left(tmp_path)
-
-    play(main())
-
-
-@pytest.mark.parametrize("commits", range(9))
-def test_killed_at_any_commit_nothing_is_lost_and_what_may_be_there_twice_says_so(tmp_path: Path, commits: int) -> None:
-    async def main() -> None:
-        network = Network()
-        life = Life(tmp_path, network)
-        life.commits_no_more_after(commits)
-        await life.begin()
-        saying = asyncio.ensure_future(life.say("first", "second"))
-        await asyncio.sleep(5)
-        accepted = saying.done()
-        await life.crash()
-        await asyncio.wait({saying})
-        again = await Life(tmp_path, network).begin()
-        if not accepted:
-            await again.say("first", "second")  # it was not confirmed: the network sends it again
-        await asyncio.sleep(5)
-        await again.end()
-        for text in ("first", "second"):
-            marks = [each.marked for each in network.sent if each.text == text]
-            assert marks[:1] == [False] or marks == [True], "sent"
-            assert marks.count(False) <= 1, "twice, and does not say so"
-            assert len(marks) <= 2
-        firsts = [text for n, text in enumerate(network.texts) if text not in network.texts[:n]]
-        assert firsts == ["first", "second"]
-
-    play(main())
-
-
-# Ordered by others than handlers
-
-
-def test_whoever_asks_twice_with_one_key_has_one_message_sent(tmp_path: Path) -> None:
-    async def main(life: Life) -> None:
-        (first,) = await life.outbox.ask("a key", HERE, Reply("hello"))
-        (again,) = await life.outbox.ask("a key", HERE, Reply("hello"))
-        assert again == first
-        both = await asyncio.gather(*(life.outbox.ask("another", HERE, Reply("more")) for _ in range(3)))
-        assert both[0] == both[1] == both[2]
-        await life.outbox.drain()
-        assert await life.outbox.ask("a key", HERE, Reply("hello")) == [first]
-
-    assert run(main, tmp_path).network.texts == ["hello", "more"]
-
-
-def test_a_key_is_known_in_the_next_life(tmp_path: Path) -> None:
-    async def main() -> None:
-        life = await Life(tmp_path).begin()
-        await life.outbox.ask("a key", HERE, Reply("hello"))
-        await life.end()
-        again = await Life(tmp_path).begin()
-        (known,) = await again.outbox.ask("a key", HERE, Reply("hello"))
-        (new,) = await again.outbox.ask("another key", HERE, Reply("more"))
-        assert new.number > known.number
-        await again.end()
-        assert again.network.texts == ["more"]
-
-    play(main())
-
-
-def test_what_somebody_orders_is_on_the_disk_when_it_is_promised(tmp_path: Path) -> None:
-    async def main() -> None:
-        life = Life(tmp_path)
-        life.go_down()
-        await life.begin()
-        await life.outbox.ask("a key", HERE, Reply("hello"))
-        await life.crash()
-        again = await Life(tmp_path).begin()
-        await again.end()
-        assert again.network.texts == ["hello"]
-
-    play(main())
-
-
-def test_whoever_orders_and_goes_away_is_served_all_the_same(tmp_path: Path) -> None:
-    async def main(life: Life) -> None:
-        other = sqlite3.connect(life.store.path, isolation_level=None)
-        other.execute("BEGIN EXCLUSIVE")
-        asking = asyncio.ensure_future(life.outbox.ask("a key", HERE, Reply("hello")))
-        await asyncio.sleep(1)
-        asking.cancel()
-        other.close()
-        await asyncio.sleep(5)
-
-    assert run(main, tmp_path).network.texts == ["hello"]
-
-
-def test_an_empty_order_is_none(tmp_path: Path) -> None:
-    async def main(life: Life) -> None:
-        assert await life.outbox.ask("a key", HERE, Reply(" \n")) == []
-
-    assert run(main, tmp_path).network.asked == []
-
-
-# What a person asks for
-
-
-async def tell(life: Life, number: int, event: Any) -> None:
-    name = await life.outbox.reopen(number)
-    assert name == f"delivery/{number}"
-    await life.dispatcher.post(name, event, "test")
-    life.outbox.let_go(name)
-
-
-def retry(life: Life) -> RetryRequested:
-    return RetryRequested("test", life.clock.monotonic() + 100)
-
-
-def test_a_person_has_a_dead_one_sent_after_all(tmp_path: Path) -> None:
-    async def main(life: Life) -> None:
-        life.network.steps.append(SendError("blocked", retryable=False))
-        await order(life, "hello")
-        await life.outbox.drain()
-        await tell(life, 1, retry(life))
-        await life.outbox.drain()
-        assert await life.deliveries() == {"hello": ("sent", "")}
-
-    assert run(main, tmp_path).network.texts == ["hello"]
-
-
-def test_a_person_decides_about_an_unknown_one(tmp_path: Path) -> None:
-    async def main(life: Life) -> None:
-        life.network.steps.extend([LOST, LOST])
-        await life.say("first", "second")
-        await asyncio.sleep(10)
-        await tell(life, 1, retry(life))
-        await tell(life, 2, DiscardRequested("test"))
-        await life.outbox.drain()
-        assert await life.deliveries() == {"first": ("sent", ""), "second": ("dead", "discarded by test")}
-        assert life.outbox.depth == 0
-
-    assert run(main, tmp_path, ASK).network.texts == ["first"]
-
-
-def test_what_is_discarded_while_it_waits_is_not_sent_and_what_follows_is(tmp_path: Path) -> None:
-    async def main(life: Life) -> None:
-        life.network.steps.append(not_now(50.0))
-        await order(life, "first", "second", "third")
-        await asyncio.sleep(1)
-        await tell(life, 2, DiscardRequested("test"))
-        await tell(life, 1, DiscardRequested("test"))
-        await asyncio.sleep(1)
-        assert (await life.deliveries())["second"] == ("dead", "discarded by test")
-
-    assert run(main, tmp_path).network.texts == ["third"]
-
-
-def test_what_was_sent_is_not_sent_again_for_anybody_and_is_forgotten_again(tmp_path: Path) -> None:
-    async def main(life: Life) -> None:
-        await order(life, "hello")
-        await life.outbox.drain()
-        for event in (retry(life), DiscardRequested("test")):
-            await tell(life, 1, event)
-            assert (state(life, 1), life.outbox.depth) == ("gone", 0)
-        assert await life.deliveries() == {"hello": ("sent", "")}
-        assert await life.outbox.reopen(99) is None
-
-    assert run(main, tmp_path).network.texts == ["hello"]
 
 
 # Draining
