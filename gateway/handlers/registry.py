@@ -64,7 +64,6 @@ class _Made:
     handler: Handler
     room: asyncio.Semaphore | None
     at_work: int = 0
-    retired: bool = False
 
 
 class Handlers:
@@ -122,8 +121,8 @@ class Handlers:
                 made.room.release()
         finally:
             made.at_work -= 1
-            if made.retired and not made.at_work:
-                self._close(made)
+            if not made.at_work and self._made.get(handler) is not made:
+                self._close(made)  # another one stands in its place, and this was its last
 
     @staticmethod
     async def _enter(handler: str, room: asyncio.Semaphore) -> None:
@@ -252,10 +251,8 @@ class Handlers:
 
     def _retire(self, name: str) -> None:
         made = self._made.pop(name, None)
-        if made is not None:
-            made.retired = True
-            if not made.at_work:
-                self._close(made)
+        if made is not None and not made.at_work:
+            self._close(made)
 
     def _close(self, made: _Made) -> None:
         self._own(made.handler.close())
