@@ -214,12 +214,31 @@ class _Transition(transitions.Transition):
         for perform in before:
             perform(event_data)
         if self.dest:
-            event_data.machine.set_state(self.dest, event_data.model)
+            cursor: Any = event_data.model
+            cursor.state = event_data.machine.states[self.dest].value
         return True
+
+
+class _Trigger(transitions.core.Event):
+    """All rows of a trigger, in the library's hands. Its `trigger`, less the queue and the callbacks that no machine here has.
+
+    That is two of the five µs that were left.
+    """
+
+    def trigger(self, model: Any, *_: object, **__: object) -> bool:
+        rows = self.transitions.get(model.state._name_)
+        if rows is None:
+            raise transitions.MachineError(f"no row for {self.name} in state {model.state._name_}")
+        event_data = transitions.EventData(None, self, self.machine, model, (), {})
+        for row in rows:  # noqa: SIM110 - a generator would take a tenth of the time
+            if row.execute(event_data):
+                return True
+        return False
 
 
 class _Library(transitions.Machine):
     transition_cls = _Transition
+    event_cls = _Trigger
 
 
 class Machine(Generic[S, D]):
