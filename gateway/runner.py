@@ -10,6 +10,7 @@ import asyncio
 import contextvars
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
@@ -40,11 +41,13 @@ class Runner:
         self._dispatcher = dispatcher
         self._clock = clock
         self._random = random
-        self._workers: dict[type[Work], _Worker] = {}
-        self._commands: dict[type[Command], Callable[[str, Any], None]] = {}
+        self._performers: dict[type[Effect], Callable[[str, Any, str], None]] = {
+            ArmTimer: self._arm,
+            DisarmTimer: lambda machine, *_: self._disarm(machine),
+        }
+        """Each is given the machine's name, the effect, and its cause."""
         self._tasks: dict[str, set[asyncio.Task[Event]]] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self.command(DisarmTimer, lambda machine, _: self._disarm(machine))
 
     def work(
         self,
@@ -57,20 +60,15 @@ class Runner:
 
         `timeout` (seconds) is for work for which no state's own deadline stands behind.
         """
-        self._workers[kind] = _Worker(perform, failed, timeout)
+        self._performers[kind] = partial(self._start, _Worker(perform, failed, timeout))
 
     def command(self, kind: type[C], perform: Callable[[str, C], None]) -> None:
-        self._commands[kind] = perform
+        self._performers[kind] = lambda machine, effect, _: perform(machine, effect)
 
     def perform(self, machine: str, effects: tuple[Effect, ...], cause: str) -> None:
         """Set the effects of one step going, in their order. `cause` is the step, and is their completions' cause."""
         for effect in effects:
-            if isinstance(effect, ArmTimer):
-                self._arm(machine, effect, cause)
-            elif isinstance(effect, Command):
-                self._commands[type(effect)](machine, effect)
-            elif isinstance(effect, Work):
-                self._start(machine, effect, cause)
+            self._performers[type(effect)](machine, effect, cause)
 
     def cancel(self, machine: str) -> None:
         """Cancel the work of one machine; the completions still come."""
@@ -93,9 +91,8 @@ class Runner:
 
     # Work
 
-    def _start(self, machine: str, effect: Work, cause: str) -> None:
+    def _start(self, worker: _Worker, machine: str, effect: Work, cause: str) -> None:
         # A fresh context: nothing of whoever posted the event (a request, its log context) leaks into the work.
-        worker = self._workers[type(effect)]
         task = asyncio.get_running_loop().create_task(
             self._carry_out(worker, machine, effect),
             name=f"{machine}:{type(effect).__name__}:{cause}",
