@@ -13,7 +13,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -43,6 +43,8 @@ MOST_OPEN = 2_000
 """Messages in memory that are not finished."""
 OWN_PATIENCE = 10.0
 """Seconds for the gateway's own answer to a command."""
+REPLY_TURNS = 3
+"""Turns of the loop from a commit until a reply that waited for it is on its way."""
 CHUNK = 500
 """Messages that are read from the store at a time, when a boot takes up what is not finished."""
 
@@ -119,7 +121,7 @@ class Pipeline:
         self._offsets = offsets
         self._open: dict[str, _Open] = {}
         self._lanes: dict[tuple[str, str], deque[str]] = {}
-        self._taking_over: set[asyncio.Task[int]] = set()
+        self._taking_over: set[asyncio.Future[Any]] = set()
         self._changed = asyncio.Event()
         self._taken: dict[str, int] = {}
         """Highest offsets behind what this process has taken over, on the disk or not yet, by bot: whatever token it had."""
@@ -153,37 +155,47 @@ class Pipeline:
 
         Being cancelled cancels nothing of it.
         """
-        whole = [without_half_characters(message) for message in messages]
-        task = asyncio.get_running_loop().create_task(self._take_over(identity, offset, whole, first))
-        self._taking_over.add(task)
-        self._coming += len(messages)
-
-        def taken_over(done: asyncio.Task[int]) -> None:
-            self._taking_over.discard(done)
-            self._coming -= len(messages)
-
-        task.add_done_callback(taken_over)
-        return await asyncio.shield(task)
-
-    async def _take_over(self, identity: str, offset: int, messages: list[Message], first: int | None) -> int:
-        received = self._store.receive(identity, offset, messages)
+        received = self._store.receive(identity, offset, [without_half_characters(message) for message in messages])
         bot = identity.rpartition(":")[0]
         taken = self._taken.get(bot)
         self._taken[bot] = max(offset, taken or 0)
         if first is not None and taken is not None and first >= taken and not self._behind:
             # None of them can be known: they are begun with while they are written down.
-            kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            kept = self._store.next_commit()
+            self._take_over(identity, offset, kept)
             for each in received:
                 self._admit(each, kept)
-            await self._store.committed()
-            kept.set_result(None)
-            new = received
-        else:
+            self._count(len(received))
+            await self._store.next_commit()
+            if len(received) == 1:
+                # Its reply goes first. Behind many there may be more: those are asked for before the replies to these go out.
+                for _ in range(REPLY_TURNS):
+                    await asyncio.sleep(0)
+            return len(received)
+        looking = asyncio.get_running_loop().create_task(self._admit_new_of(received))
+        self._coming += len(received)
+        self._take_over(identity, offset, looking)
+        return await asyncio.shield(looking)
+
+    def _take_over(self, identity: str, offset: int, kept: asyncio.Future[Any]) -> None:
+        """What is behind them is asked for only when they are in the store."""
+
+        def taken_over(done: asyncio.Future[Any]) -> None:
+            self._taking_over.discard(done)
+            if not done.cancelled() and done.exception() is None:
+                self._offsets.set(identity, offset)
+
+        self._taking_over.add(kept)
+        kept.add_done_callback(taken_over)
+
+    async def _admit_new_of(self, received: Sequence[Received]) -> int:
+        try:
             new = await self._store.new_of(received)
             self._admit_known_new(new)
-        self._offsets.set(identity, offset)
-        self._count(len(new))
-        return len(new)
+            self._count(len(new))
+            return len(new)
+        finally:
+            self._coming -= len(received)
 
     def _admit_known_new(self, new: Sequence[Received]) -> None:
         if self._behind:

@@ -165,9 +165,13 @@ class Store:
         """Why nothing can be written now; empty while all is well."""
         return self._writer.trouble
 
+    def next_commit(self) -> asyncio.Future[None]:
+        """Done when all that was written before is on the disk, however long that takes: who asks first is told first."""
+        return self._writer.next_commit()
+
     async def committed(self) -> None:
-        """Return when all that was written before is on the disk, however long that takes."""
-        await self._writer.committed()
+        """Return when it is done."""
+        await self._writer.next_commit()
 
     async def close(self) -> bool:
         """Whether everything was written in time."""
@@ -197,7 +201,7 @@ class Store:
 
     async def new_of(self, received: Sequence[Received]) -> list[Received]:
         """When they are on the disk: those of them that were not known before."""
-        await self._writer.committed()
+        await self.committed()
         if not received:
             return []
         find = partial(_numbers, self._database, received[0].number, received[-1].number)

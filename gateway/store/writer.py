@@ -70,18 +70,20 @@ class Writer:
             self._handing_over = True
             asyncio.get_running_loop().call_soon(self._hand_over, LINGER)
 
-    async def committed(self) -> None:
-        """Return when all that was written before is on the disk. Being cancelled cancels nothing of it.
+    def next_commit(self) -> asyncio.Future[None]:
+        """Done when all that was written before is on the disk: who asks first is told first. Cancelling it cancels nothing else.
 
         Raises StoreError when the store is closed.
         """
         if self._closed:
             raise StoreError(f"{self._database.path} is closed: the gateway has ended")
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiting = self._waiting if self._rows else self._waiting_now
-        if waiting is not None:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if waiting is None:
+            waiter.set_result(None)
+        else:
             waiting.append(waiter)
-            await waiter
+        return waiter
 
     def _hand_over(self, turns: int) -> None:
         if turns:
@@ -144,7 +146,7 @@ class Writer:
         try:
             async with asyncio.timeout(patience):
                 while self._rows or (self._task is not None and not self._task.done()):
-                    await self.committed()
+                    await self.next_commit()
                     await asyncio.sleep(0)
         except TimeoutError:
             done = False

@@ -18,7 +18,7 @@ RATE = 50
 
 
 async def one(name: str, api: BotApi, counts: Counts) -> dict[str, Any]:
-    """One program from its start to its end: first the stream, then the burst."""
+    """One program from its start to its end: once it is warm, first the stream, then the burst."""
     with tempfile.TemporaryDirectory() as folder_name:
         folder = Path(folder_name)
         account = telegram_account(
@@ -28,6 +28,9 @@ async def one(name: str, api: BotApi, counts: Counts) -> dict[str, Any]:
         async with Program(name, folder, api) as program:
             await program.first_poll()
             await program.ready()
+            await api.call(
+                "burst", count=counts.burst, chats=CHATS
+            )  # to warm up: a program runs for days, not for seconds
             await asyncio.sleep(counts.settle_s)
             waits = (await api.call("even", rate=RATE, seconds=counts.stream_s, chats=CHATS))["waits_ms"]
             await asyncio.sleep(counts.settle_s / 2)

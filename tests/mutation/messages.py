@@ -18,9 +18,13 @@ MESSAGES = (
     # Into the store, and only then confirmed
     Swap(
         "an offset counts before its messages are kept", PIPELINE_PY,
-        "        received = self._store.receive(identity, offset, messages)\n",
-        "        received = self._store.receive(identity, offset, messages)\n        self._offsets.set(identity, offset)\n",
+        "        bot = identity.rpartition",
+        "        self._offsets.set(identity, offset)\n        bot = identity.rpartition",
         PIPELINE,
+    ),
+    Swap(
+        "a receiver goes on before its messages are kept", PIPELINE_PY,
+        "            await self._store.next_commit()\n            if len(received)", "            if len(received)", PIPELINE,
     ),
     Swap(
         "what the store has already is handled again", PIPELINE_PY,

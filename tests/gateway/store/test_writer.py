@@ -92,7 +92,7 @@ def test_what_is_written_in_one_turn_is_one_transaction(tmp_path: Path) -> None:
     async def main(bench: Bench) -> None:
         bench.receive(*range(1, 1_001))
         bench.writer.write(OFFSET, ("telegram:1", 42, 0))
-        await bench.writer.committed()
+        await bench.writer.next_commit()
         assert bench.commits == 1
         assert len(bench.rows()) == 1_000
         assert bench.rows("SELECT next FROM offsets") == [42]
@@ -108,7 +108,7 @@ def test_what_comes_while_one_is_under_way_is_the_next_one(tmp_path: Path) -> No
         waiting = []
         for number in range(2, 102):
             bench.receive(number)
-            waiting.append(asyncio.ensure_future(bench.writer.committed()))
+            waiting.append(asyncio.ensure_future(bench.writer.next_commit()))
             await asyncio.sleep(0)
         assert not any(task.done() for task in waiting)
         held.go_on.set()
@@ -126,7 +126,7 @@ def test_rows_are_inserted_before_they_are_changed_and_changed_in_the_order_of_t
         bench.writer.write(QUEUE, (7, "a key", "telegram/main", "7", b"{}", 0, 0))
         bench.receive(3)
         bench.writer.write(MARK, ("sent", 1, "", "n7", 0, 2, 7))
-        await bench.writer.committed()
+        await bench.writer.next_commit()
         assert bench.commits == 1
         assert bench.rows("SELECT state, network_id, changed_at FROM outbox") == [("sent", "n7", 2)]
         assert bench.rows("SELECT state, ended_at FROM inbox") == [("handled", 5)]
@@ -152,12 +152,12 @@ def test_all_of_a_transaction_is_written_or_nothing(tmp_path: Path) -> None:
 
 def test_committed_is_said_when_another_program_can_read_it(tmp_path: Path) -> None:
     async def main(bench: Bench) -> None:
-        await bench.writer.committed()
+        await bench.writer.next_commit()
         for number in range(1, 6):
             bench.receive(number)
-            await bench.writer.committed()
+            await bench.writer.next_commit()
             assert bench.rows() == list(range(1, number + 1))
-        await bench.writer.committed()
+        await bench.writer.next_commit()
         assert bench.commits == 5
 
     run(main, tmp_path)
@@ -168,11 +168,11 @@ def test_asked_while_all_of_it_is_under_way_it_waits_for_that_and_not_for_what_c
         held = Held(bench)
         bench.receive(1)
         await held.until_begun()
-        first = asyncio.ensure_future(bench.writer.committed())
+        first = asyncio.ensure_future(bench.writer.next_commit())
         await asyncio.sleep(0)
         other = bench.lock()
         bench.receive(2)
-        second = asyncio.ensure_future(bench.writer.committed())
+        second = asyncio.ensure_future(bench.writer.next_commit())
         await asyncio.sleep(0)
         assert not first.done()
         other.close()
@@ -193,10 +193,10 @@ def test_whoever_is_cancelled_while_he_waits_cancels_nothing(tmp_path: Path) -> 
     async def main(bench: Bench) -> None:
         held = Held(bench)
         bench.receive(1)
-        gone, stays = (asyncio.ensure_future(bench.writer.committed()) for _ in range(2))
+        gone, stays = (asyncio.ensure_future(bench.writer.next_commit()) for _ in range(2))
         await held.until_begun()
         bench.receive(2)
-        gone_too, stays_too = (asyncio.ensure_future(bench.writer.committed()) for _ in range(2))
+        gone_too, stays_too = (asyncio.ensure_future(bench.writer.next_commit()) for _ in range(2))
         await asyncio.sleep(0)
         gone.cancel()
         gone_too.cancel()
@@ -215,10 +215,10 @@ def test_what_cannot_be_written_waits_is_not_lost_and_is_said_once(tmp_path: Pat
     async def main(bench: Bench) -> None:
         other = bench.lock()
         bench.receive(1)
-        first = asyncio.ensure_future(bench.writer.committed())
+        first = asyncio.ensure_future(bench.writer.next_commit())
         await asyncio.sleep(3 * AGAIN_AFTER)
         bench.receive(2, 3)
-        second = asyncio.ensure_future(bench.writer.committed())
+        second = asyncio.ensure_future(bench.writer.next_commit())
         await asyncio.sleep(3 * AGAIN_AFTER)
         assert "locked" in bench.writer.trouble
         assert not first.done()
@@ -244,7 +244,7 @@ def test_a_reading_that_succeeds_does_not_call_a_commit_that_fails_well(tmp_path
         assert await bench.writer.surely(lambda: 42) == 42
         assert "locked" in bench.writer.trouble
         other.close()
-        await bench.writer.committed()
+        await bench.writer.next_commit()
 
     assert [line["event"] for line in run(main, tmp_path)] == ["store_stalled", "store_recovered"]
 
@@ -264,7 +264,7 @@ def test_a_commit_that_broke_is_not_half_done_when_it_is_tried_again(tmp_path: P
         bench.database.connection.set_authorizer(authorize)
         bench.receive(1)
         bench.writer.write(OFFSET, ("telegram:1", 42, 0))
-        await bench.writer.committed()
+        await bench.writer.next_commit()
         assert faults == []
         assert (bench.rows(), bench.rows("SELECT next FROM offsets")) == ([1], [42])
 
@@ -279,7 +279,7 @@ def test_durability_is_asked_at_each_commit(tmp_path: Path) -> None:
         found = []
         for number, bench.durability in enumerate(("full", "normal", "full"), 1):
             bench.receive(number)
-            await bench.writer.committed()
+            await bench.writer.next_commit()
             found.append(bench.database.connection.execute("PRAGMA synchronous").fetchone()[0])
         assert found == [2, 1, 2]
 
@@ -320,7 +320,7 @@ def test_when_it_is_closed_nothing_is_written_and_nobody_is_told_that_it_was(tmp
         assert await bench.writer.close(10)
         bench.receive(1)
         with pytest.raises(StoreError, match=r"store\.sqlite3 is closed"):
-            await bench.writer.committed()
+            await bench.writer.next_commit()
         for _ in range(20):
             await asyncio.sleep(0)
             assert asyncio.all_tasks() == {asyncio.current_task()}, "nothing is begun"
@@ -334,7 +334,7 @@ def test_an_end_does_not_wait_for_ever_and_says_what_it_could_not_do(tmp_path: P
         bench = await Bench(tmp_path).open()
         other = bench.lock()
         bench.receive(1)
-        waiting = asyncio.ensure_future(bench.writer.committed())
+        waiting = asyncio.ensure_future(bench.writer.next_commit())
         before = asyncio.get_running_loop().time()
         assert not await bench.writer.close(2)
         assert asyncio.get_running_loop().time() - before == pytest.approx(2, abs=AGAIN_AFTER)
