@@ -37,6 +37,7 @@ def test_every_command_of_the_readme_is_known_here() -> None:
         "python -m gateway outbox",
         "python -m gateway backup messages.sqlite3",
         "python -m gateway check",
+        "python -m gateway doctor",
         "python -m gateway schema gateway.admin.port",
         "python -m gateway --help",
         "python -m gateway replay journal.jsonl",

@@ -26,6 +26,10 @@ REPLAY = """exit codes: 0 every step led to the same state, 1 one led elsewhere 
 
 
 PLAN = """exit codes: 0 nothing would change, 2 something would, 1 it could not be planned (the faults are named)."""
+DOCTOR = """exit codes: 0 nothing is to be mended, 2 something should be, 1 something must be.
+
+It looks, and changes nothing: at the config, the state folder, the disk, the files that may be open, how edits are noticed,
+the store, the gateway that runs here or the port that it will want, and each network with its account."""
 CHANGES = ("plan", "apply", "patch", "history", "rollback", "confirm")
 """Commands about changes, which ask the running gateway."""
 MESSAGES = ("send", "outbox", "backup")
@@ -50,11 +54,20 @@ def build_parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         for parser_ in (command, parser) if name == "run" else (command,):
             _add_places(parser_)
+    _add_doctor(commands)
     _add_schema(commands)
     _add_replay(commands)
     _add_changes(commands)
     _add_messages(commands)
     return parser
+
+
+def _add_doctor(commands: Any) -> None:
+    text = "look for what is wrong here, or soon will be, and say what mends it"
+    command = commands.add_parser("doctor", help=text, description=text, epilog=DOCTOR)
+    _add_places(command)
+    command.add_argument("--offline", action="store_true", help="ask no network")
+    command.add_argument("--json", action="store_true", help="the findings as JSON")
 
 
 def _add_schema(commands: Any) -> None:
@@ -173,6 +186,7 @@ def _other(given: argparse.Namespace, config: Path, state_dir: Path) -> int:
     commands: dict[str, Callable[[], int]] = {
         "init": lambda: part("init").init(config, os.environ),
         "check": lambda: part("check").check(config),
+        "doctor": lambda: part("doctor.command").doctor(config, state_dir, offline=given.offline, as_json=given.json),
         "schema": lambda: part("schema").schema(given.path, as_json=given.json),
         "replay": lambda: part("replay").replay(given.file, as_json=given.json),
         **dict.fromkeys(CHANGES, lambda: part("changes").run(given, config, state_dir)),
