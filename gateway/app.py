@@ -41,6 +41,7 @@ from gateway.process.changes import LIFECYCLE, Changes
 from gateway.process.first import FirstRevision
 from gateway.process.messages import Messages
 from gateway.process.operations import ControlPlane, Operations, Reports, policy_of
+from gateway.process.supervisor import Supervisor, handed_over
 from gateway.process.watcher import OFF, Watcher, signature_of
 from gateway.redact import Redactor
 from gateway.requests import Requests, new_id
@@ -96,6 +97,7 @@ class App:
         self._build(first)
         signals.install(self._on_signal)
         turning = asyncio.get_running_loop().create_task(self._dispatcher.run(), name="dispatcher")
+        feeding = asyncio.get_running_loop().create_task(self._supervisor.feed(), name="watchdog")
         self._dispatcher.post(LIFECYCLE, Boot(first.id, policy_of(first.config)), "boot")
         try:
             # The dispatcher turns for ever: if it ends, nothing is decided any more, and only an end is honest.
@@ -106,6 +108,7 @@ class App:
             # From here on a signal ends the process as it would end any other.
             signals.remove()
             turning.cancel()
+            feeding.cancel()
             # Not longer than this, whatever does not let itself be cancelled: a stop has a budget.
             torn, _ = await asyncio.wait({asyncio.ensure_future(self._tear_down())}, timeout=TEAR_DOWN_TIMEOUT)
             for done in torn:
@@ -138,6 +141,8 @@ class App:
         self._journal.listen(log_entry, ordinary=False)
         self._tally = Tally()
         self._journal.listen(self._tally.note)
+        self._supervisor = Supervisor(os.environ)
+        self._journal.listen(self._supervisor.note, ordinary=False)
         self._requests = Requests(self._clock)
         self._dispatcher = Dispatcher(self._journal)
         self._dispatcher.add(Lifecycle(LIFECYCLE, LifecycleData()))
@@ -162,7 +167,7 @@ class App:
         )
         self._operations = Operations(
             self._ledger, self._changes, self._accounts, self._messages, self._make_control_plane,
-            Reports(self._on_applied, self._on_ready), self._clock,
+            Reports(self._on_applied, self._on_ready), self._clock, lambda: handed_over(os.environ),
         )  # fmt: skip
         self._changes.transactions.connect(
             self._changes.restore, lambda: self._changes.notice(Origin.FILE, "watcher"), self._accounts.try_out
@@ -235,11 +240,19 @@ class App:
         if number in (signal.SIGTERM, signal.SIGINT):
             self._dispatcher.post(LIFECYCLE, StopRequested(name), name)
         elif number == signal.SIGHUP:
-            self._noticing = asyncio.ensure_future(self._changes.notice(Origin.CALL, name))
+            self._noticing = asyncio.ensure_future(self._reload(name))
         else:
             delay = self._ledger.applied.gateway.restart.delay_ms / 1000
             ticket = Ticket(new_id("restart"), name, "signal", None, self._clock.monotonic() + delay)
             self._dispatcher.post(LIFECYCLE, RestartRequested(ticket), name)
+
+    async def _reload(self, name: str) -> None:
+        """Read the config now. Whoever supervises waits for an answer, whatever comes of it."""
+        self._supervisor.reload_asked()
+        try:
+            await self._changes.notice(Origin.CALL, name)
+        finally:
+            self._supervisor.reload_answered(self._dispatcher.machine(LIFECYCLE).state.value)
 
     async def _tear_down(self) -> None:
         address_file.withdraw(self._options.state_dir)
@@ -248,3 +261,4 @@ class App:
         await self._changes.transactions.close()
         await self._receivers.aclose()
         await self._messages.close()
+        self._supervisor.close()

@@ -260,6 +260,29 @@ class Lifecycle(LifecycleActions, Machine[LifecycleState, LifecycleData]):
         return data.stop_requests >= 2
 
 
+class Phase(Enum):
+    """What whoever supervises the process is told of its state."""
+
+    STARTING = "starting"
+    READY = "ready"
+    RELOADING = "reloading"
+    ENDING = "ending"
+
+
+PHASES: Mapping[LifecycleState, Phase] = {
+    S.STARTING: Phase.STARTING,
+    **dict.fromkeys(SERVING, Phase.READY),
+    S.HOT_RELOADING: Phase.RELOADING,
+    S.RESTARTING: Phase.RELOADING,
+    **dict.fromkeys((S.STOPPING, S.STOPPED, S.FAILED), Phase.ENDING),
+}
+
+
+def phase_of(state: str) -> Phase:
+    """Of a state by its value. Not booted yet counts as ended: nobody is told of it before it has begun to start."""
+    return PHASES[LifecycleState(state)]
+
+
 def is_serving(machine: Machine[Any, Any]) -> bool:
     """The accounts run and the control plane takes requests, whatever else is under way."""
     return machine.state in (*SERVING, S.HOT_RELOADING)

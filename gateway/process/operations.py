@@ -66,7 +66,10 @@ class Reports:
 
 
 class Operations:
-    """Performs the lifecycle's work with the parts that `app` hands over."""
+    """Performs the lifecycle's work with the parts that `app` hands over.
+
+    `handed_over` has the listening socket that a supervisor has opened for the process, and raises OSError for one that is none.
+    """
 
     def __init__(
         self,
@@ -77,7 +80,9 @@ class Operations:
         make_control: Callable[[], Awaitable[ControlPlane]],
         reports: Reports,
         clock: Clock,
+        handed_over: Callable[[], socket.socket | None] = lambda: None,
     ) -> None:
+        self._handed_over = handed_over
         self._ledger = ledger
         self._changes = changes
         self._accounts = accounts
@@ -119,7 +124,7 @@ class Operations:
         """Port first, so that a second gateway with it taken never polls; then the accounts; then the server on top."""
         admin = self._ledger.applied.gateway.admin
         try:
-            listener = bind(admin.host, admin.port)
+            listener = self._handed_over() or bind(admin.host, admin.port)
         except OSError as error:
             why = f"gateway.admin: cannot listen on {admin.host}:{admin.port}: {error.strerror}; choose another port"
             log.error("cannot_listen", why=why)

@@ -202,6 +202,8 @@ class Gateway:
             self.config.write_text(text)
         self._command = command or [sys.executable, "-m", "gateway"]
         self._environ = environ
+        self.inherit: tuple[int, ...] = ()
+        """Descriptors that the process is given, under their own numbers."""
         self.process: asyncio.subprocess.Process | None = None
         self.url = ""
         self.token = TOKEN
@@ -239,7 +241,7 @@ class Gateway:
         environ = {**os.environ, "PYTHONPATH": str(ROOT), **self._environ}
         self._ready.clear()
         self.process = await asyncio.create_subprocess_exec(
-            *self._command, cwd=self.folder, env=environ, stdout=asyncio.subprocess.PIPE, **more
+            *self._command, cwd=self.folder, env=environ, stdout=asyncio.subprocess.PIPE, pass_fds=self.inherit, **more
         )
         self._reading = asyncio.ensure_future(self._read())
 
