@@ -1,0 +1,128 @@
+"""The dashboard and the alert rules of docs/operating: every figure that they ask for is one that a gateway has."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from ruamel.yaml import YAML
+
+from tests.fakes.telegram import FakeTelegram
+from tests.real.process import ROOT, TOKEN, Gateway, RpcError, config_text, telegram_account
+
+OPERATING = ROOT / "docs" / "operating"
+SELECTOR = re.compile(r"\b((?:gateway|process)_\w+)(?:\{([^}]*)\})?")
+MATCHER = re.compile(r"(\w+)(=~|!=|=)\"([^\"]*)\"")
+GROUPED = re.compile(r"\bby \(([^)]*)\)")
+SECRET = "1001:a-secret-of-the-dashboard"
+ADDED_BY_PROMETHEUS = {"instance", "job"}
+
+Figures = Mapping[str, Mapping[str, set[str]]]
+"""By the name of a figure its labels, and the values that they have."""
+
+
+def rules() -> list[dict[str, Any]]:
+    (group,) = YAML(typ="safe").load((OPERATING / "alerts.yaml").read_text())["groups"]
+    return list(group["rules"])
+
+
+def panels() -> list[dict[str, Any]]:
+    return list(json.loads((OPERATING / "dashboard.json").read_text())["panels"])
+
+
+def expressions() -> dict[str, str]:
+    """Each by where it stands."""
+    found = {f"alert {rule['alert']}": rule["expr"] for rule in rules()}
+    for panel in panels():
+        found |= {f"panel {panel['title']}, {target['refId']}": target["expr"] for target in panel["targets"]}
+    return found
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory: pytest.TempPathFactory) -> Figures:
+    """What a gateway shows that has answered a message, was restarted, and has refused something."""
+    found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for family in text_string_to_metric_families(asyncio.run(scrape(tmp_path_factory.mktemp("figures")))):
+        for sample in family.samples:
+            labels = found[sample.name]
+            for name, value in sample.labels.items():
+                labels[name].add(value)
+    return found
+
+
+async def scrape(folder: Path) -> str:
+    async with FakeTelegram() as telegram:
+        bot = telegram.add_bot(SECRET, "main_bot")
+        text = config_text(telegram_account("main", SECRET, telegram.url), restart="{delay_ms: 0, cooldown_ms: 0}")
+        (folder / "hello.py").write_text("def answer(message):\n    return 'hello'\n")
+        text = text.replace("{type: echo}", '{type: python, target: "hello:answer"}')
+        async with Gateway(folder, text) as gateway:
+            client = await gateway.client()
+            bot.push("hello", 7, user_id=5, username="ann")
+            await bot.wait_sent(1, 10)
+            with pytest.raises(RpcError, match="cannot start in state running"):
+                await client.request("channels.start", {"channel": "telegram", "accountId": "main"})
+            await client.request("gateway.restart.request", {"reason": "a figure"})
+            await gateway.ready(2)
+            await client.close()
+            return await asyncio.to_thread(read, f"{gateway.url}/metrics")
+
+
+def read(url: str) -> str:
+    asked = Request(url, headers={"Authorization": f"Bearer {TOKEN}"})
+    with urlopen(asked, timeout=10) as answer:
+        return str(answer.read(), "utf-8")
+
+
+@pytest.mark.parametrize("place", expressions())
+def test_every_figure_that_is_asked_for_is_there(place: str, figures: Figures) -> None:
+    expression = expressions()[place]
+    asked = SELECTOR.findall(expression)
+    assert asked, "it asks for nothing"
+    grouped = {name.strip() for names in GROUPED.findall(expression) for name in names.split(",")}
+    for name, matchers in asked:
+        assert name in figures, f"no gateway has {name}"
+        assert grouped - ADDED_BY_PROMETHEUS <= set(figures[name]), f"{name} has no label {grouped}"
+        for label, how, value in MATCHER.findall(matchers):
+            if label in ADDED_BY_PROMETHEUS:
+                continue
+            values = figures[name].get(label, set())
+            for each in value.split("|") if how == "=~" else [value]:
+                assert each in values, f"{name} has no {label}={each!r}, but {sorted(values)}"
+
+
+def test_every_figure_of_ours_is_on_the_dashboard_or_in_a_rule(figures: Figures) -> None:
+    asked = {name for expression in expressions().values() for name, _ in SELECTOR.findall(expression)}
+    ours = {
+        name for name in figures if name.startswith("gateway_") and not name.endswith(("_created", "_sum", "_count"))
+    }
+    assert ours - asked == {"gateway_transitions_total", "gateway_config_revision_info"}
+
+
+def test_every_alert_says_what_is_wrong_and_what_to_look_at() -> None:
+    for rule in rules():
+        assert rule["labels"]["severity"] in ("critical", "warning")
+        assert rule["annotations"]["summary"]
+        assert rule["annotations"]["description"].endswith(".")
+
+
+def test_the_panels_do_not_overlap() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in panels():
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not taken & cells, panel["title"]
+        assert max(x for x, _ in cells) < 24
+        taken |= cells
