@@ -19,6 +19,8 @@ BUSY_TIMEOUT = 0.2
 """Seconds that a commit waits for a lock of another program before it says so; then it is tried again."""
 PATIENCE_BESIDE = 5.0
 SYNCHRONOUS = {"full": "FULL", "normal": "NORMAL"}
+LONGEST_LOG = 16 * 1024 * 1024
+"""Bytes to which the log is cut when it begins anew. Longer it takes room; and one that need not grow is written faster."""
 PAGES_FREED = 200
 """Pages that one round of retention gives back to the disk: a few milliseconds."""
 
@@ -65,6 +67,7 @@ class Database:
         connection.execute("PRAGMA temp_store = MEMORY")
         # A checkpoint in the middle of commits makes one wait for it: it has a thread of its own.
         connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute(f"PRAGMA journal_size_limit = {LONGEST_LOG}")
         return connection
 
     @property
@@ -131,12 +134,13 @@ class Database:
         """Move what the log has into the file itself, beside the commits that go on."""
         self.fetch("PRAGMA wal_checkpoint(PASSIVE)", ())
 
-    def begin_log_anew(self) -> None:
-        """Let the next commit write the log from its beginning. Between two commits, and quick after a checkpoint."""
-        self.connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+    def begin_log_anew(self) -> bool:
+        """Let the next commit write the log from its beginning, if nobody reads in it. Between two commits, and quick after a checkpoint."""
+        busy, _, _ = self.connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        return not busy
 
     def log_size(self) -> int:
-        """Bytes of the log."""
+        """Bytes of the log's file. When the log begins anew the file is cut to `LONGEST_LOG`."""
         try:
             return self.path.with_name(self.path.name + "-wal").stat().st_size
         except FileNotFoundError:

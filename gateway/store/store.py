@@ -19,15 +19,12 @@ import structlog
 
 from gateway.clock import Clock
 from gateway.messages.model import Message, Outgoing
-from gateway.store.database import Database, Statements
+from gateway.store.database import LONGEST_LOG, Database, Statements
 from gateway.store.writer import Writer
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 FILE = "gateway.sqlite3"
-LONGEST_LOG = 16 * 1024 * 1024
-CHECKPOINT_EVERY = 2_000
-"""Rows: some megabytes of log."""
 CLOSE_PATIENCE = 1.0
 """Seconds that what waits gets to be written at the end of the process."""
 
@@ -125,7 +122,7 @@ class Store:
         self._durability = durability
         self._database = Database(self.path)
         self._writer = self._make_writer(self._database, durability)
-        self._since_checkpoint = 0
+        self._move_log_at = LONGEST_LOG
         self._checkpoint: asyncio.Future[None] | None = None
         self._readers = ThreadPoolExecutor(1, "store-reader")
         self._encode = msgspec.json.Encoder().encode
@@ -143,22 +140,22 @@ class Store:
         self._last_outgoing = beginning.last_outgoing
         return beginning
 
-    def _note_commit(self, rows: int, seconds: float) -> None:
-        """From time to time the log is moved into the file, beside the commits that go on."""
+    def _note_commit(self, seconds: float) -> None:
+        """When the log is long it is moved into the file, beside the commits that go on."""
         self._took(seconds)
-        self._since_checkpoint += rows
-        if self._since_checkpoint >= CHECKPOINT_EVERY and (self._checkpoint is None or self._checkpoint.done()):
-            self._since_checkpoint = 0
+        if self._database.log_size() > self._move_log_at and (self._checkpoint is None or self._checkpoint.done()):
             self._checkpoint = asyncio.ensure_future(self._move_log())
 
     async def _move_log(self) -> None:
+        """Most of it in the reader's thread. What is left is little, and then the log begins anew, unless somebody reads in it."""
+        moved = False
         try:
             await self._in_reader(self._database.checkpoint)
-            if self._database.log_size() > LONGEST_LOG:
-                # It grows as long as somebody writes while it is moved.
-                await self._writer.in_thread(self._database.begin_log_anew)
+            moved = await self._writer.in_thread(self._database.begin_log_anew)
         except sqlite3.Error as error:
             log.warning("checkpoint_failed", path=str(self.path), why=str(error))
+        # Not again with each commit while somebody reads: each time those that wait for one wait for him, too.
+        self._move_log_at = LONGEST_LOG if moved else self._database.log_size() + LONGEST_LOG // 4
 
     @property
     def trouble(self) -> str:

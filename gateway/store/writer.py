@@ -36,7 +36,7 @@ AGAIN_AFTER = 0.5
 class Writer:
     """Collects rows by the statement that writes them, and commits them in the order of `statements`.
 
-    `durability` is asked at each commit; `noted` is told how many rows each had and how long it took.
+    `durability` is asked at each commit; `noted` is told how long each took.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Writer:
         database: Database,
         statements: Sequence[str],
         durability: Callable[[], str],
-        noted: Callable[[int, float], None] = lambda *_: None,
+        noted: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._database = database
         self._noted = noted
@@ -104,7 +104,7 @@ class Writer:
                 for waiter in waiting:
                     if not waiter.done():  # whoever was cancelled is not told
                         waiter.set_result(None)
-                self._noted(sum(map(len, batch.values())), seconds)
+                self._noted(seconds)
         finally:
             self._handing_over = False
 
