@@ -99,8 +99,9 @@ class Trials:
             await self._confirm(trial)
 
     async def _confirm(self, trial: Trial) -> bool:
-        left = trial.left
         answer = await self._decide(trial, "confirm")
+        # Not from when it was asked: a gateway that was halted meanwhile has heard it later than that.
+        left = trial.left
         if answer.kind != "ok":
             if answer.kind == "refused" and left > CLOSE and self.world.life is trial.life:
                 await self._excuse_end(trial, answer, f"its confirmation was refused {left:.1f} s before its end")
