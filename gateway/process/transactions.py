@@ -17,7 +17,7 @@ import structlog
 from gateway.clock import Clock
 from gateway.config import file
 from gateway.config.file import Revision
-from gateway.config.history import KEPT, History
+from gateway.config.history import KEPT, History, HistoryEntry
 from gateway.config.ledger import Ledger, Proposal
 from gateway.config.model import Config
 from gateway.config.standing import Standing, Window
@@ -53,7 +53,8 @@ SETTLEMENTS = {
     "failed": Settlement.BROKE,
 }
 """What the lifecycle's words mean to a change; any other one means that it does not run."""
-UNDECIDED = frozenset({"pending", "restart_pending", "rolling_back"})
+ROLLING_BACK = "rolling_back"
+UNDECIDED = frozenset({"pending", "restart_pending", ROLLING_BACK})
 """Outcomes in the history after which another one is to come."""
 ROLLBACK_PATIENCE = 60.0
 """Seconds that the answer to a cancelling waits for what ran before to be back."""
@@ -176,7 +177,7 @@ class Transactions:
         if decision is Decision.EXTEND:
             return pending.last or Report("probation")
         done, _ = await asyncio.wait({pending.ended}, timeout=ROLLBACK_PATIENCE)
-        return pending.ended.result() if done else Report("rolling_back")
+        return pending.ended.result() if done else Report(ROLLING_BACK)
 
     def _what_became_of(self, revision: str) -> str:
         try:
@@ -253,16 +254,23 @@ class Transactions:
             log.error("history_not_written", why=str(error))
 
     def _enter_unless_there(self, pending: Pending, revision: Revision) -> None:
-        """A boot with what ran before is no news. What an earlier process left undecided will not be decided any more."""
+        """A boot with what ran before is no news."""
         try:
             entries = self._history.entries(KEPT)
             for entry in entries:
                 if entry.outcome in UNDECIDED and pending.road == "boot":
-                    self._history.conclude(entry.number, "interrupted", "the gateway ended before it was decided")
+                    self._conclude_for_the_dead(entry, revision)
             if all(entry.revision != revision.id for entry in entries):
                 self._enter(pending, revision)
         except GatewayError as error:
             log.error("history_not_written", why=str(error))
+
+    def _conclude_for_the_dead(self, entry: HistoryEntry, begun_with: Revision) -> None:
+        """What an earlier process left undecided will not be decided any more; but what it was rolling back is back by now."""
+        if entry.outcome == ROLLING_BACK and entry.revision != begun_with.id:
+            self._history.conclude(entry.number, "rolled_back", entry.why, entry.stage)
+        else:
+            self._history.conclude(entry.number, "interrupted", "the gateway ended before it was decided")
 
     def _unfit(self, pending: Pending, work: int, stage: Stage, error: GatewayError) -> Event:
         pending.error = error
@@ -432,7 +440,7 @@ class Transactions:
     def _report(self, name: str, effect: events.ReportChange) -> None:
         pending = self._pending[name]
         earlier = pending.last
-        if earlier is not None and earlier.outcome == "rolling_back":
+        if earlier is not None and earlier.outcome == ROLLING_BACK:
             # Why it is rolled back was said when that began.
             why = "; ".join(filter(None, (earlier.why, effect.why)))
             effect = events.ReportChange(effect.outcome, earlier.stage, why)
@@ -442,7 +450,7 @@ class Transactions:
             kind = WindowOpenError if report.stage == Stage.CONFIRM.value else UnavailableError
             pending.submitted.set_exception(pending.error or kind(report.why))
             pending.submitted.exception()  # whoever asked may have gone
-        elif not pending.reported.done() and report.outcome != "rolling_back":
+        elif not pending.reported.done() and report.outcome != ROLLING_BACK:
             pending.reported.set_result(report)
         self._write_down(lambda: self._conclude(pending, report))
         if has_ended(self._dispatcher.machine(name)):

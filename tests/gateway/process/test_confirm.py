@@ -15,7 +15,7 @@ from gateway.errors import AccountRefusedError, ConfigError, ConfigWriteError, N
 from gateway.process.pending import Decision
 from statemachine.lifecycle import LifecycleState
 from statemachine.lifecycle_events import Origin
-from tests.gateway.fakes import Script
+from tests.gateway.fakes import NEVER, Script
 from tests.gateway.process.house import FakeControl, House
 from tests.gateway.process.two_accounts import (
     HOUR,
@@ -538,5 +538,52 @@ def test_case_58_good_is_what_ran_well_not_what_was_written(tmp_path: Path) -> N
         async with House(tmp_path, "]") as house:
             await both_run(house)
             assert house._ledger.applied_id == revision(ONE)
+
+    run(main())
+
+
+async def killed_while_it_is_rolled_back(folder: Path) -> Window:
+    """What ran before does not come back in time: the process dies before it could be said what became of the change."""
+    house = House(folder, ONE)
+    await house.begin()
+    await house.until(LifecycleState.RUNNING)
+    await both_run(house)
+    await house.write(TWO, confirm=5)
+    window = house._standing.record.window
+    assert window is not None
+    house.network.script(MAIN, Script(ready_after=NEVER))
+    await asyncio.sleep(6)
+    assert house.outcomes()[0] == "rolling_back"
+    await house.kill()
+    return window
+
+
+def test_killed_while_it_is_rolled_back_it_is_rolled_back(tmp_path: Path) -> None:
+    """Found by an hour of chaos: what ran before ran again, and the history called the change interrupted."""
+
+    async def main() -> None:
+        await killed_while_it_is_rolled_back(tmp_path)
+        async with House(tmp_path, TWO) as house:
+            await both_run(house)
+            assert token(house) == "one-token"
+            await asyncio.sleep(1)
+            (entry,) = house._history.entries(1)
+            assert (entry.outcome, entry.stage) == ("rolled_back", "confirm")
+            assert "it was not confirmed in time" in entry.why
+
+    run(main())
+
+
+def test_killed_while_it_is_rolled_back_and_nothing_to_go_back_to_it_is_interrupted(tmp_path: Path) -> None:
+    """Without the bytes of what ran before, those of the file are the next best."""
+
+    async def main() -> None:
+        window = await killed_while_it_is_rolled_back(tmp_path)
+        (kept,) = tmp_path.rglob(f"{window.base}.yaml")
+        kept.unlink()
+        async with House(tmp_path, TWO) as house:
+            await both_run(house)
+            await asyncio.sleep(1)
+            assert (token(house), house.outcomes()[0]) == ("two-token", "interrupted")
 
     run(main())
