@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -32,6 +33,8 @@ It looks, and changes nothing: at the config, the state folder, the disk, the fi
 the store, the gateway that runs here or the port that it will want, and each network with its account."""
 CHANGES = ("plan", "apply", "patch", "history", "rollback", "confirm")
 """Commands about changes, which ask the running gateway."""
+OPERATE = ("status", "channels", "restart", "journal")
+"""Commands that look at the running gateway, or tell it something."""
 MESSAGES = ("send", "outbox", "backup")
 """Commands about messages."""
 
@@ -54,12 +57,42 @@ def build_parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         for parser_ in (command, parser) if name == "run" else (command,):
             _add_places(parser_)
+    _add_operate(commands)
     _add_doctor(commands)
     _add_schema(commands)
     _add_replay(commands)
     _add_changes(commands)
     _add_messages(commands)
     return parser
+
+
+def _add_operate(commands: Any) -> None:
+    helps = {
+        "status": "say where the gateway is, what is wrong and what mends it, and how its accounts are",
+        "channels": "list the accounts; start, stop or restart one (stopped by a person, it stays stopped)",
+        "restart": "ask for a restart, which waits for its time and for idle work; or cancel it",
+        "journal": "show the newest steps and refusals of the machines, each with its cause",
+    }
+    parsers = {}
+    for name, text in helps.items():
+        parsers[name] = commands.add_parser(name, help=text, description=text)
+        _add_places(parsers[name])
+        parsers[name].add_argument("--json", action="store_true", help="what the gateway answers, as JSON")
+    parsers["status"].add_argument("--watch", action="store_true", help="again and again, until it is interrupted")
+    channels, restart, journal = parsers["channels"], parsers["restart"], parsers["journal"]
+    channels.add_argument(
+        "action", nargs="?", choices=("list", "start", "stop", "restart"), default="list", help="default: list"
+    )
+    channels.add_argument("account", nargs="?", metavar="CHANNEL/ACCOUNT", help="which one, like telegram/main")
+    restart.add_argument("--delay", type=float, metavar="SECONDS", help="default: gateway.restart.delay_ms")
+    restart.add_argument("--reason", default="", metavar="TEXT", help="why, for the log and for who is connected")
+    restart.add_argument("--force", action="store_true", help="do not wait for work that is under way")
+    text = "call a restart off: the one with this id, or all that are pending"
+    restart.add_argument("--cancel", nargs="?", const="", metavar="ID", help=text)
+    journal.add_argument("--follow", action="store_true", help="go on with what comes, until it is interrupted")
+    journal.add_argument("--limit", type=int, default=20, metavar="N", help="how many of the newest (default: 20)")
+    journal.add_argument("--after", type=int, metavar="SEQ", help="all from behind this number instead")
+    journal.add_argument("--machine", metavar="NAME", help="of one machine alone, like gateway or telegram/main")
 
 
 def _add_doctor(commands: Any) -> None:
@@ -178,7 +211,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _other(given: argparse.Namespace, config: Path, state_dir: Path) -> int:
-    """A command that is no gateway itself. Each is imported when it is given."""
+    """A command that is no gateway itself. Each is imported when it is given, and ends as any program does when it is told to."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # blocked by the program's first line, for a gateway
 
     def part(name: str) -> Any:
         return import_module(f"gateway.cli.{name}")
@@ -189,6 +223,7 @@ def _other(given: argparse.Namespace, config: Path, state_dir: Path) -> int:
         "doctor": lambda: part("doctor.command").doctor(config, state_dir, offline=given.offline, as_json=given.json),
         "schema": lambda: part("schema").schema(given.path, as_json=given.json),
         "replay": lambda: part("replay").replay(given.file, as_json=given.json),
+        **dict.fromkeys(OPERATE, lambda: part("operate").run(given, config, state_dir)),
         **dict.fromkeys(CHANGES, lambda: part("changes").run(given, config, state_dir)),
         **dict.fromkeys(MESSAGES, lambda: part("messages").run(given, config, state_dir)),
     }
