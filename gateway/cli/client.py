@@ -41,7 +41,10 @@ class CallError(GatewayError):
 
 
 class Client:
-    """One gateway. Its token is looked for where it may be, and one that is refused is not tried again."""
+    """One gateway. Its token is looked for where it may be, and one that is refused is not tried again.
+
+    `address` is where it answers, `tokens` are those that are left to be tried.
+    """
 
     def __init__(self, config: Path, state_dir: Path) -> None:
         address = find(state_dir)
@@ -49,8 +52,8 @@ class Client:
             raise UnreachableError(
                 f"no gateway runs with the state folder {state_dir}; start one, or name another with --state-dir"
             )
-        self._address = address
-        self._tokens = list(dict.fromkeys(_tokens(config, state_dir)))
+        self.address = address
+        self.tokens = list(dict.fromkeys(_tokens(config, state_dir)))
         # No proxy: it would be handed the token.
         self._opener = build_opener(ProxyHandler({}))
 
@@ -64,33 +67,45 @@ class Client:
         **query: object,
     ) -> dict[str, Any]:
         """The JSON answer. Raises CallError, UnreachableError."""
+        return dict(json.loads(self.read(method, path, body, kind, base, **query)))
+
+    def read(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        kind: str = "application/json",
+        base: str | None = None,
+        **query: object,
+    ) -> bytes:
+        """The answer, whatever it is. Raises CallError, UnreachableError."""
         asked = urlencode({name: value for name, value in query.items() if value is not None})
-        request = Request(f"{self._address}{path}{'?' if asked else ''}{asked}", data=body, method=method)  # noqa: S310
+        request = Request(f"{self.address}{path}{'?' if asked else ''}{asked}", data=body, method=method)  # noqa: S310
         if body is not None:
             request.add_header("Content-Type", kind)
         if base is not None:
             request.add_header("If-Match", f'"{base}"')
         while True:
-            if self._tokens:
-                request.add_header("Authorization", f"Bearer {self._tokens[0]}")
+            if self.tokens:
+                request.add_header("Authorization", f"Bearer {self.tokens[0]}")
             try:
                 return self._answer(request)
             except CallError as error:
                 if error.status != UNAUTHORIZED:
                     raise
-                del self._tokens[:1]
-                if not self._tokens:
+                del self.tokens[:1]
+                if not self.tokens:
                     raise UnreachableError(NOT_LET_IN) from error
 
-    def _answer(self, request: Request) -> dict[str, Any]:
+    def _answer(self, request: Request) -> bytes:
         try:
             with self._opener.open(request, timeout=TIMEOUT) as response:
-                return dict(json.loads(response.read()))
+                return bytes(response.read())
         except HTTPError as error:
             raise CallError(error.code, _body(error)) from error
         except (URLError, OSError) as error:
             why = getattr(error, "reason", error)
-            raise UnreachableError(f"the gateway at {self._address} cannot be reached: {why}") from error
+            raise UnreachableError(f"the gateway at {self.address} cannot be reached: {why}") from error
 
 
 def _body(error: HTTPError) -> dict[str, Any]:

@@ -31,6 +31,7 @@ DOCTOR = """exit codes: 0 nothing is to be mended, 2 something should be, 1 some
 
 It looks, and changes nothing: at the config, the state folder, the disk, the files that may be open, how edits are noticed,
 the store, the gateway that runs here or the port that it will want, and each network with its account."""
+CALL = """exit codes: 0 answered, 1 refused (what the gateway says is printed), 2 PARAMS is no JSON object."""
 CHANGES = ("plan", "apply", "patch", "history", "rollback", "confirm")
 """Commands about changes, which ask the running gateway."""
 OPERATE = ("status", "channels", "restart", "journal")
@@ -58,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
         for parser_ in (command, parser) if name == "run" else (command,):
             _add_places(parser_)
     _add_operate(commands)
+    _add_tools(commands)
     _add_doctor(commands)
     _add_schema(commands)
     _add_replay(commands)
@@ -93,6 +95,22 @@ def _add_operate(commands: Any) -> None:
     journal.add_argument("--limit", type=int, default=20, metavar="N", help="how many of the newest (default: 20)")
     journal.add_argument("--after", type=int, metavar="SEQ", help="all from behind this number instead")
     journal.add_argument("--machine", metavar="NAME", help="of one machine alone, like gateway or telegram/main")
+
+
+def _add_tools(commands: Any) -> None:
+    text = "call a method of the WebSocket protocol, like config.get, and print its answer as JSON"
+    call = commands.add_parser("call", help=text, description=text, epilog=CALL)
+    _add_places(call)
+    call.add_argument("method", metavar="METHOD", help="its name")
+    call.add_argument(
+        "params", nargs="?", default="{}", metavar="PARAMS", help="a JSON object; @FILE, or - for the standard input"
+    )
+    text = "print a machine's diagram as Mermaid, or write it as SVG, with the state lit in which it is now"
+    diagram = commands.add_parser("diagram", help=text, description=text)
+    _add_places(diagram)
+    text = "gateway (the default), an account like telegram/main; or a kind, like delivery, with no state lit"
+    diagram.add_argument("machine", nargs="?", default="gateway", metavar="MACHINE", help=text)
+    diagram.add_argument("--svg", type=Path, metavar="FILE", help="write the picture there")
 
 
 def _add_doctor(commands: Any) -> None:
@@ -221,6 +239,8 @@ def _other(given: argparse.Namespace, config: Path, state_dir: Path) -> int:
         "init": lambda: part("init").init(config, os.environ),
         "check": lambda: part("check").check(config),
         "doctor": lambda: part("doctor.command").doctor(config, state_dir, offline=given.offline, as_json=given.json),
+        "call": lambda: part("rpc").run(given, config, state_dir),
+        "diagram": lambda: part("diagram").run(given, config, state_dir),
         "schema": lambda: part("schema").schema(given.path, as_json=given.json),
         "replay": lambda: part("replay").replay(given.file, as_json=given.json),
         **dict.fromkeys(OPERATE, lambda: part("operate").run(given, config, state_dir)),

@@ -1,0 +1,76 @@
+"""`gateway diagram`: the picture of a machine, with the state lit in which it is now, where a gateway runs."""
+
+from __future__ import annotations
+
+import re
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from gateway.cli.client import CallError, Client, UnreachableError
+from gateway.cli.exits import EXIT_FAILED, EXIT_OK, EXIT_USAGE, complain
+from statemachine import MACHINES
+from statemachine.diagram import mermaid
+
+LIT = "#e65100"
+KINDS = {machine.kind: machine for machine in MACHINES}
+
+
+def run(given: Namespace, config: Path, state_dir: Path) -> int:
+    """Print Mermaid's text, or write the SVG."""
+    name: str = given.machine
+    kind = "lifecycle" if name == "gateway" else name if name in KINDS else "channel"
+    if kind == "channel" and name != "channel" and "/" not in name:
+        complain(
+            f"there is no machine {name}; there are {', '.join(KINDS)}, and gateway, or an account like telegram/main"
+        )
+        return EXIT_USAGE
+    try:
+        if name in KINDS and given.svg is None:
+            sys.stdout.write(mermaid(KINDS[kind]))
+            return EXIT_OK
+        client = Client(config, state_dir.absolute())
+        state = _state_of(client, name)
+        if given.svg is None:
+            sys.stdout.write(_lit_mermaid(kind, state))
+        else:
+            picture = client.read("GET", f"/api/v1/machines/{quote(kind)}.svg").decode()
+            given.svg.write_text(_lit_svg(picture, state), encoding="utf-8")
+    except (CallError, UnreachableError, LookupError) as error:
+        complain(str(error).strip("'"))
+        return EXIT_FAILED
+    except OSError as error:
+        complain(f"{given.svg} cannot be written: {error.strerror}")
+        return EXIT_FAILED
+    return EXIT_OK
+
+
+def _state_of(client: Client, name: str) -> str | None:
+    """Where a machine is now; None of a kind, of which there are many. Raises LookupError for an account that is not there."""
+    if name in KINDS:
+        return None
+    status: dict[str, Any] = client.call("GET", "/api/v1/status")
+    if name == "gateway":
+        return str(status["state"])
+    states = {f"{row['channel']}/{row['account']}": str(row["state"]) for row in status["accounts"]}
+    if name not in states:
+        raise LookupError(f"there is no account {name}; there are {', '.join(states) or 'none'}")
+    return states[name]
+
+
+def _lit_mermaid(kind: str, state: str | None) -> str:
+    text = mermaid(KINDS[kind])
+    if state is None:
+        return text
+    name = next(each.name for each in KINDS[kind].states if each.value == state)
+    return f"{text}    classDef now stroke:{LIT},stroke-width:6px\n    class {name} now\n"
+
+
+def _lit_svg(picture: str, state: str | None) -> str:
+    """Each state is a group with an id of its own; its outline is the path in it."""
+    if state is None:
+        return picture
+    style = f'<style>[id="state-{state}"] > path {{ stroke: {LIT}; stroke-width: 8px }}</style>'
+    return re.sub(r"(<svg\b[^>]*>)", rf"\1\n{style}", picture, count=1)
