@@ -128,15 +128,16 @@ class Trials:
 
     async def forget(self) -> None:
         """Nobody says anything. Nobody else is let to the file by call, and an edit of it waits."""
-        async with self.world.editing if self.world.random.random() < 0.5 else contextlib.nullcontext():
+        alone = self.world.random.random() < 0.5
+        async with self.world.editing if alone else contextlib.nullcontext():
             trial = await self._begin(self.world.random.choice((1, 2, 4)))
             if trial is None:
                 return
-            alone, taken = self.world.editing.locked(), self.world.taken
+            taken = self.world.taken
             await self._write_beside(trial)
             await self._wait_for_end(trial)
             await self._is_rolled_back(trial)
-            if alone and self.world.taken == taken and self.world.is_whole:
+            if alone and self.world.taken == taken and self.world.is_whole and self.world.nobody_writes:
                 self.world.record.counts["files looked at after a rollback"] += 1
                 here = hashlib.sha256(self.world.gateway.config.read_bytes()).hexdigest()
                 self.world.record.expect(here == trial.revision, f"{trial.note} was rolled back, and the file changed")

@@ -334,6 +334,11 @@ class World:
         """Nobody of ours has it missing, cut off or unreadable."""
         return self._spoiling == 0
 
+    @property
+    def nobody_writes(self) -> bool:
+        """No write is on its way, and none is left that lost its caller and may still land."""
+        return self._active == 0 and now() - self._lost_at > LOST_FOR
+
     @contextlib.contextmanager
     def spoiling(self) -> Iterator[None]:
         """While the file may be missing, cut off or unreadable, a process that is started then is right to refuse it."""
@@ -347,7 +352,7 @@ class World:
     @contextlib.contextmanager
     def touching(self) -> Iterator[Touch]:
         """Whoever may change the file says so, so that it can be known who was alone with it."""
-        touch = Touch(self, alone=self._active == 0 and now() - self._lost_at > LOST_FOR)
+        touch = Touch(self, alone=self.nobody_writes)
         self._active += 1
         self._touches += 1
         touch.seen = self._touches
