@@ -310,11 +310,35 @@ def test_only_what_answers_alone_begins_before_a_message_is_on_the_disk(tmp_path
         await asyncio.sleep(5)
         assert life.texts == (["one"] if outside else ["one", "two"])
         assert life.network.texts == ["one"]
+        assert not accepting.done(), "its receiver does not go on before that, either"
+        assert life.offsets.get(f"{IDENTITY}:x") == 2
         other.close()
-        await accepting
+        assert await accepting == 1
+        assert life.offsets.get(f"{IDENTITY}:x") == 3
 
     life = run(main, tmp_path)
     assert life.texts == life.network.texts == ["one", "two"]
+
+
+def test_accept_that_is_cancelled_while_its_messages_are_begun_with_takes_them_over_all_the_same(
+    tmp_path: Path,
+) -> None:
+    async def main(life: Life) -> None:
+        await life.pipeline.accept(f"{IDENTITY}:x", 2, [message("one")], 1)
+        other = stall(life)
+        accepting = asyncio.ensure_future(
+            life.pipeline.accept(f"{IDENTITY}:x", 4, [message("two"), message("three")], 2)
+        )
+        await asyncio.sleep(1)
+        assert life.pipeline.in_flight == 2, "each is counted once"
+        accepting.cancel()
+        await asyncio.wait({accepting})
+        other.close()
+        await life.drain()
+        assert (life.offsets.get(f"{IDENTITY}:x"), life.received) == (4, 3)
+
+    life = run(main, tmp_path)
+    assert life.network.texts == ["one", "two", "three"]
 
 
 def test_accept_that_is_cancelled_takes_over_all_the_same_and_once(tmp_path: Path) -> None:
