@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from statemachine import change_events as events
 from statemachine._machine import Effect, Event, Machine, Refusal, Step
-from statemachine.change import Change, ChangeState, awaited_of, awaits_word_on, has_ended, is_watched
+from statemachine.change import Change, ChangeState, awaited_of, awaits_word_on, has_ended, is_watched, restores
 from statemachine.change_events import ChangeData, Settlement
 from statemachine.effects import ArmTimer
 from statemachine.promises import CONFIRMED
@@ -170,6 +170,10 @@ class ChangeModel:
     def writes(self, change: Open | None) -> bool:
         """Its file is being written: nobody else reads or writes meanwhile."""
         return change is not None and change.state is ChangeState.WRITING
+
+    def is_going_back(self, change: Open | None) -> bool:
+        """What ran before is being put back in its place; when it is, the file is looked at again."""
+        return change is not None and restores(self._at(change)) is not None
 
     def _at(self, change: Open) -> Machine[Any, Any]:
         self._machine.state, self._machine.data = change.state, change.data

@@ -197,7 +197,9 @@ class ProcessModel:
 
     def _restore(self, process: Process) -> Change:
         base, wanted = process.restoring, process.wanted
-        told = process._replace(restoring="")
+        # Where what is put back has ended the change already, it has the file looked at again; that waits in line behind this.
+        ended = not self._change_model.is_going_back(process.change)
+        told = process._replace(restoring="", unread=process.unread or ended)
         if wanted in (base, BAD) or impact(process.ledger, wanted) is Impact.GATEWAY:
             # What needs a restart comes after the base: what is rolled back would run on until then.
             return Change(f"{base} is wanted again", self._propose(told, base, Origin.CALL))
@@ -234,7 +236,7 @@ class ProcessModel:
 
     def _take_told(self, label: str, process: Process, told: Told) -> Change:
         stale = told.change is not None and self._change_model.takes_stale(told.change)
-        is_back = process.change is not None and told.change is None and told.standing.aside is not None
+        is_back = told.change is None and self._change_model.is_going_back(process.change)
         after = process._replace(
             change=told.change, standing=told.standing, unread=process.unread or told.looks_again or is_back,
             restoring=told.restores or process.restoring,
