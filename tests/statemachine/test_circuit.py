@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
-from statemachine import Event, Outcome
+from statemachine import Event, Outcome, Refusal
 from statemachine.circuit import (
     CallFailed,
     CallSucceeded,
@@ -100,6 +101,20 @@ def machine(state: CircuitState, **data: object) -> Circuit:
     made = Circuit("circuit/bot", d(**data))
     made.state = state
     return made
+
+
+@pytest.mark.parametrize(
+    ("state", "event", "guard"),
+    [
+        (S.OPEN, RestOver(1), "timer_is_current"),
+        (S.HALF_OPEN, TrialBegins(), "nobody_tries"),
+    ],
+    ids=["the rest of an earlier time", "a second trial beside the first"],
+)
+def test_in_its_place_in_the_table_a_guard_refuses(state: CircuitState, event: Event, guard: str) -> None:
+    answer = machine(state, trying=True).fire(event)
+    assert isinstance(answer, Refusal)
+    assert answer.guards == (guard,)
 
 
 def test_what_others_may_ask() -> None:
