@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,12 @@ def tree(tmp_path_factory: pytest.TempPathFactory):
 def test_a_key_fence_is_watched(name: str, tree: Path) -> None:
     swap = next(swap for swap in SWAPS if swap.name == name)
     assert killer(swap, tree), f"no test sees that {name}"
+
+
+def test_tests_that_do_not_end_have_seen_it(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.mutation.swaps.PATIENCE", 2.0)
+    (tree / "tests" / "test_endless.py").write_text("import time\n\n\ndef test_endless():\n    time.sleep(100)\n")
+    assert killer(replace(SWAPS[0], tests=("tests/test_endless.py",)), tree) == "tests/test_endless.py: they do not end"
 
 
 @pytest.mark.parametrize("name", [name for name, mutant in EVERY.items() if is_fence(mutant)])
