@@ -10,7 +10,7 @@ FIRST_PY, STANDING_PY, LIMITS_PY = "gateway/process/first.py", "gateway/config/s
 ROWS = ("tests/gateway/process/test_rows.py",)
 WRITES = ("tests/gateway/process/test_changes.py",)
 CONFIRM, ENDS, FENCES = (
-    ("tests/gateway/process/test_confirm.py",),
+    ("tests/gateway/process/test_confirm.py", "tests/gateway/process/test_confirm_crashes.py"),
     ("tests/gateway/process/test_change_ends.py",),
     ("tests/gateway/process/test_change_fences.py",),
 )

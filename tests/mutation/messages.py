@@ -6,7 +6,11 @@ from tests.mutation.swaps import Swap
 
 PIPELINE_PY, OUTBOX_PY = "gateway/messages/pipeline.py", "gateway/messages/outbox.py"
 STORE_PY, WRITER_PY, DATABASE_PY = "gateway/store/store.py", "gateway/store/writer.py", "gateway/store/database.py"
-PIPELINE = ("tests/gateway/messages/test_pipeline.py", "tests/gateway/messages/test_pipeline_crashes.py")
+PIPELINE = (
+    "tests/gateway/messages/test_taking_over.py",
+    "tests/gateway/messages/test_pipeline.py",
+    "tests/gateway/messages/test_pipeline_crashes.py",
+)
 OUTBOX = (
     "tests/gateway/messages/test_outbox.py",
     "tests/gateway/messages/test_outbox_crashes.py",

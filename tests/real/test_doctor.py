@@ -46,7 +46,7 @@ def found(config: Path, check: str, *, offline: bool = True) -> list[Finding]:
     )
 
 
-def only(config: Path, check: str, severity: Severity, *words: str, offline: bool = True) -> Finding:
+def assert_only(config: Path, check: str, severity: Severity, *words: str, offline: bool = True) -> Finding:
     """The one thing that is wrong."""
     (finding,) = found(config, check, offline=offline)
     assert finding.severity is severity, finding
@@ -102,7 +102,7 @@ def test_each_fault_of_the_config_is_named_with_its_line(config: Path) -> None:
 
 def test_a_secret_that_others_can_read(config: Path) -> None:
     config.chmod(0o640)
-    only(config, "config", Severity.WARNING, "0640", f"chmod 600 {config}")
+    assert_only(config, "config", Severity.WARNING, "0640", f"chmod 600 {config}")
 
 
 def test_a_secret_that_is_elsewhere_may_be_read_in_the_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,17 +111,17 @@ def test_a_secret_that_is_elsewhere_may_be_read_in_the_file(config: Path, monkey
         "gateway: {admin: {port: 0, token: '${GATEWAY_TEST_TOKEN}'}}\nchannels: {webchat: {accounts: {a: {}}}}\n"
     )
     config.chmod(0o644)
-    only(config, "config", Severity.WARNING, "no route")
+    assert_only(config, "config", Severity.WARNING, "no route")
 
 
 def test_a_config_that_receives_nothing(config: Path) -> None:
     config.write_text("channels: {webchat: {accounts: {default: {enabled: false}}}}\n")
-    only(config, "config", Severity.WARNING, "no account is enabled")
+    assert_only(config, "config", Severity.WARNING, "no account is enabled")
 
 
 def test_a_config_that_is_somebody_elses(config: Path) -> None:
     config.chmod(0o400)
-    only(config, "config", Severity.NOTE, "0400", "never written")
+    assert_only(config, "config", Severity.NOTE, "0400", "never written")
 
 
 # The machine
@@ -131,12 +131,12 @@ def test_a_state_folder_that_others_can_look_into(config: Path) -> None:
     folder = config.parent / ".gateway"
     folder.mkdir()
     folder.chmod(0o755)
-    only(config, "state", Severity.WARNING, f"chmod 700 {folder}")
+    assert_only(config, "state", Severity.WARNING, f"chmod 700 {folder}")
 
 
 def test_a_state_folder_that_is_none(config: Path) -> None:
     (config.parent / ".gateway").write_text("")
-    only(config, "state", Severity.ERROR, "is no folder", "--state-dir")
+    assert_only(config, "state", Severity.ERROR, "is no folder", "--state-dir")
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["it is there", "it is to be made"])
@@ -150,7 +150,7 @@ def test_a_state_folder_that_may_not_be_written(config: Path, there: bool, monke
 def test_a_state_folder_on_another_machine(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (config.parent / ".gateway").mkdir(mode=0o700)
     monkeypatch.setattr(machine, "REMOTE", {machine._file_system(config.parent)})
-    only(config, "state", Severity.WARNING, "cannot be relied on")
+    assert_only(config, "state", Severity.WARNING, "cannot be relied on")
 
 
 @pytest.mark.parametrize(("free", "severity"), [(100, Severity.WARNING), (10, Severity.ERROR)])
@@ -161,7 +161,7 @@ def test_a_disk_that_is_nearly_full(
     fields = list(real)
     fields[4] = free * machine.MEGABYTE // real.f_frsize
     monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(fields))
-    only(
+    assert_only(
         config,
         "disk",
         severity,
@@ -174,12 +174,12 @@ def test_a_disk_that_has_no_inode_left(config: Path, monkeypatch: pytest.MonkeyP
     fields = list(os.statvfs(config.parent))
     fields[5], fields[7] = 1_000, 0
     monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(fields))
-    only(config, "disk", Severity.ERROR, "inode")
+    assert_only(config, "disk", Severity.ERROR, "inode")
 
 
 def test_too_few_files_that_may_be_open(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 64))
-    only(config, "files", Severity.WARNING, "64 files", "ulimit -n")
+    assert_only(config, "files", Severity.WARNING, "64 files", "ulimit -n")
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
     assert found(config, "files") == []
 
@@ -189,7 +189,7 @@ def test_edits_that_nobody_tells_of(config: Path, monkeypatch: pytest.MonkeyPatc
         raise OSError(24, "inotify instance limit reached")
 
     monkeypatch.setattr("watchdog.observers.Observer.start", refuse)
-    only(config, "watch", Severity.WARNING, "limit reached", "polling", "max_user_instances")
+    assert_only(config, "watch", Severity.WARNING, "limit reached", "polling", "max_user_instances")
 
 
 # The store
@@ -211,7 +211,7 @@ def test_a_store_that_is_whole(config: Path, store: sqlite3.Connection) -> None:
 def test_a_store_that_is_damaged(config: Path) -> None:
     (config.parent / ".gateway").mkdir(mode=0o700)
     (config.parent / ".gateway" / FILE).write_bytes(b"no database " * 1_000)
-    only(config, "store", Severity.ERROR, "restore a backup")
+    assert_only(config, "store", Severity.ERROR, "restore a backup")
 
 
 @pytest.mark.usefixtures("store")
@@ -221,7 +221,7 @@ def test_a_store_with_a_page_that_is_broken(config: Path, store: sqlite3.Connect
     whole = bytearray(path.read_bytes())
     whole[4096 * 3 : 4096 * 3 + 64] = b"\xff" * 64
     path.write_bytes(whole)
-    only(config, "store", Severity.ERROR, "restore a backup")
+    assert_only(config, "store", Severity.ERROR, "restore a backup")
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_a_store_of_another_version(
     config: Path, store: sqlite3.Connection, version: int, severity: Severity, word: str
 ) -> None:
     store.execute(f"PRAGMA user_version = {version}")
-    only(config, "store", severity, word)
+    assert_only(config, "store", severity, word)
 
 
 def test_messages_that_wait_for_a_person(config: Path, store: sqlite3.Connection) -> None:
@@ -271,7 +271,7 @@ async def test_a_gateway_that_does_not_answer(tmp_path: Path, monkeypatch: pytes
         gateway.signal(signal.SIGSTOP)
         try:
             finding = await asyncio.to_thread(
-                only, gateway.config, "gateway", Severity.ERROR, "cannot be reached", "log"
+                assert_only, gateway.config, "gateway", Severity.ERROR, "cannot be reached", "log"
             )
         finally:
             gateway.signal(signal.SIGCONT)
@@ -282,12 +282,12 @@ def test_a_port_that_another_program_has(config: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         config.write_text(config_text().replace("port: 0", f"port: {port}"))
-        only(config, "port", Severity.ERROR, f"127.0.0.1:{port}", "another program", "gateway.admin.port")
+        assert_only(config, "port", Severity.ERROR, f"127.0.0.1:{port}", "another program", "gateway.admin.port")
 
 
 def test_an_address_that_is_not_of_this_machine(config: Path) -> None:
     config.write_text(config_text().replace("port: 0", "port: 0, host: 192.0.2.1"))
-    only(config, "port", Severity.ERROR, "192.0.2.1", "gateway.admin.host")
+    assert_only(config, "port", Severity.ERROR, "192.0.2.1", "gateway.admin.host")
 
 
 # The networks

@@ -38,8 +38,8 @@ class TableTests:
     """Any state that an event can be fired in, for guards that are tried one by one."""
 
     def variants(self, state: Enum, case: Case) -> Iterator[tuple[Any, Event]]:
-        """What else is fired into a cell: the case as it is, stale, and in whatever else can make a difference."""
-        raise NotImplementedError
+        """What is fired into a cell: the case as it is; where a machine has them, stale, and in whatever else can make a difference."""
+        yield case.data, case.event
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         wanted = set(metafunc.fixturenames)

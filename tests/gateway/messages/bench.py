@@ -280,3 +280,10 @@ async def order(life: Life, *texts: str, conversation: str = "7", account: str =
 def state(life: Life, number: int) -> str:
     machine = life.dispatcher.find(f"delivery/{number}")
     return "gone" if machine is None else str(machine.state.value)
+
+
+def stall(life: Life) -> sqlite3.Connection:
+    """Another program holds the lock of the database, until its connection is closed."""
+    other = sqlite3.connect(life.store.path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    return other
