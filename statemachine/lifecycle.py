@@ -264,9 +264,13 @@ class Phase(Enum):
     """What whoever supervises the process is told of its state."""
 
     STARTING = "starting"
+    """Nobody is served yet."""
     READY = "ready"
+    """It serves, and nothing is under way."""
     RELOADING = "reloading"
+    """It comes to be ready again by itself."""
     ENDING = "ending"
+    """It does not."""
 
 
 PHASES: Mapping[LifecycleState, Phase] = {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from gateway.cli import told
+from gateway.cli import change_text
 from gateway.cli.client import CallError, Client, UnreachableError
 from gateway.cli.exits import EXIT_FAILED, EXIT_OK, complain
 
@@ -26,7 +26,7 @@ def run(given: Namespace, config: Path, state_dir: Path) -> int:
     try:
         return COMMANDS[given.command](given, Client(config, state_dir.absolute()))
     except CallError as error:
-        for line in told.refusal(str(error), error.details):
+        for line in change_text.refusal(str(error), error.details):
             complain(line)
         if given.json:
             _show(given, error.body, "")
@@ -38,7 +38,7 @@ def run(given: Namespace, config: Path, state_dir: Path) -> int:
 def _plan(given: Namespace, client: Client) -> int:
     patch = "true" if given.patch else None
     answer = client.call("POST", f"{CONFIG}/plan", _text(given.file), YAML, patch=patch)
-    _show(given, answer, told.plan(answer))
+    _show(given, answer, change_text.plan(answer))
     return EXIT_CHANGES if answer["changed_paths"] else EXIT_OK
 
 
@@ -62,17 +62,17 @@ def _write(given: Namespace, client: Client, method: str, text: bytes) -> int:
 
 
 def _receive(given: Namespace, receipt: dict[str, Any]) -> int:
-    _show(given, receipt, told.receipt(receipt))
+    _show(given, receipt, change_text.receipt(receipt))
     return EXIT_FAILED if receipt["outcome"] in CAME_TO_NOTHING else EXIT_OK
 
 
 def _history(given: Namespace, client: Client) -> int:
     if given.revision is None:
         answer = client.call("GET", f"{CONFIG}/history", limit=given.limit)
-        _show(given, answer, told.history(answer["entries"]))
+        _show(given, answer, change_text.history(answer["entries"]))
     else:
         answer = client.call("GET", f"{CONFIG}/history/{quote(given.revision, '')}", against=given.against)
-        _show(given, answer, told.entry(answer))
+        _show(given, answer, change_text.entry(answer))
     return EXIT_OK
 
 
@@ -91,7 +91,7 @@ def _confirm(given: Namespace, client: Client) -> int:
     answer = client.call(
         "POST", f"{CONFIG}/confirm", _json({"revision": revision, "decision": decision, "within_s": given.extend})
     )
-    _show(given, answer, told.decision(answer))
+    _show(given, answer, change_text.decision(answer))
     return EXIT_OK
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from gateway.channels.telegram import TelegramAdapter
 from gateway.channels.webchat import WebchatAdapter
 from gateway.cli.exits import EXIT_CONFIG, EXIT_OK, complain
-from gateway.config.file import Reader, read
+from gateway.config.file import Reader, Revision, read
 from gateway.config.model import build_config_model
 from gateway.errors import ConfigError
 from gateway.plugins import Plugins
@@ -19,9 +19,14 @@ def known() -> Plugins:
     return Plugins({"telegram": TelegramAdapter, "webchat": WebchatAdapter}, build_config_model)
 
 
+def load(config: Path) -> Revision:
+    """The config as `run` would read it. Raises ConfigError."""
+    return Reader(known().model_for, os.environ, config.absolute().parent).load(read(config))
+
+
 def check(config: Path) -> int:
     try:
-        revision = Reader(known().model_for, os.environ, config.absolute().parent).load(read(config))
+        revision = load(config)
     except ConfigError as error:
         for issue in error.issues:
             complain(f"{config}: {issue}")

@@ -67,24 +67,20 @@ class Client:
         **query: object,
     ) -> dict[str, Any]:
         """The JSON answer. Raises CallError, UnreachableError."""
-        return dict(json.loads(self.read(method, path, body, kind, base, **query)))
-
-    def read(
-        self,
-        method: str,
-        path: str,
-        body: bytes | None = None,
-        kind: str = "application/json",
-        base: str | None = None,
-        **query: object,
-    ) -> bytes:
-        """The answer, whatever it is. Raises CallError, UnreachableError."""
         asked = urlencode({name: value for name, value in query.items() if value is not None})
         request = Request(f"{self.address}{path}{'?' if asked else ''}{asked}", data=body, method=method)  # noqa: S310
         if body is not None:
             request.add_header("Content-Type", kind)
         if base is not None:
             request.add_header("If-Match", f'"{base}"')
+        return dict(json.loads(self._ask(request)))
+
+    def read(self, path: str) -> bytes:
+        """What is no JSON: a picture, say. Raises CallError, UnreachableError."""
+        return self._ask(Request(f"{self.address}{path}"))  # noqa: S310
+
+    def _ask(self, request: Request) -> bytes:
+        """With each token in turn, until one is taken."""
         while True:
             if self.tokens:
                 request.add_header("Authorization", f"Bearer {self.tokens[0]}")

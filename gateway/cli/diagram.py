@@ -11,7 +11,8 @@ from urllib.parse import quote
 
 from gateway.cli.client import CallError, Client, UnreachableError
 from gateway.cli.exits import EXIT_FAILED, EXIT_OK, EXIT_USAGE, complain
-from statemachine import MACHINES
+from gateway.dispatcher import LIFECYCLE
+from statemachine import MACHINES, Channel, Lifecycle
 from statemachine.diagram import mermaid
 
 LIT = "#e65100"
@@ -21,8 +22,8 @@ KINDS = {machine.kind: machine for machine in MACHINES}
 def run(given: Namespace, config: Path, state_dir: Path) -> int:
     """Print Mermaid's text, or write the SVG."""
     name: str = given.machine
-    kind = "lifecycle" if name == "gateway" else name if name in KINDS else "channel"
-    if kind == "channel" and name != "channel" and "/" not in name:
+    kind = _kind_of(name)
+    if kind is None:
         complain(
             f"there is no machine {name}; there are {', '.join(KINDS)}, and gateway, or an account like telegram/main"
         )
@@ -36,10 +37,10 @@ def run(given: Namespace, config: Path, state_dir: Path) -> int:
         if given.svg is None:
             sys.stdout.write(_lit_mermaid(kind, state))
         else:
-            picture = client.read("GET", f"/api/v1/machines/{quote(kind)}.svg").decode()
+            picture = client.read(f"/api/v1/machines/{quote(kind)}.svg").decode()
             given.svg.write_text(_lit_svg(picture, state), encoding="utf-8")
     except (CallError, UnreachableError, LookupError) as error:
-        complain(str(error).strip("'"))
+        complain(str(error))
         return EXIT_FAILED
     except OSError as error:
         complain(f"{given.svg} cannot be written: {error.strerror}")
@@ -47,12 +48,21 @@ def run(given: Namespace, config: Path, state_dir: Path) -> int:
     return EXIT_OK
 
 
+def _kind_of(name: str) -> str | None:
+    """Of a kind itself, of the gateway's own machine, or of an account's; None of anything else."""
+    if name in KINDS:
+        return name
+    if name == LIFECYCLE:
+        return Lifecycle.kind
+    return Channel.kind if "/" in name else None
+
+
 def _state_of(client: Client, name: str) -> str | None:
     """Where a machine is now; None of a kind, of which there are many. Raises LookupError for an account that is not there."""
     if name in KINDS:
         return None
     status: dict[str, Any] = client.call("GET", "/api/v1/status")
-    if name == "gateway":
+    if name == LIFECYCLE:
         return str(status["state"])
     states = {f"{row['channel']}/{row['account']}": str(row["state"]) for row in status["accounts"]}
     if name not in states:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -75,11 +75,7 @@ def _add_operate(commands: Any) -> None:
         "restart": "ask for a restart, which waits for its time and for idle work; or cancel it",
         "journal": "show the newest steps and refusals of the machines, each with its cause",
     }
-    parsers = {}
-    for name, text in helps.items():
-        parsers[name] = commands.add_parser(name, help=text, description=text)
-        _add_places(parsers[name])
-        parsers[name].add_argument("--json", action="store_true", help="what the gateway answers, as JSON")
+    parsers = _add_each(commands, helps)
     parsers["status"].add_argument("--watch", action="store_true", help="again and again, until it is interrupted")
     channels, restart, journal = parsers["channels"], parsers["restart"], parsers["journal"]
     channels.add_argument(
@@ -144,11 +140,8 @@ def _add_changes(commands: Any) -> None:
         "rollback": "write an earlier config of the history into the file again, and see it through",
         "confirm": "confirm a change that waits for it, so that it stays",
     }
-    parsers = {}
-    for name, text in helps.items():
-        parsers[name] = commands.add_parser(name, help=text, description=text, epilog=PLAN if name == "plan" else None)
-        _add_places(parsers[name])
-        parsers[name].add_argument("--json", action="store_true", help="what the gateway answers, as JSON")
+    parsers = _add_each(commands, helps)
+    parsers["plan"].epilog = PLAN
     for name in ("plan", "apply"):
         parsers[name].add_argument("file", metavar="FILE", help="YAML or JSON; - is the standard input")
     parsers["plan"].add_argument("--patch", action="store_true", help="the file is a merge patch (RFC 7396)")
@@ -184,14 +177,11 @@ def _add_messages(commands: Any) -> None:
     helps = {
         "send": "send a message; answered when it is kept, and sent as soon as its account runs",
         "outbox": "say which messages are not sent yet; or send one again, or let it go",
-        "backup": "copy the store with all messages, while the gateway goes on",
     }
-    parsers = {}
-    for name, text in helps.items():
-        parsers[name] = commands.add_parser(name, help=text, description=text)
-        _add_places(parsers[name])
-    for name in ("send", "outbox"):
-        parsers[name].add_argument("--json", action="store_true", help="what the gateway answers, as JSON")
+    parsers = _add_each(commands, helps)
+    text = "copy the store with all messages, while the gateway goes on"
+    parsers["backup"] = commands.add_parser("backup", help=text, description=text)
+    _add_places(parsers["backup"])
     send, outbox = parsers["send"], parsers["outbox"]
     send.add_argument("to", metavar="ADDRESS", help="CHANNEL/ACCOUNT/CONVERSATION, like telegram/main/12345")
     send.add_argument("text", metavar="TEXT", help="what to say; - is the standard input")
@@ -203,6 +193,16 @@ def _add_messages(commands: Any) -> None:
     outbox.add_argument("--state", choices=states, help="those of one state (default: neither sent nor dead)")
     outbox.add_argument("--limit", type=int, default=50, metavar="N", help="how many (default: 50)")
     parsers["backup"].add_argument("file", type=Path, metavar="FILE", help="where the copy goes")
+
+
+def _add_each(commands: Any, helps: Mapping[str, str]) -> dict[str, argparse.ArgumentParser]:
+    """Commands that ask the running gateway, by their names."""
+    parsers = {}
+    for name, text in helps.items():
+        parsers[name] = commands.add_parser(name, help=text, description=text)
+        _add_places(parsers[name])
+        parsers[name].add_argument("--json", action="store_true", help="what the gateway answers, as JSON")
+    return parsers
 
 
 def _add_places(parser: argparse.ArgumentParser) -> None:
@@ -239,7 +239,7 @@ def _other(given: argparse.Namespace, config: Path, state_dir: Path) -> int:
         "init": lambda: part("init").init(config, os.environ),
         "check": lambda: part("check").check(config),
         "doctor": lambda: part("doctor.command").doctor(config, state_dir, offline=given.offline, as_json=given.json),
-        "call": lambda: part("rpc").run(given, config, state_dir),
+        "call": lambda: part("call").run(given, config, state_dir),
         "diagram": lambda: part("diagram").run(given, config, state_dir),
         "schema": lambda: part("schema").schema(given.path, as_json=given.json),
         "replay": lambda: part("replay").replay(given.file, as_json=given.json),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from gateway.cli import shown
+from gateway.cli import status_text
 from gateway.cli.client import CallError, Client, UnreachableError
 from gateway.cli.exits import EXIT_FAILED, EXIT_OK, EXIT_USAGE, complain
 
@@ -46,7 +46,7 @@ def run(given: Namespace, config: Path, state_dir: Path) -> int:
 def _status(given: Namespace, client: Client) -> int:
     def look() -> None:
         answer = client.call("GET", "/api/v1/status")
-        _print(json.dumps(answer, indent=2) if given.json else shown.status(answer))
+        _print(json.dumps(answer, indent=2) if given.json else status_text.status(answer))
 
     look()
     while given.watch:
@@ -60,7 +60,7 @@ def _status(given: Namespace, client: Client) -> int:
 def _channels(given: Namespace, client: Client) -> int:
     if given.action == "list":
         answer = client.call("GET", "/api/v1/channels")
-        _print(json.dumps(answer, indent=2) if given.json else shown.accounts(answer["accounts"], _now()))
+        _print(json.dumps(answer, indent=2) if given.json else status_text.accounts(answer["accounts"], _now()))
         return EXIT_OK
     channel, slash, account = (given.account or "").partition("/")
     if not slash:
@@ -68,7 +68,7 @@ def _channels(given: Namespace, client: Client) -> int:
             f"which one? `gateway channels` lists them; then `gateway channels {given.action} CHANNEL/ACCOUNT`"
         )
     answer = client.call("POST", f"/api/v1/channels/{quote(channel, '')}/{quote(account, '')}/{given.action}", b"{}")
-    _print(json.dumps(answer, indent=2) if given.json else shown.account(answer))
+    _print(json.dumps(answer, indent=2) if given.json else status_text.account(answer))
     return EXIT_OK
 
 
@@ -78,7 +78,7 @@ def _restart(given: Namespace, client: Client) -> int:
     wish = {"reason": given.reason, "force": given.force}
     wish |= {} if given.delay is None else {"delay_ms": round(given.delay * 1000)}
     answer = client.call("POST", "/api/v1/restart", json.dumps(wish).encode())
-    _print(json.dumps(answer, indent=2) if given.json else shown.restart(answer))
+    _print(json.dumps(answer, indent=2) if given.json else status_text.restart(answer))
     return EXIT_OK
 
 
@@ -98,12 +98,13 @@ def _cancel(given: Namespace, client: Client) -> int:
 
 
 def _journal(given: Namespace, client: Client) -> int:
-    say: Callable[[dict[str, Any]], str] = json.dumps if given.json else shown.entry
+    say: Callable[[dict[str, Any]], str] = json.dumps if given.json else status_text.entry
     after = given.after
     if after is None:
         newest = client.call("GET", "/api/v1/journal", limit=PAGE)["entries"]
         after = newest[-1]["seq"] if newest else 0
-        for entry in [each for each in newest if given.machine in (None, each["machine"])][-given.limit :]:
+        wanted = [each for each in newest if given.machine in (None, each["machine"])]
+        for entry in wanted[max(0, len(wanted) - given.limit) :]:
             _print(say(entry))
     while entries := _newer(client, given, after):
         for entry in entries:

@@ -218,11 +218,16 @@ def _whole_or_nothing(target: Path) -> Iterator[sqlite3.Connection]:
 REMEDY = "restore a backup there, or move it away: the gateway then begins with an empty one"
 
 
+def damage_of(connection: sqlite3.Connection) -> str:
+    """What is damaged first, "" where nothing is. What SQLite cannot even read it says itself."""
+    found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+    return "" if found == "ok" else found
+
+
 def _check(connection: sqlite3.Connection, path: Path) -> None:
-    """Raises StoreError for a file that is damaged. What SQLite cannot even read it says itself."""
-    found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(3)")]
-    if found != ["ok"]:
-        raise StoreError(f"{path} is damaged ({found[0]}); {REMEDY}")
+    """Raises StoreError for a file that is damaged."""
+    if damage := damage_of(connection):
+        raise StoreError(f"{path} is damaged ({damage}); {REMEDY}")
 
 
 def version_of(connection: sqlite3.Connection) -> int:

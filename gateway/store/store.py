@@ -167,7 +167,7 @@ class Store:
         return self._writer.next_commit()
 
     async def committed(self) -> None:
-        """Return when it is done."""
+        """The same, waited for."""
         await self._writer.next_commit()
 
     async def close(self) -> bool:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from gateway.cli import shown
+from gateway.cli import status_text
 from tests.fakes.telegram import FakeTelegram
 from tests.real.process import ROOT, TOKEN, Gateway, config_text, telegram_account
 from tests.real.test_change_commands import command
@@ -155,6 +155,7 @@ async def test_the_journal_is_shown_and_followed(tmp_path: Path) -> None:
         assert len(lines) == 1
         assert "telegram/main" in lines[0]
         assert "refused in running  (telegram/main cannot start in state running)" in lines[0]
+        assert (await command(tmp_path, "journal", "--limit", "0")).out == ""
         own = [
             json.loads(line)
             for line in (await command(tmp_path, "journal", "--machine", "gateway", "--json")).out.splitlines()
@@ -177,6 +178,6 @@ async def test_without_a_gateway_each_says_so(tmp_path: Path) -> None:
 
 def test_times_are_said_in_their_largest_unit() -> None:
     day = 86_400_000
-    said = [shown.ago(then, 10 * day) for then in (10 * day, 10 * day - 59_000, 10 * day - 60_000, 9 * day, None)]
+    said = [status_text.ago(then, 10 * day) for then in (10 * day, 10 * day - 59_000, 10 * day - 60_000, 9 * day, None)]
     assert said == ["0 s", "59 s", "1 min", "1 d", "ever"]
-    assert shown.ago(11 * day, 10 * day) == "0 s", "a clock that was set"
+    assert status_text.ago(11 * day, 10 * day) == "0 s", "a clock that was set"

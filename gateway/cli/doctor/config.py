@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from gateway.cli.check import known
+from gateway.cli.check import load
 from gateway.cli.doctor.finding import Finding, Severity
 from gateway.config.custody import custody_of
-from gateway.config.file import MISSING, Reader, Revision, read
+from gateway.config.file import MISSING, Revision
 from gateway.config.secrets import secrets_of
 from gateway.errors import ConfigError
 
@@ -20,9 +19,9 @@ MEND_IT = "mend it there; `python -m gateway schema` says what may be"
 
 
 def read_config(path: Path) -> tuple[Revision | None, list[Finding]]:
-    """The config as `run` would read it, and what is to be said of it."""
+    """The config, None where it cannot be used, and what is to be said of it."""
     try:
-        revision = Reader(known().model_for, os.environ, path.absolute().parent).load(read(path))
+        revision = load(path)
     except ConfigError as error:
         if error.revision == MISSING:
             return None, [Finding("config", Severity.ERROR, issue.message, MAKE_ONE) for issue in error.issues]

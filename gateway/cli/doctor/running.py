@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from gateway.cli.client import CallError, Client, UnreachableError
 from gateway.cli.doctor.finding import Finding, Patient, Severity
+from statemachine.lifecycle import Phase, phase_of
 
 
 def gateway(patient: Patient) -> Iterator[Finding]:
@@ -26,7 +27,7 @@ def gateway(patient: Patient) -> Iterator[Finding]:
         yield Finding("gateway", Severity.ERROR, f"{patient.address} answers with an error: {error}", "look at its log")
         return
     state, reasons = status["state"], status["degraded"]
-    severity = Severity.OK if state == "running" else Severity.NOTE
+    severity = Severity.OK if phase_of(state) is Phase.READY else Severity.NOTE
     yield Finding("gateway", severity, f"{patient.address} is {state}{', and degraded' if reasons else ''}")
     for reason in reasons:
         yield Finding("gateway", Severity.WARNING, f"{reason['reason']}: {reason['detail']}", reason["remedy"])

@@ -7,14 +7,15 @@ import sqlite3
 from collections.abc import Iterator
 
 from gateway.cli.doctor.finding import Finding, Patient, Severity
-from gateway.store.database import REMEDY, Database, version_of
+from gateway.store.database import REMEDY, Database, damage_of, version_of
 from gateway.store.migrations import migrations
 from gateway.store.store import FILE
 
 WAITING = "SELECT state, count(*) FROM outbox WHERE state IN ('unknown', 'dead') GROUP BY state"
 SAID = {
-    "unknown": "may have been sent and may not, and a person must say",
-    "dead": "could not be sent",
+    "unknown": (Severity.WARNING, "may have been sent and may not, and a person must say"),
+    # It was told of when it died, and is forgotten in time.
+    "dead": (Severity.NOTE, "could not be sent"),
 }
 
 
@@ -34,9 +35,8 @@ def store(patient: Patient) -> Iterator[Finding]:
 def _examine(connection: sqlite3.Connection, patient: Patient) -> Iterator[Finding]:
     path = patient.state_dir / FILE
     have, newest = version_of(connection), max(migrations())
-    found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(1)")]
-    if found != ["ok"]:
-        yield Finding("store", Severity.ERROR, f"{path} is damaged ({found[0]})", REMEDY)
+    if damage := damage_of(connection):
+        yield Finding("store", Severity.ERROR, f"{path} is damaged ({damage})", REMEDY)
         return
     if have > newest:
         yield Finding(
@@ -51,7 +51,6 @@ def _examine(connection: sqlite3.Connection, patient: Patient) -> Iterator[Findi
     yield Finding("store", Severity.NOTE if older else Severity.OK, f"{path} is whole, {size:,} KB{older}")
     if have:
         for state, count in connection.execute(WAITING):
-            # What is dead was told of when it died, and is forgotten in time.
-            severity = Severity.WARNING if state == "unknown" else Severity.NOTE
+            severity, said = SAID[state]
             remedy = f"`python -m gateway outbox --state {state}` lists them; `outbox retry ID`, `outbox discard ID`"
-            yield Finding("store", severity, f"{count} outgoing message(s) {SAID[state]}", remedy)
+            yield Finding("store", severity, f"{count} outgoing message(s) {said}", remedy)

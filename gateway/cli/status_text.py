@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
 
-Json = dict[str, Any]
+from gateway.cli.change_text import SHORT, Json, moment
 
-SHORT = 12
-"""Characters of a revision that are enough to name it."""
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
@@ -32,7 +29,7 @@ def _config(config: Json) -> Iterator[str]:
     if config["drift"]:
         yield f"the file is another one: {config['on_disk'][:SHORT]} is not what runs"
     if config["window"] is not None:
-        until = _time(config["window"]["confirm_by"])
+        until = moment(config["window"]["confirm_by"])
         yield f"revision {config['window']['revision'][:SHORT]} waits to be confirmed by {until}: gateway confirm"
 
 
@@ -86,7 +83,7 @@ def account(answer: Json) -> str:
 def restart(answer: Json) -> str:
     """The ticket of a restart that was asked for."""
     joined = f"; it joins {answer['joined']}" if answer["joined"] else ""
-    return f"{answer['id']}: the gateway restarts in {answer['due_in_ms'] / 1000:g} s{joined}"
+    return f"{answer['id']}: the gateway restarts in {answer['due_in_ms'] / 1000:.1f} s{joined}"
 
 
 def entry(row: Json) -> str:
@@ -108,6 +105,7 @@ def ago(then: int | None, now: int) -> str:
 
 
 def _time(milliseconds: int) -> str:
+    """To the millisecond: steps of machines follow each other closely."""
     return (
         datetime.fromtimestamp(milliseconds / 1000, UTC).astimezone().isoformat(sep=" ", timespec="milliseconds")[:23]
     )

@@ -31,17 +31,22 @@ def run(given: Namespace, config: Path, state_dir: Path) -> int:
     """The payload of the answer, as JSON; of a refusal its error, and exit code 1."""
     try:
         params = _params(given.params)
-        print(json.dumps(asyncio.run(_call(Client(config, state_dir.absolute()), given.method, params)), indent=2))  # noqa: T201
+    except OSError as error:
+        complain(str(error))
+        return EXIT_FAILED
+    except ValueError as error:
+        complain(f"PARAMS must be a JSON object: {error}")
+        return EXIT_USAGE
+    try:
+        payload = asyncio.run(_call(Client(config, state_dir.absolute()), given.method, params))
     except RefusedError as error:
         complain(str(error))
         if error.error.get("details"):
             print(json.dumps(error.error, indent=2))  # noqa: T201
-    except (UnreachableError, OSError) as error:
+    except UnreachableError as error:
         complain(str(error))
-    except ValueError as error:
-        complain(f"PARAMS must be a JSON object: {error}")
-        return EXIT_USAGE
     else:
+        print(json.dumps(payload, indent=2))  # noqa: T201
         return EXIT_OK
     return EXIT_FAILED
 
@@ -73,7 +78,6 @@ async def _call(client: Client, method: str, params: dict[str, Any]) -> Any:
 
 async def _sign_in(socket: aiohttp.ClientWebSocketResponse, token: str) -> bool:
     """Whether the token lets us in."""
-    await socket.receive_json()  # the challenge
     me = {"id": "gateway-cli", "version": __version__, "platform": sys.platform, "mode": "cli"}
     protocol = {"minProtocol": 4, "maxProtocol": 4}
     try:
@@ -90,10 +94,10 @@ async def _sign_in(socket: aiohttp.ClientWebSocketResponse, token: str) -> bool:
 
 
 async def _ask(socket: aiohttp.ClientWebSocketResponse, method: str, params: dict[str, Any]) -> Any:
-    """The answer to one request; events that come in between are passed over."""
+    """The answer to one request; events, the challenge among them, are passed over. Raises RefusedError, UnreachableError."""
     await socket.send_json({"type": "req", "id": method, "method": method, "params": params})
     async for message in socket:
-        frame = json.loads(message.data)
+        frame = json.loads(message.data) if message.type is aiohttp.WSMsgType.TEXT else {}
         if frame.get("type") == "res" and frame.get("id") == method:
             if frame["ok"]:
                 return frame.get("payload")

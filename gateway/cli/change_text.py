@@ -58,7 +58,7 @@ def _end(answer: Json) -> Iterator[str]:
     if answer["why"]:
         yield f": {answer['why']}"
     if answer["confirm_by"] is not None:
-        yield f"; confirm it by {_time(answer['confirm_by'])} with: gateway confirm"
+        yield f"; confirm it by {moment(answer['confirm_by'])} with: gateway confirm"
     if answer["restart"] is not None:
         yield f"; a restart is due in {answer['restart']['due_in_ms'] / 1000:g} s ({answer['restart']['id']})"
 
@@ -71,7 +71,7 @@ def history(entries: list[Json]) -> str:
 def _line(entry: Json) -> str:
     paths = ", ".join(entry["changed_paths"][:3]) + (", ..." if len(entry["changed_paths"]) > 3 else "")
     words = (
-        str(entry["number"]), _time(entry["at"]), entry["revision"][:SHORT], _outcome(entry), entry["requester"],
+        str(entry["number"]), moment(entry["at"]), entry["revision"][:SHORT], _outcome(entry), entry["requester"],
         f"by {entry['road']}", f'"{entry["note"]}"' if entry["note"] else "", paths,
     )  # fmt: skip
     return "  ".join(word for word in words if word)
@@ -96,7 +96,7 @@ def entry(answer: Json) -> str:
 def decision(answer: Json) -> str:
     """What became of a change that was confirmed, cancelled or given more time."""
     why = f": {answer['why']}" if answer["why"] else ""
-    until = f"; confirm it by {_time(answer['confirm_by'])}" if answer["confirm_by"] is not None else ""
+    until = f"; confirm it by {moment(answer['confirm_by'])}" if answer["confirm_by"] is not None else ""
     return f"{answer['outcome']}: revision {answer['revision'][:SHORT]}{why}{until}"
 
 
@@ -118,5 +118,6 @@ def issue(found: Json) -> str:
     return f"{found['path'] or 'config'}{place}: {found['message']}"
 
 
-def _time(milliseconds: int) -> str:
+def moment(milliseconds: int) -> str:
+    """A wall-clock time, as it is here."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).astimezone().isoformat(timespec="seconds")
