@@ -102,7 +102,7 @@ async def test_an_edit_is_a_reload_that_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "gateway: 7\n"], ids=["nothing has changed", "the file cannot be used"])
-async def test_who_reloads_by_a_signal_is_answered_whatever_comes_of_it(tmp_path: Path, text: str) -> None:
+async def test_case_67_who_reloads_by_a_signal_is_answered_whatever_comes_of_it(tmp_path: Path, text: str) -> None:
     reload = "{mode: hybrid, debounce_ms: 60000}"
     async with supervised(tmp_path, config_text(reload=reload)) as (gateway, systemd):
         systemd.forget()
