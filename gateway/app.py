@@ -6,13 +6,14 @@ import asyncio
 import gc
 import os
 import signal
+import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 
@@ -38,21 +39,26 @@ from gateway.process import address as address_file
 from gateway.process import signals
 from gateway.process.accounts import Accounts
 from gateway.process.changes import LIFECYCLE, Changes
+from gateway.process.claims import Claims
 from gateway.process.first import FirstRevision
+from gateway.process.image import Carried, Image, choose, collect, leave
 from gateway.process.messages import Messages
 from gateway.process.operations import ControlPlane, Operations, Reports, policy_of
+from gateway.process.succession import Succession
 from gateway.process.supervisor import Supervisor, handed_over
 from gateway.process.watcher import OFF, Watcher, signature_of
 from gateway.redact import Redactor
 from gateway.requests import Requests, new_id
 from gateway.runner import Runner
 from statemachine.channel import Cause, CloseReceiver, FenceFailed, FenceReceiver, OpenReceiver, ReceiverEnded
-from statemachine.lifecycle import Lifecycle
+from statemachine.lifecycle import Lifecycle, handover_of
+from statemachine.lifecycle_actions import EXIT_RESTART
 from statemachine.lifecycle_data import LifecycleData
 from statemachine.lifecycle_events import (
     Boot,
     CloseTicket,
     Exit,
+    Handover,
     Origin,
     RestartRequested,
     StopRequested,
@@ -67,10 +73,11 @@ TEAR_DOWN_TIMEOUT = 2.0
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says."""
+    """What the command line says, and the image of the process that it is said to."""
 
     config: Path
     state_dir: Path
+    image: Image = field(default_factory=Image)
 
 
 class App:
@@ -86,6 +93,8 @@ class App:
         self._adapters.update(extra_adapters or {})
         self._plugins = Plugins(self._adapters, build_config_model)
         self._boot = new_boot(self._clock)
+        carried = options.image.carried
+        self._claims = Claims(carried.tokens if carried is not None else -1)
 
     async def run(self) -> int:
         """Boot, serve until told to stop, and return the exit code. Raises ConfigError when there is no usable config."""
@@ -98,7 +107,8 @@ class App:
         signals.install(self._on_signal)
         turning = asyncio.get_running_loop().create_task(self._dispatcher.run(), name="dispatcher")
         feeding = asyncio.get_running_loop().create_task(self._supervisor.feed(), name="watchdog")
-        self._dispatcher.post(LIFECYCLE, Boot(first.id, policy_of(first.config)), "boot")
+        policy = policy_of(first.config, self._choice.by)
+        self._dispatcher.post(LIFECYCLE, Boot(first.id, policy, self._handover()), "boot")
         try:
             # The dispatcher turns for ever: if it ends, nothing is decided any more, and only an end is honest.
             ends: set[asyncio.Future[Any]] = {self._exit, turning}
@@ -113,6 +123,12 @@ class App:
             torn, _ = await asyncio.wait({asyncio.ensure_future(self._tear_down())}, timeout=TEAR_DOWN_TIMEOUT)
             for done in torn:
                 done.result()
+
+    def _handover(self) -> Handover:
+        """What the process before this one has left to it, or this one's image before."""
+        left = collect(self._options.state_dir, self._clock.monotonic())
+        carried = self._options.image.carried
+        return left if carried is None else carried.handover
 
     def _report_standstill(self, turning: asyncio.Task[None]) -> int:
         log.critical("dispatcher_ended", exc_info=turning.exception())
@@ -148,13 +164,16 @@ class App:
         self._dispatcher.add(Lifecycle(LIFECYCLE, LifecycleData()))
         self._runner = Runner(self._dispatcher, self._clock, Random())  # noqa: S311 - jitter is no secret
         self._dispatcher.connect(self._runner.perform)
+        self._choice = choose(first.config.gateway.restart.mode, replaceable=self._options.image.replace is not None)
         self._ledger = Ledger(first)
         self._messages = Messages(
             self._options.state_dir, lambda: self._ledger.applied, self._adapters, self._dispatcher, self._journal,
-            self._requests, self._tally, self._clock, self._options.config.parent, self._plugins.handlers,
+            self._requests, self._tally, self._clock, self._options.config.parent, self._plugins.handlers, self._claims.take,
         )  # fmt: skip
         self._receivers = self._messages.receivers
-        self._accounts = Accounts(self._dispatcher, self._adapters)
+        self._journal.listen(lambda entry: self._claims.note(entry, self._ledger.applied), ordinary=False)
+        carried = self._options.image.carried
+        self._accounts = Accounts(self._dispatcher, self._adapters, carried.generations if carried is not None else {})
         self._changes = Changes(
             self._options.config, self._first, self._reader(), self._ledger, self._standing, self._history, self._dispatcher,
             self._requests, self._redactor, self._clock,
@@ -167,7 +186,12 @@ class App:
         )
         self._operations = Operations(
             self._ledger, self._changes, self._accounts, self._messages, self._make_control_plane,
-            Reports(self._on_applied, self._on_ready), self._clock, lambda: handed_over(os.environ),
+            Reports(self._on_applied, self._on_ready), self._clock, self._find_listener, self._claims.take_all,
+            self._choice.by,
+        )  # fmt: skip
+        self._succession = Succession(
+            self._operations, self._accounts, self._changes, self._messages, self._ledger, self._dispatcher,
+            self._follow, self._clock,
         )  # fmt: skip
         self._changes.transactions.connect(
             self._changes.restore, lambda: self._changes.notice(Origin.FILE, "watcher"), self._accounts.try_out
@@ -178,6 +202,7 @@ class App:
         """Who performs which effect."""
         runner, receivers = self._runner, self._receivers
         self._operations.register(runner)
+        self._succession.register(runner)
         self._changes.transactions.register(runner)
         self._messages.register(runner)
         runner.work(
@@ -191,7 +216,22 @@ class App:
         runner.command(CloseTicket, lambda _, e: self._requests.close(e.id, e.outcome, e.why))
         runner.command(Exit, lambda _, e: self._end(e.code))
 
+    def _find_listener(self) -> socket.socket | None:
+        """What the image before this one listened on, or what a supervisor has opened."""
+        admin = self._ledger.applied.gateway.admin
+        return self._options.image.listener(admin.host, admin.port) or handed_over(os.environ)
+
+    def _follow(self, listener: socket.socket, address: tuple[str, int]) -> NoReturn:
+        """The next image takes the place of this one. Raises OSError."""
+        image = self._options.image
+        assert image.replace is not None, "or another way to restart was chosen"
+        handover = handover_of(self._dispatcher.machine(LIFECYCLE))
+        descriptors = (listener.fileno(), image.lock, self._claims.descriptor)
+        image.replace(Carried(handover, self._accounts.generations, address, *descriptors))
+
     def _end(self, code: int) -> None:
+        if code == EXIT_RESTART and not self._exit.done():
+            leave(self._options.state_dir, handover_of(self._dispatcher.machine(LIFECYCLE)))
         if not self._exit.done():
             self._exit.set_result(code)
 
@@ -207,7 +247,7 @@ class App:
             standing=self._standing, reader=self._reader(), history=self._history, hub=self._hub, requests=self._requests,
             redactor=self._redactor, tail=self._tail, clock=self._clock,
             state_dir=self._options.state_dir, boot=lambda: self._boot, watching=lambda: self._watcher.kind,
-            tally=self._tally,
+            tally=self._tally, choice=self._choice,
         )  # fmt: skip
         return server.AdminServer(services)  # type: ignore[no-any-return]
 

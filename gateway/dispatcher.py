@@ -22,6 +22,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 LIFECYCLE = "gateway"
 """The name of the lifecycle's machine."""
 
+TURNS_OF_A_SIGNAL = 5
+"""Turns of the loop from a signal's byte in its pipe, by its handler, to the inbox; one more than were counted."""
+
 AnyMachine = Machine[Any, Any]
 Perform = Callable[[str, tuple[Effect, ...], str], None]
 """Sets effects going: the machine's name, the effects, and the cause that their completions shall carry."""
@@ -87,6 +90,13 @@ class Dispatcher:
         """Handle events for ever."""
         while True:
             self._turn(await self._inbox.get())
+
+    async def quiet(self) -> None:
+        """Return when all that has come up to now is decided, a signal that the loop has not yet looked at included."""
+        for _ in range(TURNS_OF_A_SIGNAL):
+            await asyncio.sleep(0)
+        while not self._inbox.empty():  # noqa: ASYNC110 - what is decided says so to nobody
+            await asyncio.sleep(0)
 
     def _turn(self, posted: _Posted) -> None:
         machine = self._machines.get(posted.machine)

@@ -168,5 +168,15 @@ class LockedError(GatewayError):
         self.holder = holder
 
 
+class ClaimedError(GatewayError):
+    """Another process of this machine receives on the account. `holder` is its PID, 0 when it is not known."""
+
+    def __init__(self, account: str, holder: int) -> None:
+        super().__init__(
+            f"another gateway on this machine (PID {holder or 'unknown'}) receives on {account}: stop it, or disable the account here"
+        )
+        self.holder = holder
+
+
 class ExposedError(GatewayError):
     """The admin listener was to be reachable from outside without a token of the user's own."""

@@ -24,11 +24,13 @@ from statemachine.lifecycle_events import (
     ConfigChanged,
     ConfigRejected,
     ConfigUnfit,
+    Handover,
     Impact,
     Origin,
     PlanApplied,
     PlanFailed,
     ReloadOverdue,
+    RestartBy,
     RestartCancelled,
     RestartDue,
     Restarted,
@@ -43,6 +45,7 @@ from statemachine.lifecycle_events import (
     StopFinished,
     StopOverdue,
     StopRequested,
+    Vacated,
     WorkInFlight,
 )
 
@@ -79,7 +82,7 @@ ALIVE = (*SERVING, *BUSY)
 
 TABLE: tuple[Row[LifecycleState], ...] = (
     # Boot. What comes in meanwhile is kept; a stop overrides it.
-    Row(Boot, S.STOPPED, S.STARTING, effects=("open_gateway", "arm_start_deadline")),
+    Row(Boot, S.STOPPED, S.STARTING, effects=("take_over", "open_gateway", "arm_start_deadline")),
     Row(Started, S.STARTING, S.RESTART_PENDING, ("work_is_current", "ticket_is_open"),
         effects=("adopt", "arm_due", "review_kept")),
     Row(Started, S.STARTING, S.RUNNING, ("work_is_current",), effects=("adopt", "disarm", "review_kept")),
@@ -145,7 +148,12 @@ TABLE: tuple[Row[LifecycleState], ...] = (
         effects=("wait_for_idle",), outcome=Outcome.DEFERRED),
     Row(ConfigUnfit, S.RESTART_PENDING, S.RUNNING, ("timer_is_current",), effects=("refuse_tickets", "disarm", "give_up_waiting")),
 
-    # Restart. Tickets that came meanwhile are for the next one, after the cooldown.
+    # Restart by a new image of this process, or by another process: this one is left when nothing of it receives or serves.
+    # The one that follows closes its tickets.
+    Row(Vacated, S.RESTARTING, S.STOPPED, ("work_is_current", "another_process_follows"),
+        effects=("disarm", "exit_to_restart")),
+    Row(Vacated, S.RESTARTING, None, ("work_is_current",), effects=("replace_process",)),
+    # Restart in this process. Tickets that came meanwhile are for the next one, after the cooldown.
     Row(Restarted, S.RESTARTING, S.RESTART_PENDING, ("work_is_current", "ticket_is_open"),
         effects=("finish_restart", "arm_due", "review_kept")),
     Row(Restarted, S.RESTARTING, S.RUNNING, ("work_is_current",), effects=("finish_restart", "disarm", "review_kept")),
@@ -182,7 +190,7 @@ class Lifecycle(LifecycleActions, Machine[LifecycleState, LifecycleData]):
     exits: ClassVar[Mapping[Any, Exits[Any]]] = {
         S.STARTING: Exits((Started,), (StartFailed,), (StartOverdue,), (RestartRequested,)),
         S.HOT_RELOADING: Exits((PlanApplied,), (PlanFailed,), (ReloadOverdue,), (RestartRequested,)),
-        S.RESTARTING: Exits((Restarted,), (RestartFailed,), (RestartOverdue,), (RestartRequested,)),
+        S.RESTARTING: Exits((Restarted, Vacated), (RestartFailed,), (RestartOverdue,), (RestartRequested,)),
         S.STOPPING: Exits((StopFinished,), (StopFailed,), (StopOverdue,), ()),
     }
 
@@ -252,6 +260,10 @@ class Lifecycle(LifecycleActions, Machine[LifecycleState, LifecycleData]):
         return any(ticket.force and ticket.due_at <= event.at for ticket in data.tickets)
 
     @guard
+    def another_process_follows(data: LifecycleData, event: Vacated) -> bool:
+        return data.policy.restart_by is RestartBy.EXIT
+
+    @guard
     def old_run_is_back(data: LifecycleData, event: RestartFailed) -> bool:
         return event.recovered
 
@@ -304,6 +316,11 @@ def knows(machine: Machine[Any, Any], revision: str) -> bool:
 
 def is_restarting(machine: Machine[Any, Any]) -> bool:
     return machine.state is S.RESTARTING
+
+
+def handover_of(machine: Machine[Any, Any]) -> Handover:
+    """What the process that follows this one has to know."""
+    return Handover(machine.data.served, machine.data.tickets, machine.data.restarts)
 
 
 def is_ending(machine: Machine[Any, Any]) -> bool:

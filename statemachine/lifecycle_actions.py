@@ -23,6 +23,8 @@ from statemachine.lifecycle_events import (
     PlanApplied,
     PlanFailed,
     ReloadOverdue,
+    ReplaceProcess,
+    RestartBy,
     RestartCancelled,
     RestartDue,
     Restarted,
@@ -40,14 +42,27 @@ from statemachine.lifecycle_events import (
     StopRequested,
     Ticket,
     TicketOpened,
+    Vacated,
+    VacateGateway,
     WorkInFlight,
 )
+
+EXIT_RESTART = 75
+"""EX_TEMPFAIL of sysexits.h: whoever supervises the process is asked for another one."""
 
 
 class LifecycleActions:
     """The actions that `statemachine.lifecycle` names in its table."""
 
     # Actions: boot and stop
+
+    @action
+    def take_over(draft: Draft[LifecycleData], event: Boot) -> None:
+        """Who asked the process before this one for a restart is answered by this one."""
+        left = event.handover
+        draft.set(served=left.served, tickets=left.tickets, restarts=left.restarts)
+        for ticket in (*left.served, *left.tickets):
+            draft.emit(TicketOpened(ticket))
 
     @action
     def open_gateway(draft: Draft[LifecycleData], event: Boot) -> None:
@@ -57,6 +72,8 @@ class LifecycleActions:
     @action
     def adopt(draft: Draft[LifecycleData], event: Started) -> None:
         draft.set(applied=event.applied)
+        if draft.data.served:
+            _finish(draft, event.at, draft.data.policy.cooldown)
 
     @action
     def begin_stop(draft: Draft[LifecycleData], event: StopRequested) -> None:
@@ -81,6 +98,11 @@ class LifecycleActions:
     @action
     def exit_failed(draft: Draft[LifecycleData], event: Event) -> None:
         draft.emit(Exit(1))
+
+    @action
+    def exit_to_restart(draft: Draft[LifecycleData], event: Event) -> None:
+        """Its tickets are served by the process that follows, and closed there."""
+        draft.emit(Exit(EXIT_RESTART))
 
     @action
     def exit_with_code(draft: Draft[LifecycleData], event: StartFailed) -> None:
@@ -242,16 +264,19 @@ class LifecycleActions:
         """The restart reads the file anew, and may read one of which no event has come yet: nothing counts as known until it has."""
         draft.set(work=draft.data.work + 1, served=draft.data.tickets, tickets=(), known="", rejected=None)
         draft.set(waiting=Waiting.NOTHING, deferred_since=None)
-        draft.emit(RestartGateway(draft.data.work, draft.data.served))
+        kind = RestartGateway if draft.data.policy.restart_by is RestartBy.IN_PROCESS else VacateGateway
+        draft.emit(kind(draft.data.work, draft.data.served))
+
+    @action
+    def replace_process(draft: Draft[LifecycleData], event: Vacated) -> None:
+        draft.emit(ReplaceProcess(draft.data.work))
 
     @action
     def finish_restart(draft: Draft[LifecycleData], event: Restarted) -> None:
-        for ticket in draft.data.served:
-            draft.emit(CloseTicket(ticket.id, "done", ""))
         draft.set(
             policy=event.policy, applied=event.applied, known=draft.data.known or event.applied, drift=False, awaiting=None,
-            served=(), restarts=draft.data.restarts + 1, cooled_at=event.at + event.policy.cooldown,
         )  # fmt: skip
+        _finish(draft, event.at, event.policy.cooldown)
 
     @action
     def fail_restart(draft: Draft[LifecycleData], event: RestartFailed) -> None:
@@ -306,6 +331,13 @@ def _close(draft: Draft[LifecycleData], gone: list[Ticket], outcome: str, why: s
     for ticket in gone:
         draft.emit(CloseTicket(ticket.id, outcome, why))
     draft.set(tickets=tuple(ticket for ticket in draft.data.tickets if ticket not in gone))
+
+
+def _finish(draft: Draft[LifecycleData], at: float, cooldown: float) -> None:
+    """A restart is complete, and all whom it served are told so."""
+    for ticket in draft.data.served:
+        draft.emit(CloseTicket(ticket.id, "done", ""))
+    draft.set(served=(), restarts=draft.data.restarts + 1, cooled_at=at + cooldown)
 
 
 def _know(draft: Draft[LifecycleData], revision: str) -> None:

@@ -45,9 +45,32 @@ class Ticket:
     force: bool = False
 
 
+class RestartBy(Enum):
+    """How a restart is done."""
+
+    IN_PROCESS = "in_process"
+    """Everything is built anew beside the old, in the same process."""
+    EXEC = "exec"
+    """The process goes on with a new image of the program: the same PID, new code."""
+    EXIT = "exit"
+    """The process ends with a code that asks whoever supervises it for another one."""
+
+
+@dataclass(frozen=True)
+class Handover:
+    """What a process that is replaced leaves to the one that follows it, beside what is on disk.
+
+    `served` are the tickets that the restart closes, `tickets` those that came meanwhile.
+    """
+
+    served: tuple[Ticket, ...] = ()
+    tickets: tuple[Ticket, ...] = ()
+    restarts: int = 0
+
+
 @dataclass(frozen=True)
 class LifecyclePolicy:
-    """Budgets, in seconds, read from the config when a run of the gateway begins."""
+    """How it restarts, and budgets in seconds; read from the config when a run of the gateway begins."""
 
     start_timeout: float = 60.0
     reload_timeout: float = 60.0
@@ -56,16 +79,18 @@ class LifecyclePolicy:
     cooldown: float = 30.0
     defer_timeout: float = 300.0
     defer_poll: float = 0.5
+    restart_by: RestartBy = RestartBy.IN_PROCESS
 
 
 # Events: requests
 
 
 class Boot(Event, frozen=True):
-    """The process begins with this revision accepted."""
+    """The process begins with this revision accepted, and with what the one before has left to it."""
 
     revision: str
     policy: LifecyclePolicy
+    handover: Handover = Handover()
 
 
 class ConfigChanged(Event, frozen=True):
@@ -110,6 +135,7 @@ class StopRequested(Event, frozen=True):
 class Started(Event, frozen=True):
     work: int
     applied: str
+    at: float = 0.0
 
 
 class StartFailed(Event, frozen=True):
@@ -182,6 +208,12 @@ class RestartFailed(Event, frozen=True):
     recovered: bool
 
 
+class Vacated(Event, frozen=True):
+    """Nothing of this process receives or serves any more: another image of it, or another process, may follow."""
+
+    work: int
+
+
 class RestartOverdue(Event, frozen=True):
     token: int
 
@@ -223,10 +255,23 @@ class CheckReadiness(Work, frozen=True):
 
 
 class RestartGateway(Work, frozen=True):
-    """Ends in Restarted or RestartFailed."""
+    """Build everything anew in this process. Ends in Restarted or RestartFailed."""
 
     work: int
     tickets: tuple[Ticket, ...]
+
+
+class VacateGateway(Work, frozen=True):
+    """End receivers and clients, and keep the listening socket, for what follows. Ends in Vacated or RestartFailed."""
+
+    work: int
+    tickets: tuple[Ticket, ...]
+
+
+class ReplaceProcess(Work, frozen=True):
+    """Put a new image of the program in the place of this one. It ends with the image; or in RestartFailed."""
+
+    work: int
 
 
 class StopGateway(Work, frozen=True):

@@ -189,6 +189,14 @@ class HandlerStatus(Body, frozen=True, kw_only=True):
     circuit: Literal["closed", "open", "half_open"]
 
 
+class HowToRestart(Body, frozen=True, kw_only=True):
+    """What the config says of the mode, what that comes to here, and why."""
+
+    mode: Literal["auto", "exec", "in_process", "exit"]
+    by: Literal["exec", "in_process", "exit"]
+    why: str
+
+
 class Status(Body, frozen=True, kw_only=True):
     """Where everything is."""
 
@@ -204,6 +212,7 @@ class Status(Body, frozen=True, kw_only=True):
     name: str
     config: ConfigStatus
     restarts: int
+    restart: HowToRestart
     accounts: list[Account]
     pending: Pending
     handlers: list[HandlerStatus]

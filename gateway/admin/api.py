@@ -144,7 +144,7 @@ class Api:
         """A page of it. What is too old for the memory, or of an earlier life, is in the store."""
         journal, found = self._services.journal, []
         if params.after is None and params.machine is None:
-            return {"entries": [journal.full(entry) for entry in journal.newest(params.limit)]}
+            return {"entries": await self._newest(params.limit)}
         after = params.after or 0
         if after + 1 < journal.first:
             store = self._services.messages.store
@@ -153,6 +153,16 @@ class Api:
             after = journal.first - 1 if len(page) < params.limit or len(found) < len(page) else found[-1]["seq"]
         entries = journal.page(after, params.limit - len(found), params.machine) if len(found) < params.limit else []
         return {"entries": [*found, *(journal.full(entry) for entry in entries)]}
+
+    async def _newest(self, limit: int) -> list[dict[str, Any]]:
+        """The last of it; soon after a start that is mostly of an earlier life."""
+        journal = self._services.journal
+        found = journal.newest(limit)
+        missing, page = limit - len(found), list[dict[str, Any]]()
+        if missing > 0:
+            before = journal.first - 1
+            page = await self._services.messages.store.journal_page(max(0, before - missing), missing, None)
+        return [*(entry for entry in page if entry["seq"] < journal.first), *map(journal.full, found)]
 
     def journal_file(self, query: schemas.JournalQuery) -> Iterator[dict[str, Any]]:
         """The header and the entries of an export, as they are at this moment."""

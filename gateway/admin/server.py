@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+from weakref import WeakSet
 
 from aiohttp import WSCloseCode, web
+from aiohttp.typedefs import Handler
 
 from gateway.admin.api import Api
 from gateway.admin.auth import Gatekeeper, stored_token
@@ -20,11 +23,23 @@ from gateway.admin.websocket import WebSockets
 STOP_GRACE = 0.05
 """Seconds between closing the listener and the cleanup. aiohttp lets a connection that was accepted in the very turn of
 the cleanup sit out the whole shutdown timeout; after this pause there is none (measured: 2 to 3 s before, 51 to 138 ms with it)."""
+LONGEST_GRACE = 0.3
+"""Seconds that who was let in gets for asking at all. On a busy machine a client takes more than one grace for its first
+words, and one that is hung up on does not know whether it was heard; a browser opens connections that it may never use."""
 DRAIN_TIMEOUT = 1.0
 """Seconds that a call in flight gets to be answered when its server is replaced; aiohttp waits for twice as long at most."""
 
 LONGEST_LINE = 16 * 1024
 """Bytes of a request's first line. A note of a thousand characters, each of them twelve in an address, fits."""
+
+
+class _Served(NamedTuple):
+    """One server, from its listening socket to who is connected."""
+
+    site: web.SockSite
+    runner: web.AppRunner
+    app: web.Application
+    listener: socket.socket
 
 
 class AdminServer:
@@ -42,7 +57,8 @@ class AdminServer:
         self._site: web.SockSite | None = None
         self._listener: socket.socket | None = None
         self._ticking: asyncio.Task[None] | None = None
-        self._leaving = "stop"
+        self._asked: WeakSet[asyncio.Transport] = WeakSet()
+        """The connections over which something was asked."""
 
     @property
     def listener(self) -> socket.socket:
@@ -68,28 +84,49 @@ class AdminServer:
 
     async def replace(self, listener: socket.socket) -> Callable[[], Awaitable[None]]:
         """Serve on another socket from now on, beside the old server; the answer drains the old one."""
-        site, runner, app, old = self._site, self._runner, self._app, self.listener
-        assert site is not None
-        assert runner is not None
+        old = self._served()
+        await self._serve(listener)
+        return lambda: self._drain(old)
+
+    async def vacate(self) -> None:
+        """Serve nobody any more; what comes waits in the backlog of whichever socket is handed on."""
+        await self._drain(self._served())
+        self._site = self._runner = None
+
+    async def resume(self, listener: socket.socket) -> None:
+        """Serve again: nothing has come of what it was vacated for."""
         await self._serve(listener)
 
-        async def drain() -> None:
-            # The old listener first: what it accepted later would be closed by nobody. Then who is there, and after the
-            # pause who was still signing in.
-            await _stop_accepting(site, old)
-            pause = asyncio.sleep(STOP_GRACE)
-            await asyncio.gather(pause, self._sockets.close_all(WSCloseCode.SERVICE_RESTART, "restart", app))
-            await self._sockets.close_all(WSCloseCode.SERVICE_RESTART, "restart", app)
-            await runner.cleanup()
-            old.close()
+    def _served(self) -> _Served:
+        assert self._site is not None
+        assert self._runner is not None
+        return _Served(self._site, self._runner, self._app, self.listener)
 
-        return drain
+    async def _drain(self, old: _Served) -> None:
+        """The listener first: what it accepted later would be closed by nobody. Then who is there, and after the pause who was still signing in."""
+        await _stop_accepting(old.site, old.listener)
+        pause = self._until_asked(old.runner)
+        await asyncio.gather(pause, self._sockets.close_all(WSCloseCode.SERVICE_RESTART, "restart", old.app))
+        await self._sockets.close_all(WSCloseCode.SERVICE_RESTART, "restart", old.app)
+        await old.runner.cleanup()
+        old.listener.close()
+
+    async def _until_asked(self, runner: web.AppRunner) -> None:
+        """Return when each connection has asked for something; after a pause, and after a while in any case."""
+        assert runner.server is not None
+        server, step = runner.server, STOP_GRACE / 5
+        await asyncio.sleep(STOP_GRACE)
+        for _ in range(round((LONGEST_GRACE - STOP_GRACE) / step)):
+            transports = [each.transport for each in server.connections]
+            if all(each is None or each in self._asked for each in transports):
+                return
+            await asyncio.sleep(step)
 
     async def _serve(self, listener: socket.socket) -> None:
         # Asked once: a request on a kept connection may still come when the old listener is closed already.
         port = listener.getsockname()[1]
         http = Http(self._services, self._api, self._gatekeeper, port, self._sockets.handle)
-        self._app = web.Application(middlewares=[http.gate], client_max_size=MAX_BODY)
+        self._app = web.Application(middlewares=[self._note_asking, http.gate], client_max_size=MAX_BODY)
         self._app.add_routes(route.definition() for route in http.routes())
         self._runner = web.AppRunner(
             self._app, access_log=None, shutdown_timeout=DRAIN_TIMEOUT, handle_signals=False, max_line_size=LONGEST_LINE
@@ -98,6 +135,12 @@ class AdminServer:
         self._site = web.SockSite(self._runner, listener, backlog=1024)
         await self._site.start()
         self._listener = listener
+
+    @web.middleware
+    async def _note_asking(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.transport is not None:
+            self._asked.add(request.transport)
+        return await handler(request)
 
     def announce_shutdown(self, reason: str, restart_expected_ms: int | None) -> None:
         expected = {} if restart_expected_ms is None else {"restartExpectedMs": restart_expected_ms}
@@ -131,6 +174,8 @@ async def _stop_accepting(site: web.SockSite, listener: socket.socket) -> None:
     asyncio accepts in one turn of the loop and makes the connection in the next; a server that is closed in between
     leaves that one open, unserved and unanswered, until somebody collects the garbage.
     """
+    if listener.fileno() < 0:
+        return  # a restart that a stop has broken off came here first
     asyncio.get_running_loop().remove_reader(listener.fileno())
     await asyncio.sleep(0)
     await asyncio.sleep(0)

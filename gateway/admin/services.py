@@ -21,6 +21,7 @@ from gateway.logtail import LogTail
 from gateway.metrics import Tally
 from gateway.process.accounts import Accounts
 from gateway.process.changes import Changes
+from gateway.process.image import Choice
 from gateway.process.messages import Messages
 from gateway.redact import Redactor
 from gateway.requests import Requests
@@ -52,3 +53,5 @@ class Services:
     watching: Callable[[], str]
     """How the file is watched: inotify, polling or off."""
     tally: Tally
+    choice: Choice
+    """How restarts are done."""

@@ -42,6 +42,7 @@ class Views:
             "name": services.ledger.applied.gateway.name,
             "config": self._config(),
             "restarts": data.restarts,
+            "restart": services.choice.as_dict(),
             "accounts": self.accounts(),
             "pending": services.messages.pending(),
             "handlers": self.handlers(),

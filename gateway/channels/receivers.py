@@ -10,13 +10,21 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 
 from gateway.channels.base import Adapter, Consumer, Intake, Offsets, Receiver
 from gateway.clock import Clock
 from gateway.config.model import Account
-from gateway.errors import AccountRefusedError, ChannelError, ConflictError, ConnectionLostError, SendError
+from gateway.errors import (
+    AccountRefusedError,
+    ChannelError,
+    ClaimedError,
+    ConflictError,
+    ConnectionLostError,
+    SendError,
+)
 from gateway.messages.model import Outgoing
 from gateway.messages.pace import Limits
 from statemachine import Event
@@ -66,7 +74,10 @@ class Receivers:
         offsets: Offsets,
         post: Callable[[str, Event], object],
         clock: Clock,
+        claim: Callable[[str, Any], None] = lambda *_: None,
     ) -> None:
+        """`claim` raises ClaimedError where another process of this machine receives on an account."""
+        self._claim = claim
         self._adapters = adapters
         self._settings = settings
         self._offsets = offsets
@@ -91,6 +102,10 @@ class Receivers:
             raise RuntimeError(f"{name} has a live receiver of generation {self._live[name].generation}")
         if self._was_told_to_end(name, effect.generation):
             return ReceiverEnded(effect.generation, Cause.CLOSED, "", self._clock.monotonic())
+        try:
+            self._claim(name, effect.run.settings)
+        except ClaimedError as error:
+            return ReceiverEnded(effect.generation, Cause.CONFLICT, str(error), self._clock.monotonic())
         live = self._live[name] = self._begin(name, effect)
         cause, why, retry_after = Cause.CRASHED, "", 0.0
         try:

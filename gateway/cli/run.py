@@ -15,6 +15,7 @@ from gateway.app import App, Options
 from gateway.channels.base import Adapter
 from gateway.cli.exits import EXIT_CONFIG, EXIT_FAILED, EXIT_HELD, complain
 from gateway.errors import ConfigError, LockedError
+from gateway.process.image import Image, is_replaceable, receive, replace_image
 from gateway.process.lock import StateLock
 
 LAST_MOMENTS = 1.0
@@ -26,10 +27,10 @@ the loop asks for the interpreter after every call to the kernel: with the usual
 
 def run(config: Path, state_dir: Path, extra_adapters: Mapping[str, Adapter] | None = None) -> int:
     """Run a gateway until it is stopped; the exit code."""
-    lock = StateLock(state_dir)
+    carried, lock = receive(os.environ), StateLock(state_dir)
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock.acquire()
+        lock.acquire() if carried is None else lock.take_over(carried.lock)
     except OSError as error:
         complain(f"{state_dir} cannot be used: {error.strerror}; mend that, or use another --state-dir")
         return EXIT_FAILED
@@ -37,7 +38,8 @@ def run(config: Path, state_dir: Path, extra_adapters: Mapping[str, Adapter] | N
         complain(f"{error}; stop it, or use another --state-dir")
         return EXIT_HELD
     try:
-        return _run_to_the_end(App(Options(config, state_dir), extra_adapters))
+        image = Image(carried, lock.descriptor, replace_image if is_replaceable() else None)
+        return _run_to_the_end(App(Options(config, state_dir, image), extra_adapters))
     except ConfigError as error:
         complain(f"{config} cannot be used:")
         for issue in error.issues:

@@ -14,7 +14,7 @@ def status(answer: Json) -> str:
     """Where the gateway is, what waits, what is wrong and what mends it, and its accounts."""
     return "\n".join([
         f"{answer['name']} is {answer['state']} for {ago(answer['since'], answer['now'])}"
-        f" (pid {answer['process']['pid']}, up {ago(answer['boot_at'], answer['now'])}, {answer['restarts']} restarts)",
+        f" (pid {answer['process']['pid']}, up {ago(answer['boot_at'], answer['now'])}, {answer['restarts']} restarts, by {answer['restart']['by']})",
         *_config(answer["config"]),
         *(f"a restart is due in {ticket['due_in_ms'] / 1000:.1f} s: {_ticket(ticket)}" for ticket in answer["tickets"]),
         *(line for reason in answer["degraded"] for line in _reason(reason)),

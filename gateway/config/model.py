@@ -7,6 +7,7 @@ On a mapping the class is that of adding or removing an entry; what is inside an
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from functools import cache, cached_property
@@ -89,9 +90,13 @@ class RestartSettings(Model, frozen=True, kw_only=True):
     """When and how the gateway restarts."""
 
     mode: Annotated[
-        Literal["auto", "in_process"],
+        Literal["auto", "exec", "in_process", "exit"],
         GATEWAY,
-        Meta(description="How it restarts. `auto` picks the best way there is; for now that is `in_process`."),
+        Meta(
+            description="How it restarts. `exec`: the process goes on with new code, and its port stays open. `in_process`: "
+            "the program stays as it is. `exit`: the process ends with code 75, for a supervisor that starts another. "
+            "`auto` is `exec` where the program can be started anew, else `in_process`."
+        ),
     ] = "auto"
     delay_ms: Annotated[
         int, LIVE, Meta(ge=0, le=60_000, description="How long a restart waits after it was asked for.")
@@ -165,6 +170,11 @@ class Account(Model, frozen=True, kw_only=True):
         """Who it is on its network; None where nobody can be somebody else. Two receivers of one identity end each other."""
         return None
 
+    @property
+    def claim(self) -> str | None:
+        """At most 15 hexadecimal digits: where it is locked among the processes of this machine; None where any may receive."""
+        return None
+
 
 class TelegramAccount(Account, frozen=True, kw_only=True):
     """One Telegram bot."""
@@ -197,6 +207,11 @@ class TelegramAccount(Account, frozen=True, kw_only=True):
     def identity(self) -> str | None:
         """The bot's number, which a new token of the same bot keeps: what stands before the colon."""
         return self.token.reveal().split(":", 1)[0]
+
+    @property
+    def claim(self) -> str | None:
+        """Of the token and the server: a test's own server knows other bots by the same tokens."""
+        return hashlib.sha256(f"{self.api_base.rstrip('/')} {self.token.reveal()}".encode()).hexdigest()[:15]
 
 
 class WebchatAccount(Account, frozen=True, kw_only=True):

@@ -46,13 +46,21 @@ class ReloadFailedError(GatewayError):
 class Accounts:
     """Speaks to the channel machines on behalf of boot, reload, restart and stop."""
 
-    def __init__(self, dispatcher: Dispatcher, adapters: Mapping[str, Adapter]) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, adapters: Mapping[str, Adapter], generations: Mapping[str, int] | None = None
+    ) -> None:
+        """`generations` says how far accounts have come already."""
         self._dispatcher = dispatcher
         self._adapters = adapters
         self._held: frozenset[str] = frozenset()
         """Accounts that a person has stopped in an earlier life."""
-        self._generations: dict[str, int] = {}
-        """How far accounts had come that were removed: one that comes back goes on from there, so that no number is used twice."""
+        self._generations = dict(generations or {})
+        """How far accounts had come that are not there: one that comes back goes on from there, so that no number is used twice."""
+
+    @property
+    def generations(self) -> dict[str, int]:
+        """How far each account has come, those that were removed included."""
+        return self._generations | {name: self._dispatcher.machine(name).data.generation for name in self._channels()}
 
     def run_of(self, name: str, account: Account, revision: str) -> Run:
         """What the account's receiver runs with."""
@@ -135,11 +143,11 @@ class Accounts:
         faults = await asyncio.gather(*stops)
         return {owner: fault for owner, fault in zip(in_the_way.values(), faults, strict=True) if owner and fault}
 
-    async def stop_all(self) -> None:
-        """End every receiver, with the confirming last poll."""
+    async def stop_all(self, cause: str, *, confirm: bool) -> None:
+        """End every receiver. `confirm` is the last poll, which a stop owes, and a restart leaves to who comes after it."""
         names = self._channels()
         for name in names:
-            self._dispatcher.post(name, Stop(By.GATEWAY, confirm=True), "stop")
+            self._dispatcher.post(name, Stop(By.GATEWAY, confirm), cause)
         await asyncio.gather(*(self._dispatcher.until(name, is_stopped) for name in names))
 
     # One account

@@ -264,6 +264,11 @@ class Changes:
         await self._follow(now, "restart")
         self.transactions.settle(Settled(now.id, "applied", "", {}))
 
+    async def at_rest(self) -> None:
+        """Return when no write and no reading is under way."""
+        async with self._lock:
+            await self.transactions.written_down()
+
     # Planning
 
     async def plan(self, edit: Edit, base: str | None = None) -> dict[str, Any]:

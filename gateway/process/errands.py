@@ -31,6 +31,11 @@ class Errands:
         if work not in self._later:
             self._later[work] = asyncio.get_running_loop().call_later(AGAIN_AFTER, self._again, work)
 
+    async def seen_through(self) -> None:
+        """Return when nothing is being written down."""
+        while self._lasting:
+            await asyncio.wait(set(self._lasting))
+
     def _again(self, work: Callable[[], Awaitable[None]]) -> None:
         del self._later[work]
         self.run(work())

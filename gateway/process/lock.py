@@ -17,6 +17,15 @@ class StateLock:
         self._path = state_dir / "lock"
         self._descriptor = -1
 
+    @property
+    def descriptor(self) -> int:
+        """Handed on to the next image of the process, which then holds it; -1 while it is not held."""
+        return self._descriptor
+
+    def take_over(self, descriptor: int) -> None:
+        """It is held already: an image of this process before this one has handed it on."""
+        self._descriptor = descriptor
+
     def acquire(self) -> None:
         """Raises LockedError, which names the holder, and OSError where there can be no lock file."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

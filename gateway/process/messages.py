@@ -57,6 +57,7 @@ class Messages:
         clock: Clock,
         folder: Path,
         plugins: Mapping[str, Make],
+        claim: Callable[[str, Any], None] = lambda *_: None,
     ) -> None:
         self._config = config
         self._journal = journal
@@ -68,7 +69,7 @@ class Messages:
         self._offsets = Offsets()
         self.store = Store(state_dir, lambda: config().store.durability, clock, tally.commits.observe)
         self.receivers = Receivers(
-            adapters, lambda name: config().accounts().get(name), self._offsets, self._post_from_receiver, clock
+            adapters, lambda name: config().accounts().get(name), self._offsets, self._post_from_receiver, clock, claim
         )
         self.handlers = Handlers(config, self._tools(folder), dispatcher, plugins, self._observe, clock)
         self.outbox = Outbox(self.store, self.receivers, dispatcher, clock)
@@ -186,6 +187,10 @@ class Messages:
             due = loop.time() + LOOK_EVERY
             await asyncio.sleep(LOOK_EVERY)
             self._tally.lag.observe(max(0.0, loop.time() - due))
+
+    async def written_down(self) -> None:
+        """Return when all that there is to keep is kept."""
+        await self.store.committed()
 
     # Ending
 

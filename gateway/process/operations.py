@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
 from gateway.clock import Clock
+from gateway.config.file import Revision
 from gateway.config.ledger import Ledger
 from gateway.config.model import Config
-from gateway.errors import ConfigError, StoreError
+from gateway.errors import ClaimedError, ConfigError, StoreError
 from gateway.process.accounts import Accounts
 from gateway.process.changes import Changes
 from gateway.process.messages import Messages
 from gateway.runner import Runner
 from statemachine import Event
 from statemachine import lifecycle_events as events
-from statemachine.lifecycle_events import LifecyclePolicy
+from statemachine.lifecycle_events import LifecyclePolicy, RestartBy, Ticket
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
+EXIT_HELD = 76
 RESTART_EXPECTED_MS = 1_000
 CHECK_TIMEOUT = 10.0
 CLIENTS_DEADLINE = 2.0
@@ -41,6 +43,12 @@ class ControlPlane(Protocol):
 
     def announce_shutdown(self, reason: str, restart_expected_ms: int | None) -> None:
         """Tell the clients what is about to happen."""
+
+    async def vacate(self) -> None:
+        """Serve nobody any more: clients are closed with 1012, and what comes waits in the backlog."""
+
+    async def resume(self, listener: socket.socket) -> None:
+        """Serve again after `vacate`."""
 
     async def stop_listening(self) -> None:
         """Take no new connection; those that are open are served on."""
@@ -68,7 +76,8 @@ class Reports:
 class Operations:
     """Performs the lifecycle's work with the parts that `app` hands over.
 
-    `handed_over` has the listening socket that a supervisor has opened for the process, and raises OSError for one that is none.
+    `handed_over` has the listening socket that was opened for this process, and raises OSError for what is none.
+    `claim` raises ClaimedError where another process receives on an account. `restart_by` is how a run that begins restarts.
     """
 
     def __init__(
@@ -81,8 +90,12 @@ class Operations:
         reports: Reports,
         clock: Clock,
         handed_over: Callable[[], socket.socket | None] = lambda: None,
+        claim: Callable[[Config], None] = lambda _: None,
+        restart_by: RestartBy = RestartBy.IN_PROCESS,
     ) -> None:
         self._handed_over = handed_over
+        self._claim = claim
+        self._restart_by = restart_by
         self._ledger = ledger
         self._changes = changes
         self._accounts = accounts
@@ -130,7 +143,13 @@ class Operations:
             log.error("cannot_listen", why=why)
             return events.StartFailed(effect.work, why, 1)
         try:
+            # All of them are ours before one of them polls, and before anything is read or written for them.
+            self._claim(self._ledger.applied)
             held = await self._messages.open()
+        except ClaimedError as error:
+            listener.close()
+            log.error("account_held", why=str(error), holder=error.holder)
+            return events.StartFailed(effect.work, str(error), EXIT_HELD)
         except StoreError as error:
             listener.close()
             log.error("store_unusable", why=str(error))
@@ -142,7 +161,7 @@ class Operations:
         await self._control.open(listener)
         await self._changes.runs()
         await self._reports.ready(self._control.address)
-        return events.Started(effect.work, self._ledger.applied_id)
+        return events.Started(effect.work, self._ledger.applied_id, self._clock.monotonic())
 
     async def apply(self, _: str, effect: events.ApplyPlan) -> Event:
         """Swap the snapshot, then bring the accounts in line. On any fault the lifecycle abandons the plan, and the old one is put back."""
@@ -165,15 +184,11 @@ class Operations:
 
     async def restart(self, _: str, effect: events.RestartGateway) -> Event:
         """In this process: read the file, build the new listener beside the old, restart the accounts, drain the old."""
-        control = self._control
-        assert control is not None, "a restart comes after the start"
         try:
-            revision = await self._changes.load_to_run()
-            listener = self._next_listener(control, revision.config)
+            revision, listener = await self.next_run()
         except (ConfigError, OSError) as error:
             return events.RestartFailed(effect.work, str(error), self._clock.monotonic(), recovered=True)
-        reason = "; ".join(dict.fromkeys(ticket.reason for ticket in effect.tickets))
-        control.announce_shutdown(f"restart: {reason}", RESTART_EXPECTED_MS)
+        control = self.announce(effect.tickets)
         self._ledger.propose(revision)
         self._ledger.swap(revision.config, revision.id)
         self._ledger.note(revision.id, "applied")
@@ -182,7 +197,24 @@ class Operations:
         self._reports.applied(revision.config)
         await self._changes.runs(revision)
         await self._reports.ready(control.address)
-        return events.Restarted(effect.work, revision.id, self._clock.monotonic(), policy_of(revision.config))
+        policy = policy_of(revision.config, self._restart_by)
+        return events.Restarted(effect.work, revision.id, self._clock.monotonic(), policy)
+
+    async def next_run(self) -> tuple[Revision, socket.socket]:
+        """What the next run begins with, and its listening socket. Raises ConfigError or OSError: then this one goes on."""
+        revision = await self._changes.load_to_run()
+        return revision, self._next_listener(self.control, revision.config)
+
+    def announce(self, tickets: Sequence[Ticket]) -> ControlPlane:
+        """Tell the clients that a restart begins, and why."""
+        reason = "; ".join(dict.fromkeys(ticket.reason for ticket in tickets))
+        self.control.announce_shutdown(f"restart: {reason}", RESTART_EXPECTED_MS)
+        return self.control
+
+    @property
+    def control(self) -> ControlPlane:
+        assert self._control is not None, "a restart comes after the start"
+        return self._control
 
     def _next_listener(self, control: ControlPlane, config: Config) -> socket.socket:
         """The same socket again where the address is the same: what waits in its backlog is served, not refused."""
@@ -196,7 +228,7 @@ class Operations:
         if self._control is not None:
             self._control.announce_shutdown("stop", None)
             await self._control.stop_listening()
-        patient = asyncio.ensure_future(self._accounts.stop_all())
+        patient = asyncio.ensure_future(self._accounts.stop_all("stop", confirm=True))
         hurried = asyncio.ensure_future(self._hurry.wait())
         try:
             await asyncio.wait({patient, hurried}, return_when=asyncio.FIRST_COMPLETED)
@@ -223,11 +255,12 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def policy_of(config: Config) -> LifecyclePolicy:
-    """The budgets that a config gives to the run of the gateway that begins with it."""
+def policy_of(config: Config, restart_by: RestartBy = RestartBy.IN_PROCESS) -> LifecyclePolicy:
+    """What a config gives to the run of the gateway that begins with it: its budgets, and how it restarts."""
     restart = config.gateway.restart
     return LifecyclePolicy(
         stop_timeout=restart.drain_timeout_ms / 1000,
         cooldown=restart.cooldown_ms / 1000,
         defer_timeout=restart.defer_timeout_ms / 1000,
+        restart_by=restart_by,
     )

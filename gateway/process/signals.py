@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 HANDLED = (signal.SIGUSR1, signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
 
@@ -21,3 +22,13 @@ def remove() -> None:
     loop = asyncio.get_running_loop()
     for number in HANDLED:
         loop.remove_signal_handler(number)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """They wait, for the next image of the process if there is one: the mask and what waits behind it outlive this one."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)

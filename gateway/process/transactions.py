@@ -121,6 +121,10 @@ class Transactions:
         """Wait for what is being written down, and for nothing else: nobody decides anything any more."""
         await self._errands.close()
 
+    async def written_down(self) -> None:
+        """Return when all that was said of changes is on disk, or the fault is shown."""
+        await self._errands.seen_through()
+
     # Opening one
 
     def open(self, pending: Pending) -> None:

@@ -127,6 +127,12 @@ class Control:
 
         return drain
 
+    async def vacate(self) -> None:
+        await asyncio.sleep(0.05)
+
+    async def resume(self, listener: Any) -> None:
+        self.listener = listener
+
     def announce_shutdown(self, reason: str, restart_expected_ms: int | None) -> None:
         """There is nobody to tell."""
 

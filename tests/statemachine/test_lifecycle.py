@@ -28,6 +28,7 @@ from statemachine.lifecycle_events import (
     ConfigRejected,
     ConfigUnfit,
     Exit,
+    Handover,
     HurryStop,
     Impact,
     LifecyclePolicy,
@@ -36,6 +37,8 @@ from statemachine.lifecycle_events import (
     PlanApplied,
     PlanFailed,
     ReloadOverdue,
+    ReplaceProcess,
+    RestartBy,
     RestartCancelled,
     RestartDue,
     Restarted,
@@ -55,6 +58,8 @@ from statemachine.lifecycle_events import (
     StopOverdue,
     StopRequested,
     TicketOpened,
+    Vacated,
+    VacateGateway,
     WorkInFlight,
 )
 
@@ -78,6 +83,7 @@ FORCED = ticket("forced", 100.0, force=True)
 FOR_B, FOR_G = ticket("for b", 100.0, "b"), ticket("for g", 150.0, "g")
 """Tickets of revisions. `g` is one that needs a restart."""
 NEXT_POLICY = LifecyclePolicy(cooldown=50.0)
+BY_EXEC, BY_EXIT = replace(POLICY, restart_by=RestartBy.EXEC), replace(POLICY, restart_by=RestartBy.EXIT)
 
 
 def d(**changes: Any) -> LifecycleData:
@@ -99,6 +105,18 @@ ROWS: tuple[tuple[Case, ...], ...] = (
             (OpenGateway(4, "b"), armed(StartOverdue(8), 61.0)),
             {"policy": POLICY, "known": "b", "applied": "b", "work": 4, "timer": 8},
         ),
+        Case(
+            "boot takes over what the process before has left", (S.STOPPED,), d(known=""),
+            Boot("b", POLICY, Handover((P1, FOR_B), (P2,), 4)), S.STARTING,
+            (
+                TicketOpened(P1), TicketOpened(FOR_B), TicketOpened(P2),
+                OpenGateway(4, "b"), armed(StartOverdue(8), 61.0),
+            ),
+            {
+                "known": "b", "applied": "b", "work": 4, "timer": 8,
+                "served": (P1, FOR_B), "tickets": (P2,), "restarts": 4,
+            },
+        ),
     ),
     (
         Case(
@@ -112,6 +130,12 @@ ROWS: tuple[tuple[Case, ...], ...] = (
             (armed(RestartDue(8), due=100.0), ReviewConfig("b")),
             {"waiting": Waiting.DELAY, "timer": 8, "kept": None, "reviewed": "b", "known": ""},
         ),
+        Case(
+            "started, which ends a restart; the next one after the cooldown", (S.STARTING,),
+            d(served=(P1,), tickets=(P2,), restarts=4), Started(3, "a", 1000.0), S.RESTART_PENDING,
+            (CloseTicket("p1", "done", ""), armed(RestartDue(8), due=1025.0)),
+            {"served": (), "restarts": 5, "cooled_at": 1025.0, "waiting": Waiting.COOLDOWN, "timer": 8},
+        ),
     ),
     (
         Case(
@@ -123,6 +147,11 @@ ROWS: tuple[tuple[Case, ...], ...] = (
             "started with a kept revision", (S.STARTING,), d(kept="b", known="b"), Started(3, "a"), S.RUNNING,
             (DisarmTimer(), ReviewConfig("b")),
             {"timer": 8, "kept": None, "reviewed": "b", "known": ""},
+        ),
+        Case(
+            "started, which ends a restart", (S.STARTING,), d(served=(P1, FOR_B)), Started(3, "a", 1000.0), S.RUNNING,
+            (CloseTicket("p1", "done", ""), CloseTicket("for b", "done", ""), DisarmTimer()),
+            {"served": (), "restarts": 1, "cooled_at": 1025.0, "timer": 8},
         ),
     ),
     (
@@ -513,6 +542,15 @@ ROWS: tuple[tuple[Case, ...], ...] = (
                 "waiting": Waiting.NOTHING, "deferred_since": None, "known": "", "rejected": None,
             },
         ),
+        *(
+            Case(
+                f"ready, and another is to follow by {policy.restart_by.value}", (S.RESTART_PENDING,),
+                d(policy=policy, tickets=(P1,)), RestartReady(7), S.RESTARTING,
+                (VacateGateway(4, (P1,)), armed(RestartOverdue(8), 93.0)),
+                {"work": 4, "served": (P1,), "tickets": (), "timer": 8, "known": ""},
+            )
+            for policy in (BY_EXEC, BY_EXIT)
+        ),
     ),
     (
         Case(
@@ -560,6 +598,21 @@ ROWS: tuple[tuple[Case, ...], ...] = (
                 DisarmTimer(),
             ),
             {"tickets": (), "timer": 8, "waiting": Waiting.NOTHING, "deferred_since": None},
+        ),
+    ),
+    (
+        Case(
+            "vacated, and another process follows", (S.RESTARTING,),
+            d(policy=BY_EXIT, served=(P1,), tickets=(P2,)), Vacated(3), S.STOPPED,
+            (DisarmTimer(), Exit(75)),
+            {"timer": 8},
+        ),
+    ),
+    (
+        Case(
+            "vacated, and another image follows", (S.RESTARTING,),
+            d(policy=BY_EXEC, served=(P1,), tickets=(P2,)), Vacated(3), None,
+            (ReplaceProcess(3),),
         ),
     ),
     (
@@ -684,7 +737,7 @@ ALLOWED = {
     S.HOT_RELOADING: REQUESTS | {"restart_cancelled", "plan_applied", "plan_failed", "reload_overdue"},
     S.RESTART_PENDING: REQUESTS
     | {"restart_cancelled", "restart_due", "restart_ready", "work_in_flight", "config_unfit"},
-    S.RESTARTING: REQUESTS | {"restart_cancelled", "restarted", "restart_failed", "restart_overdue"},
+    S.RESTARTING: REQUESTS | {"restart_cancelled", "restarted", "vacated", "restart_failed", "restart_overdue"},
     S.STOPPING: {"stop_requested", "stop_finished", "stop_failed", "stop_overdue"},
     S.FAILED: {"stop_requested"},
 }
@@ -788,6 +841,10 @@ GUARDS: dict[str, tuple[list[tuple[LifecycleData, Event]], list[tuple[LifecycleD
             (d(tickets=(P1, FORCED)), WorkInFlight(7, 1, 99.9)),
         ],
     ),
+    "another_process_follows": (
+        [(d(policy=BY_EXIT), Vacated(3))],
+        [(d(policy=BY_EXEC), Vacated(3)), (d(), Vacated(3))],
+    ),
     "old_run_is_back": (
         [(d(), RestartFailed(3, "x", 0.0, recovered=True))],
         [(d(), RestartFailed(3, "x", 0.0, recovered=False))],
@@ -805,7 +862,7 @@ class TestTable(TableTests):
     machine = Lifecycle
     rows = ROWS
     allowed = ALLOWED
-    events = 22
+    events = 23
     guards = GUARDS
     guarded_in = S.RUNNING
 
@@ -823,6 +880,7 @@ COMPLETIONS = [
     (S.HOT_RELOADING, PlanApplied(2, "b", complete=True)),
     (S.HOT_RELOADING, PlanFailed(2, "x")),
     (S.RESTARTING, Restarted(2, "b", 0.0, POLICY)),
+    (S.RESTARTING, Vacated(2)),
     (S.RESTARTING, RestartFailed(2, "x", 0.0, recovered=True)),
     (S.RESTARTING, RestartFailed(2, "x", 0.0, recovered=False)),
     (S.STOPPING, StopFinished(2)),
@@ -1382,6 +1440,7 @@ MAKERS: dict[Callable[[Random, LifecycleData, int], Event], float] = {
     lambda r, d, n: WorkInFlight(number(r, d.timer), r.choice([None, 1]), 10.0 * n): 2,
     lambda r, d, n: ConfigUnfit(number(r, d.timer), "x"): 1,
     lambda r, d, n: Restarted(number(r, d.work), r.choice(REVISIONS), float(n), POLICY): 3,
+    lambda r, d, n: Vacated(number(r, d.work)): 1,
     lambda r, d, n: RestartFailed(number(r, d.work), "x", float(n), recovered=r.random() < 0.8): 1,
     lambda r, d, n: StartFailed(number(r, d.work), "x", 1): 0.2,
     lambda r, d, n: StartOverdue(number(r, d.timer)): 0.2,

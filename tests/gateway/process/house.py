@@ -97,6 +97,15 @@ class FakeControl:
 
         return drain
 
+    async def vacate(self) -> None:
+        self.told.append(("vacate", self.listener.getsockname()))
+        await asyncio.sleep(self.drain_takes)
+        self.listener.close()
+
+    async def resume(self, listener: socket.socket) -> None:
+        self.told.append(("resume", listener.getsockname()))
+        self.listener = listener
+
     def announce_shutdown(self, reason: str, restart_expected_ms: int | None) -> None:
         self.told.append(("shutdown", (reason, restart_expected_ms)))
 
