@@ -301,4 +301,6 @@ class App:
         await self._changes.transactions.close()
         await self._receivers.aclose()
         await self._messages.close()
+        self._succession.close()
+        self._claims.close()
         self._supervisor.close()

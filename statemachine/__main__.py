@@ -12,6 +12,7 @@ from statemachine import MACHINES
 from statemachine.check import faults, outdated
 from statemachine.diagram import mermaid, svg
 from statemachine.errors import DrawingError, SpinError
+from statemachine.lifecycle_events import RestartBy
 
 ABOUT = """\
 The tables in statemachine/ say what may happen in the gateway. This draws them and checks them.
@@ -51,6 +52,8 @@ Holds against each world: one receiver an account; a revision is applied once; a
 serves open tickets; one piece of work at a time; what is stale moves nothing; what a person stopped stays stopped.
 With --confirm calls write changes that must be confirmed, too, and more is held: only what was confirmed stays; nothing
 is begun beside such a change; what was rolled back stays away. It takes minutes: begin with one account.
+With --restart exec, or exit, a restart is another image of the process, or another process: none begins its work before
+the last receiver of the one before it is dead, and who asked is answered by it.
 With --messages it is another world: two messages of one conversation on their way from the network into the store, to
 their handler, and their replies back, with a crash at any point. Holds: what was confirmed to the network is in the
 store, and is handled; a reply is sent, dead, or unknown and shown; nothing is sent twice unmarked; in order.
@@ -90,6 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("--budget", type=int, default=2, metavar="K", help="how much the outside may do (%(default)s)")
     command.add_argument("--reload-off", action="store_true", help="in reload mode `off`")
     command.add_argument("--confirm", action="store_true", help="with changes that must be confirmed")
+    command.add_argument(
+        "--restart", choices=[by.value for by in RestartBy], default="in_process", help="how it restarts (%(default)s)"
+    )
     command.add_argument("--messages", action="store_true", help="the world of messages, whatever else is said")
     command.add_argument("--limit", type=int, metavar="STATES", help="visit no more than that many")
     command.add_argument("--test", type=Path, metavar="FILE", help="write the first broken promise as a test, too")
@@ -99,6 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("--channels", type=int, default=1, metavar="N", help="how many accounts (%(default)s)")
     command.add_argument("--budget", type=int, default=2, metavar="K", help="how much the outside may do (%(default)s)")
     command.add_argument("--reload-off", action="store_true", help="in reload mode `off`")
+    command.add_argument(
+        "--restart", choices=[by.value for by in RestartBy], default="in_process", help="how it restarts (%(default)s)"
+    )
     command.add_argument("--out", type=Path, metavar="FILE", help="write it there, not to standard output")
     command.add_argument("--check", action="store_true", help="search it with Spin, and say what was found")
     command.set_defaults(run=promela)
@@ -151,6 +160,7 @@ def explore(given: argparse.Namespace) -> int:
         reload=not given.reload_off,
         confirm=given.confirm,
         messages=given.messages,
+        restart_by=given.restart,
         limit=given.limit,
         test=given.test,
         as_json=given.json,
@@ -162,7 +172,9 @@ def promela(given: argparse.Namespace) -> int:
     from statemachine import spin  # noqa: PLC0415
     from statemachine.promela import promela as model_of  # noqa: PLC0415
 
-    model = model_of(accounts=given.channels, budget=given.budget, reload=not given.reload_off)
+    model = model_of(
+        accounts=given.channels, budget=given.budget, reload=not given.reload_off, restart_by=RestartBy(given.restart)
+    )
     if given.out is not None:
         given.out.write_text(model, encoding="utf-8")
         print(given.out)

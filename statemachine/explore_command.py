@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from statemachine.explore import Model, Report, explore
+from statemachine.lifecycle_events import RestartBy
 from statemachine.story import as_test, story
 from statemachine.world import MessageWorld, World
+
+IN_PROCESS = RestartBy.IN_PROCESS.value
 
 
 def run(
@@ -20,6 +23,7 @@ def run(
     reload: bool = True,
     confirm: bool = False,
     messages: bool = False,
+    restart_by: str = IN_PROCESS,
     limit: int | None = None,
     test: Path | None = None,
     as_json: bool = False,
@@ -29,9 +33,11 @@ def run(
         world: Model[Any] = MessageWorld(budget)
         made, options = f"MessageWorld({budget})", f"--messages --budget {budget}"
     else:
-        world = World(channels, budget=budget, reload=reload, confirm=confirm)
-        made = f"World({channels}, budget={budget}{'' if reload else ', reload=False'}{', confirm=True' if confirm else ''})"
-        options = f"--channels {channels} --budget {budget}{' --confirm' if confirm else ''}"
+        world = World(channels, budget=budget, reload=reload, confirm=confirm, restart_by=restart_by)
+        way = "" if restart_by == IN_PROCESS else f", restart_by={restart_by!r}"
+        more = f"{'' if reload else ', reload=False'}{', confirm=True' if confirm else ''}{way}"
+        made = f"World({channels}, budget={budget}{more})"
+        options = f"--channels {channels} --budget {budget}{' --confirm' if confirm else ''}{f' --restart {restart_by}' if way else ''}"
     began = time.perf_counter()
 
     def progress(states: int, edges: int) -> None:

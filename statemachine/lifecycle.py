@@ -323,6 +323,12 @@ def handover_of(machine: Machine[Any, Any]) -> Handover:
     return Handover(machine.data.served, machine.data.tickets, machine.data.restarts)
 
 
+def is_leaving(machine: Machine[Any, Any]) -> bool:
+    """It ends, or another image or process takes its place: no receiver may be opened any more, whoever asks."""
+    replaced = machine.data.policy.restart_by is not RestartBy.IN_PROCESS
+    return is_ending(machine) or (machine.state is S.RESTARTING and replaced)
+
+
 def is_ending(machine: Machine[Any, Any]) -> bool:
     """It takes no more requests: a stop is under way, or done, or it has failed."""
     return machine.state not in ALIVE

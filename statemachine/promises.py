@@ -20,6 +20,7 @@ HANDLED = "what is in the store is handled"
 REPLIED = "a reply is sent, dead, or unknown and shown"
 SENT_ONCE = "nothing is sent twice unmarked"
 IN_ORDER = "in order within a conversation"
+LEFT_EMPTY = "a process is replaced when no receiver of it lives"
 
 PROMISES = frozenset(
     {
@@ -31,6 +32,7 @@ PROMISES = frozenset(
         ENDS,
         HANDLED,
         IN_ORDER,
+        LEFT_EMPTY,
         ONE_OUTCOME,
         ONE_RECEIVER,
         ONE_WORK,

@@ -22,7 +22,7 @@ from gateway.process.changes import LIFECYCLE
 from gateway.requests import new_id
 from statemachine import Event, Refusal, Step
 from statemachine.channel import By, Restart, Start, Stop, is_running, is_settled
-from statemachine.lifecycle import is_ending
+from statemachine.lifecycle import is_leaving
 from statemachine.lifecycle_events import RestartCancelled, RestartRequested, Ticket
 
 SETTLE_PATIENCE = 45.0
@@ -49,8 +49,8 @@ class Api:
     async def account_call(self, verb: str, channel: str, account: str | None) -> dict[str, Any]:
         """start, stop or restart an account, and wait until it has settled. Raises RefusedError, NotFoundError."""
         name = self._name(channel, account)
-        if is_ending(self._services.dispatcher.machine(LIFECYCLE)):
-            raise UnavailableError("the gateway is stopping; nothing was done")
+        if is_leaving(self._services.dispatcher.machine(LIFECYCLE)):
+            raise UnavailableError("the gateway is stopping or restarting; nothing was done")
         answer = await self._services.dispatcher.post(name, self._account_event(verb, name), f"call {verb}")
         if isinstance(answer, Refusal):
             raise RefusedError(answer)

@@ -150,6 +150,22 @@ class Accounts:
             self._dispatcher.post(name, Stop(By.GATEWAY, confirm), cause)
         await asyncio.gather(*(self._dispatcher.until(name, is_stopped) for name in names))
 
+    async def end_all(self) -> None:
+        """End every receiver, for another image of the process. One that neither ends nor can be cut off ends with this one:
+        the kernel closes what it has open before the first line of the next runs.
+        """
+        patience = max((self._patience(name) for name in self._channels()), default=0.0)
+        try:
+            async with asyncio.timeout(patience):
+                await self.stop_all("restart", confirm=False)
+        except TimeoutError:
+            left = [name for name in self._channels() if not is_stopped(self._dispatcher.machine(name))]
+            log.error("receivers_end_with_the_image", accounts=left)
+
+    def _patience(self, name: str) -> float:
+        stop_timeout: float = self._dispatcher.machine(name).data.run.policy.stop_timeout
+        return stop_timeout + FENCE_PATIENCE
+
     # One account
 
     async def _bring(self, name: str, action: AccountAction, config: Config, revision: str, cause: str) -> str:
@@ -159,7 +175,7 @@ class Accounts:
             return ""
         machine = self._dispatcher.machine(name)
         try:
-            async with asyncio.timeout(machine.data.run.policy.stop_timeout + FENCE_PATIENCE):
+            async with asyncio.timeout(self._patience(name)):
                 await self._dispatcher.until(name, has_let_go)
             async with asyncio.timeout(START_PATIENCE):
                 await self._dispatcher.until(name, is_settled)

@@ -67,7 +67,13 @@ class Claims:
         claim = self._held.pop(account, None)
         # Two accounts may be one bot, of which one is being stopped.
         if claim is not None and claim not in self._held.values():
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, _place(claim))
+            self._unlock(_place(claim), 1)
+
+    def close(self) -> None:
+        """At the very end of the process: nothing of it receives any more."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def note(self, entry: Entry, config: Config) -> None:
         """From a journal listener: an account that rests, and is not to run, is anybody's.
@@ -100,14 +106,17 @@ class Claims:
 
     def _drop_others(self) -> None:
         """What an image before this one held, and nobody needs any more: all that is between those that are held."""
-        if self._descriptor < 0:
-            return
         start = 0
         for place in sorted({_place(claim) for claim in self._held.values()}):
             if place > start:
-                fcntl.lockf(self._descriptor, fcntl.LOCK_UN, place - start, start)
+                self._unlock(start, place - start)
             start = place + 1
-        fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 0, start)
+        self._unlock(start, 0)
+
+    def _unlock(self, start: int, length: int) -> None:
+        """`length` 0 is all from there on."""
+        if self._descriptor >= 0:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN, length, start)
 
 
 def _place(claim: str) -> int:

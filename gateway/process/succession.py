@@ -61,6 +61,11 @@ class Succession:
         runner.work(events.VacateGateway, self.vacate, lambda e, why: self._failed(e.work, why, recovered=False))
         runner.work(events.ReplaceProcess, self.replace, lambda e, why: self._failed(e.work, why, recovered=False))
 
+    def close(self) -> None:
+        """Nothing follows in this process: what was kept for it is closed."""
+        if self._listener is not None:
+            self._listener.close()
+
     async def vacate(self, _: str, effect: events.VacateGateway) -> Event:
         """Receivers and clients side by side. New connections wait in the backlog of the socket that is handed on."""
         try:
@@ -71,7 +76,7 @@ class Succession:
         self._address = (admin.host, admin.port)
         control = self._operations.announce(effect.tickets)
         # The last poll that confirms is left out: the first of the next image says the same.
-        await asyncio.gather(control.vacate(), self._accounts.stop_all("restart", confirm=False))
+        await asyncio.gather(control.vacate(), self._accounts.end_all())
         await self._write_down()
         return events.Vacated(effect.work)
 
@@ -87,6 +92,7 @@ class Succession:
                 why = f"the program cannot be started anew: {error.strerror}"
         log.error("not_replaced", why=why)
         await self._operations.control.resume(self._listener)
+        self._listener = None
         await self._accounts.restart_all(self._ledger.applied, self._ledger.applied_id)
         return self._failed(effect.work, why, recovered=True)
 

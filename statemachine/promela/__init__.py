@@ -21,7 +21,8 @@ from typing import Any
 
 from statemachine._machine import Machine
 from statemachine.channel import SETTLED, WAITING, Channel
-from statemachine.lifecycle import ALIVE, Lifecycle
+from statemachine.lifecycle import ALIVE, Lifecycle, LifecycleState
+from statemachine.lifecycle_events import RestartBy
 from statemachine.promela import account, channel, lifecycle, process, table
 from statemachine.promela.move import Move, declarations
 from statemachine.promela.promises import MODEL_FITS, WORDS, declare
@@ -40,11 +41,12 @@ def promela(
     accounts: int = 1,
     budget: int = 2,
     reload: bool = True,
+    restart_by: RestartBy = RestartBy.IN_PROCESS,
 ) -> str:
     """The model as a text for Spin. Raises VocabularyError for a guard or action that has no translation.
 
     `budget` says how many things the outside may do: save or write the file, ask for something, fail, kill the process.
-    `reload` is False for reload mode `off`.
+    `reload` is False for reload mode `off`; `restart_by` says how the process restarts.
     """
     tickets = budget + 1
     words = lifecycle.vocabulary(tickets), channel.CHANNEL
@@ -52,6 +54,7 @@ def promela(
         [
             "/* Made from the tables by `python -m statemachine promela`: change those, not this. */",
             *_constants(lifecycle_class, channel_class, accounts, tickets, reload=reload),
+            *(f"#define BY_{by.name} {'true' if by is restart_by else 'false'}" for by in RestartBy),
             *declare(WORDS | {"model_fits": MODEL_FITS}),
             *declarations(),
             f"byte budget = {budget}, stops = {STOPS};",
@@ -93,6 +96,8 @@ def _constants(
     yield f"#define TICKET_IS_OPEN ({lifecycle.some_ticket(tickets)})"
     alive = " || ".join(f"lifecycle_state == {table.constant(lifecycle_class, state)}" for state in ALIVE)
     yield f"#define ALIVE ({alive})"
+    restarting = table.constant(lifecycle_class, LifecycleState.RESTARTING)
+    yield f"#define TAKES_CALLS (ALIVE && !((BY_EXEC || BY_EXIT) && lifecycle_state == {restarting}))"
 
 
 def _in_order(states: Any) -> list[Any]:

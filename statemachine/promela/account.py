@@ -78,6 +78,6 @@ def _persons(account: int) -> Iterator[Move]:
     for trigger in ("start", "stop", "restart"):
         yield Move(
             f"a person asks: {trigger}",
-            "ALIVE && budget > 0",
+            "TAKES_CALLS && budget > 0",
             ("budget--", "ev_person = 1", f"ev_run = SETTINGS({account}, ledger)", f"channel_{trigger}()"),
         )

@@ -49,6 +49,8 @@ DECLARATIONS = """\
 #define WORK_APPLY 2
 #define WORK_RESTART 3
 #define WORK_STOP 4
+#define WORK_VACATE 5
+#define WORK_REPLACE 6
 
 
 /* The lifecycle's data. */
@@ -56,6 +58,7 @@ byte lifecycle_state, applied, known, kept, reviewed, carried, stops_asked;
 bit drift, deferred;
 byte ticket_at[TICKETS], ticket_revision[TICKETS], ticket_due[TICKETS];
 bit ticket_force[TICKETS];
+byte left_at[TICKETS];  /* Where tickets were in the machine of the process before this one. */
 /* The outside of the machine: its timer, its work, the file, the ledger, and who waits for an answer. */
 byte lifecycle_timer, work, work_revision, work_identity, touched;
 bit begun, work_hangs, work_complete, hurried, checking, reviewing;
@@ -99,6 +102,11 @@ inline open_ticket() {
      if :: told_open[i] -> BREAK_one_outcome :: else fi;
      told_open[i] = 1
   fi
+}
+
+inline take_over() {
+  i = 0;
+  do :: i < TICKETS -> ticket_at[i] = left_at[i]; left_at[i] = NOWHERE; i++ :: else -> break od
 }
 
 inline close_ticket(slot, outcome) {
@@ -175,7 +183,7 @@ inline begin_restart() {
   :: else
   fi;
   known = NOTHING_KNOWN; deferred = 0;
-  begin_work(WORK_RESTART);
+  begin_work((BY_EXEC || BY_EXIT -> WORK_VACATE : WORK_RESTART));
   asked = 0  /* Who waits is told now: the connection ends with it. */
 }
 
@@ -294,6 +302,7 @@ def vocabulary(tickets: int) -> Vocabulary:
             "ticket_is_last": f"{number} == 1",
             "waited_long_enough": "deferred && ev_much_later",
             "a_ticket_forces": some("ticket_force[{n}]"),
+            "another_process_follows": "BY_EXIT",
             "old_run_is_back": "ev_recovered",
             "asked_before": "stops_asked >= 2",
         },
@@ -307,8 +316,11 @@ def some_ticket(tickets: int) -> str:
 
 
 ACTIONS = {
+    "take_over": "take_over()",
     "open_gateway": "known = ev_revision; applied = ev_revision; begin_work(WORK_OPEN)",
-    "adopt": "applied = ev_applied",
+    "adopt": "applied = ev_applied; close_all(SERVED, DONE)",
+    "replace_process": "begin_work(WORK_REPLACE)",
+    "exit_to_restart": "exit_process()",
     "begin_stop": "stops_asked = 1; begin_work(WORK_STOP)",
     "hurry": "stops_asked++; hurried = (work == WORK_STOP)",
     "cancel_work": "end_work()",

@@ -84,19 +84,30 @@ inline carry_out_plan() {
   before_revision = work_revision; before_identity = ledger; ledger = work_identity; begun = 1; astray = 0
 }
 
+inline forget_tickets() {
+  i = 0;
+  do
+  :: i < TICKETS ->
+     ticket_at[i] = NOWHERE; ticket_revision[i] = 0; ticket_due[i] = 0; ticket_force[i] = 0; told_open[i] = 0; left_at[i] = NOWHERE; i++
+  :: else -> break
+  od
+}
+
+inline leave_tickets() {
+  i = 0;
+  do :: i < TICKETS -> left_at[i] = ticket_at[i]; i++ :: else -> break od
+}
+
+/* Another image, or another process, is begun. It has what is on disk, and the tickets that the one before has left. */
 inline begin_process() {
   known = 0; kept = 0; reviewed = 0; carried = 0; stops_asked = 0; drift = 0; deferred = 0;
   lifecycle_state = INITIAL_LIFECYCLE; applied = 0; ledger = disk; waits_for_restart = 0; astray = 0; before_revision = 0; before_identity = 0;
   asked = 0; excused = 0;
   i = 0;
-  do
-  :: i < TICKETS ->
-     ticket_at[i] = NOWHERE; ticket_revision[i] = 0; ticket_due[i] = 0; ticket_force[i] = 0; told_open[i] = 0; i++
-  :: else -> break
-  od;
+  do :: i < TICKETS -> ticket_at[i] = NOWHERE; i++ :: else -> break od;
   exit_process();
   ended = (disk == BAD);
-  if :: !ended -> ev_revision = disk; lifecycle_boot() :: else fi
+  if :: !ended -> ev_revision = disk; lifecycle_boot() :: else -> forget_tickets() fi
 }
 """
 
@@ -104,12 +115,19 @@ inline begin_process() {
 def moves(accounts: int, tickets: int) -> Iterator[Move]:
     """All that can happen to the process but for what happens to its accounts."""
     found = [*_file(), *_requests(tickets), *_timers(accounts), *_check()]
-    works = (*_opening(), *_applying(accounts), *_restarting(accounts), *_stopping(accounts))
+    works = (*_opening(), *_applying(accounts), *_restarting(accounts), *_replacing(accounts), *_stopping(accounts))
     found += [replace(move, guard=f"!work_hangs && {move.guard}") for move in works]
     found.append(Move("the work hangs", "work != NO_WORK && !work_hangs && budget > 0", ("budget--", "work_hangs = 1")))
     for move in found:
         yield Move(move.label, f"!ended && {move.guard}", (*move.body, "hold_tickets()"))
-    yield Move("the process is killed and started again", "!ended && budget > 0", ("budget--", "begin_process()"))
+    killed = ("budget--", "forget_tickets()", "begin_process()")
+    yield Move("the process is killed and started again", "!ended && budget > 0", killed)
+    left = " || ".join(f"ticket_at[{n}] == SERVED" for n in range(tickets))
+    yield Move(
+        "whoever supervises it starts another",
+        f"ended && ({left})",
+        ("leave_tickets()", "begin_process()", "hold_tickets()"),
+    )
 
 
 def _file() -> Iterator[Move]:
@@ -249,6 +267,28 @@ def _restarting(accounts: int) -> Iterator[Move]:
             f"{restarting} && budget > 0{when}",
             ("budget--", f"ev_recovered = {recovered}", *_ends("restart_failed")),
         )
+
+
+def _replacing(accounts: int) -> Iterator[Move]:
+    """A restart by another image, or another process."""
+    vacating, replacing = "work == WORK_VACATE", "work == WORK_REPLACE"
+    stopped = " && ".join(f"channel_state[{account}] == CHANNEL_STOPPED" for account in range(accounts))
+    settled = " && ".join(f"SETTLED({account})" for account in range(accounts))
+    lives = " || ".join(f"(channel_state[{n}] != CHANNEL_STOPPED && !hangs[{n}])" for n in range(accounts))
+    bad = ("ev_recovered = 1", *_ends("restart_failed"))
+    yield Move("what follows finds a bad file", f"{vacating} && !begun && disk == BAD", bad)
+    asks = ("ask_to_stop()", "begun = 1")
+    yield Move("the accounts are asked to stop, for what follows", f"{vacating} && !begun && disk != BAD", asks)
+    empty = f"{vacating} && begun && (({stopped}) || {_some_hang(accounts)})"
+    yield Move("nothing of it receives or serves", empty, _ends("vacated"))
+    fails = ("budget--", "ev_recovered = 0", *_ends("restart_failed"))
+    yield Move("it cannot be vacated", f"{vacating} && budget > 0", fails)
+    follows = (f"if :: {lives} -> BREAK_left_empty :: else fi", "leave_tickets()", "begin_process()")
+    yield Move("the next image takes its place", f"{replacing} && !begun", follows)
+    back = ("budget--", "ask_to_restart()", "begun = 1")
+    yield Move("the program cannot be started anew", f"{replacing} && !begun && budget > 0", back)
+    again = f"{replacing} && begun && (({settled}) || {_some_hang(accounts)})"
+    yield Move("the old run is back", again, ("ev_recovered = 1", *_ends("restart_failed")))
 
 
 def _stopping(accounts: int) -> Iterator[Move]:

@@ -8,6 +8,7 @@ from statemachine.promises import (
     APPLIED_ONCE,
     CHANGE_KEPT,
     ENDS,
+    LEFT_EMPTY,
     ONE_OUTCOME,
     ONE_RECEIVER,
     ONE_WORK,
@@ -28,6 +29,7 @@ WORDS: dict[str, str] = {
     "stays_stopped": STAYS_STOPPED,
     "one_work": ONE_WORK,
     "ends": ENDS,
+    "left_empty": LEFT_EMPTY,
 }
 """Each promise by the word that says in the model that it is broken: `broken_<word>`."""
 

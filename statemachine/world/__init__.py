@@ -14,7 +14,7 @@ from statemachine.change import Change
 from statemachine.channel import Channel
 from statemachine.explore import Move
 from statemachine.lifecycle import Lifecycle, LifecycleState
-from statemachine.lifecycle_events import Impact
+from statemachine.lifecycle_events import Impact, RestartBy
 from statemachine.promises import CHANGE_KEPT, CONFIRMED, ENDS, ONE_OUTCOME, STOP_ARRIVES
 from statemachine.world.account import OFF, Account, AccountModel, View
 from statemachine.world.account import Change as AccountChange
@@ -35,7 +35,10 @@ Worlds = tuple[int, ...]
 
 
 class World:
-    """A model for `statemachine.explore`, over the machine classes; with `confirm` changes that must be confirmed are written, too."""
+    """A model for `statemachine.explore`, over the machine classes; with `confirm` changes that must be confirmed are written, too.
+
+    `restart_by` says how the process restarts, by the value of a `RestartBy`.
+    """
 
     def __init__(
         self,
@@ -47,9 +50,12 @@ class World:
         reload: bool = True,
         change: type[Machine[Any, Any]] = Change,
         confirm: bool = False,
+        restart_by: str = RestartBy.IN_PROCESS.value,
     ) -> None:
         self._channels = channels
-        self._process_model = ProcessModel(lifecycle, change, reload=reload, confirm=confirm)
+        self._process_model = ProcessModel(
+            lifecycle, change, reload=reload, confirm=confirm, restart_by=RestartBy(restart_by)
+        )
         self._account_model = AccountModel(channel)
         self._processes: _Numbered[Process] = _Numbered()
         self._accounts: _Numbered[Account] = _Numbered()
@@ -72,6 +78,9 @@ class World:
         for change in (*self._changes(process_number), *self._changes_of_work(process_number, views)):
             if change.cost <= budget:
                 yield self._tell_accounts(change, budget - change.cost, accounts)
+        followed = self._process_model.is_followed(process)
+        if followed is not None:
+            yield self._tell_accounts(followed, budget, accounts)
         if process.ended:
             return
         if budget:
@@ -146,7 +155,7 @@ class World:
 
     def _tell_accounts(self, change: ProcessChange, budget: int, accounts: list[int]) -> Move[Worlds]:
         broken = change.broken
-        if change.after.ended:  # its receivers end with the process
+        if change.after.ended or change.anew:  # its receivers end with the process
             accounts = [self._accounts.number(self._account_model.begin())] * len(accounts)
         elif change.asks:
             told = [self._ask(number, ask) for number, ask in zip(accounts, change.asks, strict=True)]

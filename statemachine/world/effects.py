@@ -12,7 +12,7 @@ from statemachine.lifecycle_data import LifecycleData
 from statemachine.lifecycle_events import Impact
 from statemachine.promises import APPLIED_ONCE, ONE_OUTCOME, ONE_WORK, OPEN_TICKETS, STAYS_AWAY
 from statemachine.world.config import BAD, Proposal, config_of, impact
-from statemachine.world.state import APPLY, OPEN, RESTART, STOP, Process, Work
+from statemachine.world.state import APPLY, OPEN, REPLACE, RESTART, STOP, VACATE, Process, Work
 
 Performed = tuple[Process, tuple[str, ...]]
 """The process after an effect, and the promises that were broken by it."""
@@ -21,6 +21,8 @@ _WORKS: Mapping[type[Effect], str] = {
     events.OpenGateway: OPEN,
     events.ApplyPlan: APPLY,
     events.RestartGateway: RESTART,
+    events.VacateGateway: VACATE,
+    events.ReplaceProcess: REPLACE,
     events.StopGateway: STOP,
 }
 
@@ -98,13 +100,13 @@ def _start_work(process: Process, effect: Effect, proposal: Proposal | None) -> 
         aside = process.standing.aside
         back = aside is not None and aside.revision == process.disk == effect.revision and process.change is None
         broken += (STAYS_AWAY,) if back and not process.restoring else ()
-    if isinstance(effect, events.RestartGateway) and _is_needless(process, effect):
+    if isinstance(effect, (events.RestartGateway, events.VacateGateway)) and _is_needless(process, effect):
         broken += (APPLIED_ONCE,)
     kind = _WORKS[type(effect)]
     return process._replace(work=Work(kind, proposal=proposal if kind == APPLY else None)), broken
 
 
-def _is_needless(process: Process, effect: events.RestartGateway) -> bool:
+def _is_needless(process: Process, effect: events.RestartGateway | events.VacateGateway) -> bool:
     """A restart that only revisions ask for, and what is in the file runs already, and the machine has heard of it."""
     on_its_way = bool(process.unread or process.posted or process.reviewing or process.restoring)
     wanted = process.wanted
@@ -140,7 +142,7 @@ def hold_tickets(before: LifecycleData, after: LifecycleData, step: Step) -> tup
                 broken += (ONE_OUTCOME,) if id_ not in open_ids else ()
                 broken += (OPEN_TICKETS,) if outcome == "done" and id_ not in served else ()
                 open_ids.discard(id_)
-            case events.RestartGateway(tickets=tickets):
+            case events.RestartGateway(tickets=tickets) | events.VacateGateway(tickets=tickets):
                 broken += (OPEN_TICKETS,) if not tickets or set(tickets) != set(before.tickets) else ()
     kept = {ticket.id for ticket in (*after.tickets, *after.served)}
     return broken + ((ONE_OUTCOME,) if kept != open_ids else ())

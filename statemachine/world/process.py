@@ -6,16 +6,17 @@ As with the accounts, time is gone and numbers are relative.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from statemachine import change_events
 from statemachine import lifecycle_events as events
 from statemachine._machine import Event, Machine, Refusal, Step
 from statemachine.change_events import Stage
-from statemachine.lifecycle import is_ending
+from statemachine.lifecycle import handover_of, is_ending, is_leaving
 from statemachine.lifecycle_data import LifecycleData
-from statemachine.lifecycle_events import ConfigChanged, ConfigRejected, Impact, Origin, Ticket
-from statemachine.promises import BESIDE, STALE, STOP_ARRIVES
+from statemachine.lifecycle_events import ConfigChanged, ConfigRejected, Handover, Impact, Origin, RestartBy, Ticket
+from statemachine.promises import BESIDE, LEFT_EMPTY, ONE_OUTCOME, STALE, STOP_ARRIVES
 from statemachine.world.account import CURRENT, OLD, View
 from statemachine.world.change import NOTHING_STANDS, ChangeModel, Standing, Told, Window
 from statemachine.world.config import BAD, REVISIONS, TO_CONFIRM, Proposal, impact, propose
@@ -39,7 +40,7 @@ from statemachine.world.work import Turn, turns
 class ProcessModel:
     """The moves of a process, over a lifecycle and a change machine class. `reload` is False in reload mode `off`.
 
-    `confirm`: calls may write changes that must be confirmed.
+    `confirm`: calls may write changes that must be confirmed. `restart_by` says how it restarts.
     """
 
     def __init__(
@@ -49,7 +50,9 @@ class ProcessModel:
         *,
         reload: bool = True,
         confirm: bool = False,
+        restart_by: RestartBy = RestartBy.IN_PROCESS,
     ) -> None:
+        self._policy = replace(POLICY, restart_by=restart_by)
         self._confirms = confirm
         self._change_model = ChangeModel(change)
         self._machine = lifecycle("gateway", LifecycleData())
@@ -58,10 +61,18 @@ class ProcessModel:
         self._stale: dict[tuple[Any, LifecycleData], tuple[str, ...]] = {}
         self._fired: dict[tuple[Any, LifecycleData, Event], tuple[Step | Refusal, Any, LifecycleData]] = {}
 
-    def begin(self, disk: str, standing: Standing = NOTHING_STANDS, *, overdue: bool = False) -> Process:
+    def begin(
+        self,
+        disk: str,
+        standing: Standing = NOTHING_STANDS,
+        *,
+        overdue: bool = False,
+        handover: Handover = Handover(),  # noqa: B008 - frozen
+    ) -> Process:
         """A process that has just been started, and has read its file, or what is held in the place of it.
 
-        One that finds nothing to run ends at once. `overdue`: the time to confirm a change is over.
+        One that finds nothing to run ends at once. `overdue`: the time to confirm a change is over. `handover` is what the
+        one before has left to it; who asked and is left to a process that does not run is told of that by the store.
         """
         window = standing.window
         if window is not None and not window.runs and window.revision != disk:
@@ -74,7 +85,11 @@ class ProcessModel:
             self._initial, blank(LifecycleData()), disk, runs, ended=runs == BAD,
             change=told.change, standing=told.standing, restoring=told.restores,
         )  # fmt: skip
-        return forget(process) if process.ended else self._fire_at("", process, events.Boot(runs, POLICY)).after
+        return (
+            forget(process)
+            if process.ended
+            else self._fire_at("", process, events.Boot(runs, self._policy, handover)).after
+        )
 
     def changes(self, process: Process) -> Iterator[Change]:
         """All that can happen to it next, whatever its accounts do; but for a crash."""
@@ -93,10 +108,25 @@ class ProcessModel:
         if process.ended:
             return
         for turn in turns(process, accounts):
-            yield self._take(turn)
+            yield self._follow(process, accounts) if turn.replaces else self._take(turn)
         if process.timer is events.StopOverdue:
             hangs = process.work is None or process.work.hangs or any(account.hangs for account in accounts)
             yield self._ring(process, rare=not hangs)
+
+    def _follow(self, process: Process, accounts: tuple[View, ...]) -> Change:
+        """Another image, or another process, takes up what this one leaves: on disk, and by its handover."""
+        left = handover_of(self._at(process))
+        after = self.begin(process.disk, process.standing, handover=left)
+        lives = any(not view.stopped and not view.hangs for view in accounts)
+        answered = after.ended or (after.data.served, after.data.tickets) == (left.served, left.tickets)
+        broken = ((LEFT_EMPTY,) if lives else ()) + (() if answered else (ONE_OUTCOME,))
+        return Change("the next image takes its place", after, broken=broken, anew=True)
+
+    def is_followed(self, process: Process) -> Change | None:
+        """One that has ended so that whoever supervises it starts another."""
+        if not process.ended or not process.data.served:
+            return None
+        return self._follow(process, ())._replace(label="whoever supervises it starts another")
 
     def _ring(self, process: Process, *, rare: bool) -> Change:
         assert process.timer is not None
@@ -106,7 +136,7 @@ class ProcessModel:
 
     def takes_calls(self, process: Process) -> bool:
         """Whether people may still start and stop accounts."""
-        return not process.ended and not is_ending(self._at(process))
+        return not process.ended and not is_leaving(self._at(process))
 
     # The file, and who writes it
 
@@ -360,6 +390,7 @@ _STALE_WORDS: tuple[Event, ...] = (
     events.PlanFailed(OLD, ""),
     events.Restarted(OLD, "0a", NOW, POLICY),
     events.RestartFailed(OLD, "", NOW, recovered=True),
+    events.Vacated(OLD),
     events.StopFinished(OLD),
     events.StopFailed(OLD, ""),
     events.RestartReady(OLD),

@@ -13,7 +13,7 @@ from statemachine.world.account import CURRENT
 from statemachine.world.change import NOTHING_STANDS, Open, Standing
 from statemachine.world.config import FIRST, Proposal
 
-OPEN, APPLY, RESTART, STOP = "open", "apply", "restart", "stop"
+OPEN, APPLY, RESTART, VACATE, REPLACE, STOP = "open", "apply", "restart", "vacate", "replace", "stop"
 """The kinds of work."""
 
 POLICY = LifecyclePolicy(cooldown=0.0)
@@ -89,12 +89,14 @@ class Change(NamedTuple):
     cost: int = 0
     broken: tuple[str, ...] = ()
     asks: Asks = ()
+    anew: bool = False
+    """Another image or process has taken its place, and no account has a receiver yet."""
 
 
 def blank(data: LifecycleData) -> LifecycleData:
     """Numbers made relative, and what no guard reads made equal."""
     return replace(
-        data, policy=POLICY, work=CURRENT, timer=CURRENT, restarts=0, cooled_at=0.0, waiting=Waiting.NOTHING,
+        data, work=CURRENT, timer=CURRENT, restarts=0, cooled_at=0.0, waiting=Waiting.NOTHING,
         deferred_since=None if data.deferred_since is None else NOW,
     )  # fmt: skip
 
@@ -102,7 +104,7 @@ def blank(data: LifecycleData) -> LifecycleData:
 def forget(process: Process) -> Process:
     """What nothing will ask for any more is forgotten, so that equal futures are equal worlds."""
     kind = process.work.kind if process.work is not None else ""
-    if kind == RESTART:
+    if kind in (RESTART, VACATE, REPLACE):
         # Who waits for an answer when a restart begins is told so: the connection ends with it.
         process = process._replace(asked=frozenset())
     if kind != APPLY:

@@ -11,7 +11,7 @@ from statemachine.channel import By, Restart, Start, Stop
 from statemachine.world.account import CURRENT, OFF, View, run_with
 from statemachine.world.config import BAD, settings_of
 from statemachine.world.effects import note
-from statemachine.world.state import APPLY, NOW, OPEN, POLICY, RESTART, STOP, Asks, Process, Work
+from statemachine.world.state import APPLY, NOW, OPEN, REPLACE, RESTART, STOP, VACATE, Asks, Process, Work
 
 Accounts = tuple[View, ...]
 
@@ -24,6 +24,8 @@ class Turn(NamedTuple):
     completion: Event | None = None
     asks: Asks = ()
     rare: bool = False
+    replaces: bool = False
+    """Its last as well: the next image takes the place of this one."""
 
 
 def turns(process: Process, accounts: Accounts) -> Iterator[Turn]:
@@ -78,10 +80,35 @@ def _restarting(process: Process, work: Work, accounts: Accounts) -> Iterator[Tu
         swapped = note(_begun(process, work)._replace(ledger=wanted), wanted, "applied")
         yield Turn(f"the restart reads {wanted}", swapped, asks=asks)
     elif all(view.settled for view in accounts) or any(view.hangs for view in accounts):
-        yield Turn("the restart is complete", process, events.Restarted(CURRENT, process.ledger, NOW, POLICY))
+        yield Turn(
+            "the restart is complete", process, events.Restarted(CURRENT, process.ledger, NOW, process.data.policy)
+        )
     for recovered in (False,) if work.begun else (False, True):
         failed = events.RestartFailed(CURRENT, "", NOW, recovered)
         yield Turn("the restart fails" + (", and the old run is back" if recovered else ""), process, failed, rare=True)
+
+
+def _vacating(process: Process, work: Work, accounts: Accounts) -> Iterator[Turn]:
+    if not work.begun and process.wanted == BAD:
+        yield Turn("the file cannot be used", process, events.RestartFailed(CURRENT, "", NOW, recovered=True))
+        return
+    if not work.begun:
+        asks = tuple(Stop(By.GATEWAY) for _ in accounts)
+        yield Turn("the accounts are asked to stop, for what follows", _begun(process, work), asks=asks)
+    elif all(view.stopped for view in accounts) or any(view.hangs for view in accounts):
+        yield Turn("nothing of it receives or serves", process, events.Vacated(CURRENT))
+    failed = events.RestartFailed(CURRENT, "", NOW, recovered=False)
+    yield Turn("the restart fails", process, failed, rare=True)
+
+
+def _replacing(process: Process, work: Work, accounts: Accounts) -> Iterator[Turn]:
+    if not work.begun:
+        yield Turn("the next image takes its place", process, replaces=True)
+        settings = [settings_of(process.ledger, number) for number in range(len(accounts))]
+        asks = tuple(Restart(run_with(some), By.GATEWAY) if some != OFF else Stop(By.GATEWAY) for some in settings)
+        yield Turn("the program cannot be started anew", _begun(process, work), asks=asks, rare=True)
+    elif all(view.settled for view in accounts) or any(view.hangs for view in accounts):
+        yield Turn("the old run is back", process, events.RestartFailed(CURRENT, "", NOW, recovered=True))
 
 
 def _stopping(process: Process, work: Work, accounts: Accounts) -> Iterator[Turn]:
@@ -109,5 +136,7 @@ _KINDS: Mapping[str, Callable[[Process, Work, Accounts], Iterator[Turn]]] = {
     OPEN: _opening,
     APPLY: _applying,
     RESTART: _restarting,
+    VACATE: _vacating,
+    REPLACE: _replacing,
     STOP: _stopping,
 }

@@ -13,6 +13,7 @@ from gateway.config.model import build_config_model
 from gateway.errors import ConfigError
 from gateway.process.changes import LIFECYCLE
 from statemachine.change import Change
+from statemachine.channel import is_stopped
 from statemachine.delivery import Delivery
 from tests.simulation.letters import ENDS, Letter
 from tests.simulation.process import EXIT_CONFIG, Process
@@ -63,6 +64,17 @@ class Judge:
             self._expect(False, "no defect", complaint)
         if self._play.over:
             self._at_the_very_end(process, code)
+
+    def replaced(self, process: Process) -> None:
+        """Nothing of it receives when another image takes its place, and that one knows all whom it has to answer."""
+        open_ones = [session.owner for session in process.line_open()]
+        stuck = [name for name, machine in process.channels().items() if not is_stopped(machine)]
+        self._expect(not open_ones or bool(stuck), "one receiver", f"replaced while {open_ones} received")
+        assert process.carried is not None, "it was replaced"
+        handed = {ticket.id for ticket in (*process.carried.handover.served, *process.carried.handover.tickets)}
+        known = {*process.monitor.open, *process.monitor.served}
+        self._expect(handed == known, "one outcome a request", f"handed on were {handed}, open are {known}")
+        self._secrets(process)
 
     def _refused_to_boot(self) -> None:
         """Right only with a file that cannot be used, and nothing that could run in its place."""

@@ -54,6 +54,7 @@ class Monitor:
             events.TicketOpened: self._opened,
             events.CloseTicket: self._closed,
             events.RestartGateway: self._restarts,
+            events.VacateGateway: self._restarts,
             events.ApplyPlan: self._applies,
             events.AbandonPlan: self._abandons,
             channels.OpenReceiver: self._opens_receiver,
@@ -164,7 +165,7 @@ class Monitor:
         self.open.pop(effect.id, None)
         self.served.discard(effect.id)
 
-    def _restarts(self, _: str, effect: events.RestartGateway) -> None:
+    def _restarts(self, _: str, effect: events.RestartGateway | events.VacateGateway) -> None:
         asked = {ticket.id for ticket in effect.tickets}
         self._referee.expect(
             bool(asked) and asked == set(self.open),

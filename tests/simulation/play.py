@@ -13,6 +13,7 @@ from typing import Any
 
 from gateway.journal import Entry
 from gateway.process.changes import LIFECYCLE
+from gateway.process.image import Carried
 from statemachine import Refusal
 from statemachine.channel import By, Restart, Start, Stop
 from statemachine.delivery import DiscardRequested, RetryRequested
@@ -23,7 +24,7 @@ from tests.simulation.disk import Disk
 from tests.simulation.judgement import QUIET, Judge
 from tests.simulation.letters import Letters
 from tests.simulation.network import Fault, Network, Quirk
-from tests.simulation.process import CRASHED, EXIT_CONFIG, Process
+from tests.simulation.process import CRASHED, EXIT_CONFIG, REPLACED, Process
 from tests.simulation.referee import Referee, Violation
 from tests.simulation.schedule import Action, Schedule
 from tests.simulation.stage import staged
@@ -35,6 +36,8 @@ PATIENCE = 3_600.0
 TEAR_DOWN = 2.1
 """Seconds beyond a stop's own budget until `run` has returned: what `app` gives its last parts, and a little."""
 REBOOT = 0.2
+IMAGE = 0.3
+"""Seconds from one image's end to the first line of the next that matters."""
 HALF = 0.05
 """Seconds between the halves of a careless write: over before the calm."""
 MOST_BOOTS = 60
@@ -73,6 +76,10 @@ class Play(Writers):
         self.judge = Judge(self)
         self.process: Process | None = None
         self.port_taken_until = 0.0
+        self.program_gone = False
+        """Somebody has removed the interpreter: no other image can be had."""
+        self.carried: Carried | None = None
+        """What the image before has left to the next."""
         self.counts = self.referee.counts
         self.faults: Counter[str] = Counter()
         self.entries: list[Entry] = []
@@ -112,12 +119,15 @@ class Play(Writers):
     def _live(self) -> None:
         """From a boot to an end, of whatever kind, and the pause until the supervisor boots the next one."""
         self.counts["boots"] += 1
-        process = self.process = Process(self)
+        process = self.process = Process(self, self.carried)
+        self.carried = None
         process.monitor.on_dropped = self.witness.restarts_dropped
         process.monitor.on_stop = lambda budget: self._watch_stop(process, budget + TEAR_DOWN, self.stalled)
         try:
             code = process.run()
-            if code != CRASHED:
+            if code == REPLACED:
+                self.judge.replaced(process)
+            elif code != CRASHED:
                 self.judge.ended(process, code)
             self.judge.standing()
         finally:
@@ -129,6 +139,9 @@ class Play(Writers):
             self.counts["crashes"] += 1
             self.time.run_until(self.time.now + self.cut_after)
         self.network.cut(process.line)
+        if code == REPLACED:
+            self._go_on(process)
+            return
         if self.over or self.counts["boots"] >= MOST_BOOTS:
             self.referee.expect(self.over, "comes to rest", f"it was booted {MOST_BOOTS} times")
             self.over = True
@@ -137,6 +150,12 @@ class Play(Writers):
             self._mend_what_boots_cannot()
         boot, self.next_boot = self.next_boot, REBOOT
         self.time.run_until(self.time.now + boot)
+
+    def _go_on(self, process: Process) -> None:
+        """The image that has taken its place begins at once: the process was never away."""
+        self.counts["images"] += 1
+        self.carried = process.carried
+        self.time.run_until(self.time.now + IMAGE)
 
     def _mend_what_boots_cannot(self) -> None:
         """Somebody looks after a gateway that does not boot."""
@@ -172,6 +191,7 @@ class Play(Writers):
         if self.process is not None:
             self.process.crash_in = 0
         self.port_taken_until = 0.0
+        self.program_gone = False
         self._mend_what_boots_cannot()
         self._look()
 
@@ -362,6 +382,15 @@ class Play(Writers):
             self.time.run_until(self.time.now + seconds)
         finally:
             self.frozen -= 1
+
+    def do_no_program(self, seconds: float) -> None:
+        """The program is being upgraded, and is not there for a while."""
+        self.faults["program gone"] += 1
+        self.program_gone = True
+        self.time.after(seconds, self._put_program_back)
+
+    def _put_program_back(self) -> None:
+        self.program_gone = False
 
     def do_wall_clock(self, seconds: float) -> None:
         self.faults["wall clock set"] += 1

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from gateway.app import App, Options
 from gateway.config.model import Config
@@ -17,6 +19,8 @@ from gateway.log import LevelFilter
 from gateway.messages.model import Message, Reply
 from gateway.messages.pipeline import Pipeline
 from gateway.process.changes import LIFECYCLE
+from gateway.process.claims import Claims
+from gateway.process.image import Carried, Image
 from gateway.requests import PENDING
 from statemachine.change import Change, is_watched
 from statemachine.channel import Channel
@@ -37,7 +41,15 @@ HANDLER_ATTEMPTS, HANDLER_PATIENCE = 2, 5.0
 HANDLING = (0.0, 0.0, 0.0, 0.01, 0.3)
 """Seconds that a handler takes."""
 ILLS = ("fails", "may be tried again", "is away", "hangs", "breaks")
-CRASHED = -9
+CRASHED, REPLACED = -9, -1
+
+
+class Replaced(Crash):
+    """Another image of the program has taken the place of this one, in the same process."""
+
+    def __init__(self, carried: Carried) -> None:
+        super().__init__("another image")
+        self.carried = carried
 
 
 class WatchedDispatcher(Dispatcher):
@@ -101,6 +113,9 @@ class WatchedHandlers(Handlers):
 class Listener:
     """A listening socket, as far as it is handed around."""
 
+    def fileno(self) -> int:
+        return -1
+
     def dup(self) -> Listener:
         return self
 
@@ -149,6 +164,11 @@ class SimulatedApp(App):
 
     process: Process
 
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        # Of the machine that this runs on, which has simulations beside it.
+        self._claims = Claims(folders=())
+
     def _configure_log(self, config: Config) -> LevelFilter:
         return LevelFilter(config.gateway.log.level)
 
@@ -172,8 +192,10 @@ class SimulatedApp(App):
 class Process:
     """Runs an app in a loop of its own, until it ends, or is gone."""
 
-    def __init__(self, play: Play) -> None:
+    def __init__(self, play: Play, carried: Carried | None = None) -> None:
         self._play = play
+        self.carried: Carried | None = None
+        """What it has left to the image that takes its place."""
         self.monitor = Monitor(play.referee)
         self.line = Line()
         self.loop = ProcessLoop(play.time)
@@ -183,12 +205,20 @@ class Process:
         self.clients: dict[asyncio.Task[Any], str] = {}
         self.crash_in = 0
         """It is gone right after the n-th decision from now, before anything follows from that; 0 is never."""
-        self.app = SimulatedApp(Options(play.disk.path, play.disk.state_dir))
+        # Half of the schedules restart in the process.
+        image = Image(carried, -1, None if play.schedule.seed // 2 % 2 else self._replace)
+        self.app = SimulatedApp(Options(play.disk.path, play.disk.state_dir, image))
         self.app.process = self
         self.monitor.wanted = lambda name: self.app._ledger.applied.accounts().get(name)
 
+    def _replace(self, carried: Carried) -> NoReturn:
+        """What the kernel does where the program can be had, and then nothing of this image runs again."""
+        if self._play.program_gone:
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+        raise Replaced(carried)
+
     def run(self) -> int:
-        """The exit code; CRASHED when it was gone at once."""
+        """The exit code; CRASHED when it was gone at once, REPLACED when another image has taken its place."""
         play = self._play
         play.network.line, play.disk.owner = self.line, self
         code = CRASHED
@@ -198,6 +228,8 @@ class Process:
             self.loop.run_until_complete(asyncio.sleep(LAST_MOMENTS))
         except ConfigError:
             code = EXIT_CONFIG
+        except Replaced as replaced:
+            code, self.carried = REPLACED, replaced.carried
         except Crash:
             pass
         finally:

@@ -15,11 +15,13 @@ from statemachine import channel as channel_events
 from statemachine import lifecycle_events as events
 from statemachine.errors import SpinError
 from statemachine.explore import explore
+from statemachine.lifecycle_events import RestartBy
 from statemachine.promela import promela
 from statemachine.promises import (
     APPLIED_ONCE,
     CHANGE_KEPT,
     ENDS,
+    LEFT_EMPTY,
     OF_CHANGES,
     OF_MESSAGES,
     ONE_OUTCOME,
@@ -121,6 +123,30 @@ MUTANTS = {
 """A mutant of a table each, and the promises that it breaks."""
 
 
+def leaves_at_once(row: Row[Any]) -> Row[Any]:
+    return replace(row, effects=(*row.effects, "replace_process"))
+
+
+REPLACED: dict[str, tuple[type[AnyMachine], RestartBy, set[str]]] = {
+    "the image is replaced while receivers live": (
+        mutant(Lifecycle, events.RestartReady, L.RESTART_PENDING, L.RESTARTING, leaves_at_once),
+        RestartBy.EXEC, {LEFT_EMPTY, ONE_WORK},
+    ),
+    "the next image does not know whom it serves": (
+        mutant(Lifecycle, events.Boot, L.STOPPED, L.STARTING, without_effect("take_over")),
+        RestartBy.EXEC, {ONE_OUTCOME},
+    ),
+    "the next image does not answer": (
+        mutant(Lifecycle, events.Started, L.STARTING, L.RUNNING, without_effect("adopt")),
+        RestartBy.EXEC, {ONE_OUTCOME},
+    ),
+    "a vacated process stays empty": (
+        mutant(Lifecycle, events.Vacated, L.RESTARTING, None, gone), RestartBy.EXEC, {ENDS, ONE_OUTCOME},
+    ),
+}  # fmt: skip
+"""The same for restarts that replace the process, and how it is replaced."""
+
+
 @pytest.mark.parametrize("name", MUTANTS)
 def test_spin_and_explore_call_the_same_promises_broken(name: str) -> None:
     machine, expected = MUTANTS[name]
@@ -128,18 +154,26 @@ def test_spin_and_explore_call_the_same_promises_broken(name: str) -> None:
     assert by_explore(machine) == expected
 
 
+@pytest.mark.parametrize("name", REPLACED)
+def test_they_say_the_same_where_the_process_is_replaced(name: str) -> None:
+    machine, by, expected = REPLACED[name]
+    assert by_spin(machine, by) == expected
+    assert by_explore(machine, by) == expected
+
+
 def test_every_promise_is_broken_by_some_mutant() -> None:
-    """But one: each of these tables begins work where none is under way."""
-    assert set().union(*(broken for _, broken in MUTANTS.values())) == PROMISES - OF_CHANGES - OF_MESSAGES - {ONE_WORK}
+    broken = [promises for _, promises in MUTANTS.values()] + [promises for *_, promises in REPLACED.values()]
+    assert set().union(*broken) == PROMISES - OF_CHANGES - OF_MESSAGES
 
 
-def by_spin(machine: type[AnyMachine]) -> frozenset[str]:
+def by_spin(machine: type[AnyMachine], by: RestartBy = RestartBy.IN_PROCESS) -> frozenset[str]:
     classes = {f"{machine.kind}_class": machine}
-    return check(promela(**classes, budget=1), stories=False).promises_broken  # type: ignore[arg-type]
+    return check(promela(**classes, budget=1, restart_by=by), stories=False).promises_broken  # type: ignore[arg-type]
 
 
-def by_explore(machine: type[AnyMachine]) -> frozenset[str]:
-    return explore(World(**{machine.kind: machine}, budget=1)).promises_broken  # type: ignore[arg-type]
+def by_explore(machine: type[AnyMachine], by: RestartBy = RestartBy.IN_PROCESS) -> frozenset[str]:
+    world = World(**{machine.kind: machine}, budget=1, restart_by=by.value)  # type: ignore[arg-type]
+    return explore(world).promises_broken
 
 
 def test_the_real_tables_hold_and_no_run_is_endless() -> None:
@@ -153,6 +187,14 @@ def test_the_real_tables_hold_and_no_run_is_endless() -> None:
 def test_the_real_tables_hold_in_reload_mode_off() -> None:
     assert check(promela(budget=1, reload=False)).stories == {}
     assert explore(World(budget=1, reload=False)).promises_broken == frozenset()
+
+
+@pytest.mark.parametrize("by", [RestartBy.EXEC, RestartBy.EXIT])
+def test_the_real_tables_hold_where_the_process_is_replaced(by: RestartBy) -> None:
+    verdicts = check(promela(budget=2, restart_by=by), cycles=True)
+    assert verdicts.stories == {}
+    assert not verdicts.endless
+    assert verdicts.states > 100_000
 
 
 def test_two_accounts() -> None:
@@ -186,8 +228,10 @@ def test_what_is_no_model_is_said_to_be_none() -> None:
 NEVER_TAKEN = {
     "lifecycle row 7 (config_changed)": "a plan becomes stale by two edits and a fault: budget 3",
     "lifecycle row 11 (config_changed)": "drift: reload mode `off`",
-    "lifecycle row 38 (restart_failed)": "two requests and a fault: budget 3",
-    "lifecycle row 45 (stop_requested)": "in the model a process that has failed is gone at once",
+    "lifecycle row 36 (vacated)": "another way to restart: by exit",
+    "lifecycle row 37 (vacated)": "another way to restart: by exec",
+    "lifecycle row 40 (restart_failed)": "two requests and a fault: budget 3",
+    "lifecycle row 47 (stop_requested)": "in the model a process that has failed is gone at once",
     "channel row 21 (adjust)": "settings that no receiver runs with make no difference in the model",
 }
 

@@ -57,6 +57,11 @@ def test_three_accounts_and_whatever_two_things_the_outside_may_do() -> None:
     assert holds(World(3, budget=2)).states > 200_000
 
 
+@pytest.mark.parametrize("by", ["exec", "exit"])
+def test_restarts_that_replace_the_process(by: str) -> None:
+    assert holds(World(1, budget=2, restart_by=by)).states > 40_000
+
+
 def test_reload_mode_off() -> None:
     assert holds(World(1, budget=2, reload=False)).states > 25_000
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from random import Random
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from gateway.app import App, Options
 from gateway.config import file
@@ -18,6 +18,8 @@ from gateway.journal import log_entry
 from gateway.log import LevelFilter
 from gateway.messages.model import Message
 from gateway.process.changes import LIFECYCLE, Write
+from gateway.process.claims import Claims
+from gateway.process.image import Carried, Image
 from gateway.process.operations import policy_of
 from gateway.requests import PENDING
 from statemachine import Event, Machine, Refusal, Step
@@ -29,6 +31,7 @@ from tests.virtual import VirtualClock
 
 AnyMachine = Machine[Any, Any]
 S = LifecycleState
+Replace = Callable[[Carried], NoReturn]
 
 
 class _Inline(ThreadPoolExecutor):
@@ -125,7 +128,10 @@ class FakeControl:
 class House(App):
     """`async with House(folder, text) as house:` is a gateway that runs; at the end it is stopped, and nothing is left."""
 
-    def __init__(self, folder: Path, text: str, seed: int = 1, network: FakeNetwork | None = None) -> None:
+    def __init__(
+        self, folder: Path, text: str, seed: int = 1, network: FakeNetwork | None = None, replace: Replace | None = None
+    ) -> None:
+        """`replace` is what puts another image of the program in the place of this one; without it there is no way."""
         self.path = folder / "gateway.yaml"
         self.path.write_text(text)
         self.network = network or FakeNetwork()
@@ -135,7 +141,9 @@ class House(App):
         self.seed = seed
         state = folder / "state"
         state.mkdir(mode=0o700, exist_ok=True)
-        super().__init__(Options(self.path, state), {"telegram": self.network.adapter})
+        super().__init__(Options(self.path, state, Image(replace=replace)), {"telegram": self.network.adapter})
+        # Of the machine that this runs on, which has other tests beside it.
+        self._claims = Claims(folders=())
         self._clock = VirtualClock()
 
     async def _make_control_plane(self) -> FakeControl:
@@ -160,7 +168,8 @@ class House(App):
         self._journal.ignore(log_entry)
         self._runner._random = Random(self.seed)
         self.turning = loop.create_task(self._dispatcher.run())
-        self._dispatcher.post(LIFECYCLE, Boot(first.id, policy_of(first.config)), "boot")
+        policy = policy_of(first.config, self._choice.by)
+        self._dispatcher.post(LIFECYCLE, Boot(first.id, policy, self._handover()), "boot")
 
     async def __aenter__(self) -> Self:
         await self.begin()

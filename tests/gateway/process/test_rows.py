@@ -6,10 +6,12 @@ Each scenario drives the whole gateway, as `app` builds it, by what can happen t
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from structlog.testing import capture_logs
@@ -17,6 +19,7 @@ from structlog.testing import capture_logs
 from gateway.errors import AccountRefusedError, ConflictError, ConnectionLostError
 from gateway.messages.model import Message
 from gateway.process.changes import LIFECYCLE
+from gateway.process.image import Carried
 from gateway.process.operations import bind
 from statemachine import MACHINES
 from statemachine.channel import By, Restart, Run, Start, Stop
@@ -304,6 +307,36 @@ async def restart_breaks(folder: Path) -> House:
     return house
 
 
+async def restart_by_an_image_that_cannot_be_had(folder: Path) -> House:
+    def replace(carried: Carried) -> NoReturn:
+        assert [ticket.id for ticket in carried.handover.served] == ["restart"]
+        assert house.network.all_live() == [], "an image is left when nothing of it receives"
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    async with House(folder, ONE, replace=replace) as house:
+        await runs(house)
+        await house.ticket("restart", 0)
+        await house.until(S.RESTARTING)
+        await house.until(S.RUNNING)
+        await runs(house)
+        assert (house.outcome("restart"), house.lifecycle.data.restarts) == ("failed", 0)
+    return house
+
+
+async def restart_by_another_process(folder: Path) -> House:
+    first = House(folder, text(restart="cooldown_ms: 0, mode: exit"))
+    await first.begin()
+    await runs(first)
+    await first.ticket("restart", 0)
+    assert await first._exit == 75
+    assert first.outcome("restart") == "pending"
+    await first.kill()
+    async with House(folder, first.path.read_text()) as second:
+        await runs(second)
+        assert (second.outcome("restart"), second.lifecycle.data.restarts) == ("done", 1)
+    return first
+
+
 async def restart_is_overdue(folder: Path) -> House:
     async with House(folder, ONE) as house:
         await runs(house)
@@ -435,6 +468,7 @@ async def cut_off(folder: Path) -> House:
 SCENARIOS: tuple[Callable[[Path], Coroutine[Any, Any, House]], ...] = (
     asked_while_it_starts, cannot_start, starts_for_ever, edits, drift, tickets, breaks, reload_is_overdue,
     reload_is_overdue_and_its_ticket_cancelled, a_plan_against_what_does_not_run, work_in_flight, restarts, restart_breaks,
+    restart_by_an_image_that_cannot_be_had, restart_by_another_process,
     restart_is_overdue, stopped_three_times, stop_breaks, stop_is_overdue, called_by_a_person, lost_refused_and_in_conflict,
     suppressed, cut_off, *change_rows.SCENARIOS, *message_rows.SCENARIOS, *handler_rows.SCENARIOS,
 )  # fmt: skip
