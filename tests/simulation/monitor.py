@@ -47,7 +47,7 @@ class Monitor:
         """The settings of an account in the config that runs, or is being carried out."""
         self.stop_budget: float | None = None
         self.on_stop: Callable[[float], object] = lambda _: None
-        self.on_dropped: Callable[[], object] = lambda: None
+        self.on_dropped: Callable[[str | None], object] = lambda _: None
         self.finished: set[str] = set()
         """Messages that have come to their end, whether that is on the disk already or not."""
         self._effects: dict[type[Effect], Callable[[str, Any], None]] = {
@@ -82,7 +82,7 @@ class Monitor:
             self.turns += event.revision != self.last_change
             self.last_change = event.revision
         elif isinstance(event, DROPS) and result.after == "running":
-            self.on_dropped()
+            self.on_dropped(before.kept)
         self._hold_needs(event, result)
 
     def _note(self, name: str, before: Any, event: Event, step: Step) -> None:

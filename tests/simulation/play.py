@@ -261,8 +261,8 @@ class Play(Writers):
 
     def do_SIGHUP(self) -> None:  # noqa: N802 - the signal's name
         if self.process is not None:
-            self.witness.wanted()
-        self._signal(signal.SIGHUP)
+            # It is asked for when it is heard: one that comes while the host sleeps comes after what was asked meanwhile.
+            self.process.signal(signal.SIGHUP, self.witness.wanted)
 
     def do_SIGUSR1(self) -> None:  # noqa: N802
         self._signal(signal.SIGUSR1)

@@ -325,12 +325,15 @@ class Process:
 
     # What is done to it
 
-    def signal(self, number: int) -> None:
+    def signal(self, number: int, heard: Callable[[], object] = lambda: None) -> None:
         """A signal; one that nobody handles yet ends nothing here, since it is blocked until the handlers stand."""
         handler = self.loop.signals.get(number)
-        if handler is not None:
-            callback, args = handler
-            self.loop.call_soon(callback, *args)
+        if handler is None:
+            heard()
+            return
+        callback, args = handler
+        self.loop.call_soon(heard)
+        self.loop.call_soon(callback, *args)
 
     def call(self, doing: Any, name: str) -> None:
         """A client's call."""

@@ -90,10 +90,10 @@ class Witness:
             # Between the two it could not be used, or hardly be seen: whether the same is meant again nobody can say.
             self.asked[revision] = self._now, None
 
-    def restarts_dropped(self) -> None:
-        """No restart is asked for any more: what waited for one will not run."""
+    def restarts_dropped(self, kept: str | None) -> None:
+        """No restart is asked for any more: what waited for one will not run. What was kept meanwhile is looked at now."""
         for trial in self.trials:
-            if trial.is_open and trial.began is None:
+            if trial.is_open and trial.began is None and trial.revision != kept:
                 self._end(trial)
 
     def wanted(self) -> None:
