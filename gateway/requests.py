@@ -54,7 +54,10 @@ class Requests:
         known, self._requests = self._requests, OrderedDict()
         for each in earlier:
             request = Request(**each)
-            if request.outcome == PENDING and request.id not in known:
+            if request.id in known:
+                # The image before this one has handed it on: it is older than it looks here.
+                known[request.id] = replace(known[request.id], at=request.at)
+            elif request.outcome == PENDING:
                 request = replace(request, outcome="failed", why=ENDED, ended_at=self._clock.wall_ms())
                 self._keep(request)
             self._requests[request.id] = request

@@ -227,6 +227,8 @@ class Changes:
         """The gateway boots: take up the change that brought what it boots with, and say what is wrong with the file."""
         first, window = self._first, self._standing.record.window
         self.transactions.keep_soon()
+        taken_up = first.overdue or window
+        self.transactions.conclude_earlier(first.revision, taken_up.number if taken_up is not None else 0)
         if first.overdue is not None:
             pending = Pending("boot", "boot", number=first.overdue.number)
             await self.transactions.resume(pending, first.overdue.revision, first.overdue.base, overdue=True)

@@ -54,7 +54,8 @@ SETTLEMENTS = {
 }
 """What the lifecycle's words mean to a change; any other one means that it does not run."""
 ROLLING_BACK = "rolling_back"
-UNDECIDED = frozenset({"pending", "restart_pending", ROLLING_BACK})
+RESTART_PENDING = "restart_pending"
+UNDECIDED = frozenset({"pending", RESTART_PENDING, ROLLING_BACK})
 """Outcomes in the history after which another one is to come."""
 ROLLBACK_PATIENCE = 60.0
 """Seconds that the answer to a cancelling waits for what ran before to be back."""
@@ -260,18 +261,29 @@ class Transactions:
     def _enter_unless_there(self, pending: Pending, revision: Revision) -> None:
         """A boot with what ran before is no news."""
         try:
-            entries = self._history.entries(KEPT)
-            for entry in entries:
-                if entry.outcome in UNDECIDED and pending.road == "boot":
-                    self._conclude_for_the_dead(entry, revision)
-            if all(entry.revision != revision.id for entry in entries):
+            if all(entry.revision != revision.id for entry in self._history.entries(KEPT)):
                 self._enter(pending, revision)
         except GatewayError as error:
             log.error("history_not_written", why=str(error))
 
-    def _conclude_for_the_dead(self, entry: HistoryEntry, begun_with: Revision) -> None:
-        """What an earlier process left undecided will not be decided any more; but what it was rolling back is back by now."""
-        if entry.outcome == ROLLING_BACK and entry.revision != begun_with.id:
+    def conclude_earlier(self, begun_with: Revision, resumed: int) -> None:
+        """A boot: what an earlier process left undecided is over, but for the change that is taken up, by its number."""
+        self._write_down(partial(self._conclude_for_the_dead, begun_with, resumed))
+
+    def _conclude_for_the_dead(self, begun_with: Revision, resumed: int) -> None:
+        try:
+            for entry in self._history.entries(KEPT):
+                if entry.outcome in UNDECIDED and entry.number != resumed:
+                    self._conclude_one(entry, begun_with)
+        except GatewayError as error:
+            log.error("history_not_written", why=str(error))
+
+    def _conclude_one(self, entry: HistoryEntry, begun_with: Revision) -> None:
+        """What waited for a restart runs by it; what was being rolled back is back by now; of the rest nobody will decide."""
+        runs = entry.revision == begun_with.id
+        if entry.outcome == RESTART_PENDING and runs:
+            self._history.conclude(entry.number, "applied")
+        elif entry.outcome == ROLLING_BACK and not runs:
             self._history.conclude(entry.number, "rolled_back", entry.why, entry.stage)
         else:
             self._history.conclude(entry.number, "interrupted", "the gateway ended before it was decided")

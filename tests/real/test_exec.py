@@ -311,3 +311,27 @@ async def test_a_token_that_another_gateway_holds_is_waited_for_and_one_that_is_
             assert answer["state"] == "conflict", (code, answer)
         assert bot.stats.overlaps == 0
         assert bot.stats.conflicts_self == 0
+
+
+async def test_a_change_that_waited_for_the_restart_is_told_as_applied(tmp_path: Path) -> None:
+    """Its receipt says restart_pending; after the restart it runs, the history says so, and its time to be confirmed goes on
+    over the next image."""
+    async with Gateway(tmp_path, config_text(restart=AT_ONCE)) as gateway:
+        client = await gateway.client()
+        answer = await client.patch('{"gateway": {"restart": {"cooldown_ms": 1}}}', restartDelayMs=0)
+        assert answer["receipt"]["outcome"] == "restart_pending"
+        ticket = answer["receipt"]["restart"]["id"]
+        await asyncio.wait_for(gateway.ready(2), 20)
+        status = await gateway.until(lambda s: s["state"] == "running")
+        assert status["config"]["applied"] == answer["hash"]
+        assert await outcome_of(gateway, ticket) == "done"
+        _, history = await gateway.http("GET", "/api/v1/config/history")
+        assert [entry["outcome"] for entry in history["entries"] if entry["revision"] == answer["hash"]] == ["applied"]
+        client = await gateway.client()
+        again = await client.patch(
+            '{"gateway": {"restart": {"cooldown_ms": 2}}}', restartDelayMs=0, confirmWithinMs=3000
+        )
+        await asyncio.wait_for(gateway.ready(3), 20)
+        await gateway.until(lambda s: s["config"]["applied"] == again["hash"])
+        status = await gateway.until(lambda s: s["config"]["applied"] == answer["hash"], timeout=20)
+        assert status["config"]["drift"]
