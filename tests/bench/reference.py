@@ -51,7 +51,7 @@ OURS = {
     }.items()
 } | {(LIVE, IDLE): Figures(answer=Span.of(250), longest=Span.of(0), total=Span.of(0))}
 
-RESTART_GAP = 50.0
+RESTART_GAPS = {"exec": 1000.0, "in_process": 50.0}
 START_RATIO = 1.5
 RSS_MB = 60.0
 SCALE_RATIO = 1.5

@@ -11,7 +11,7 @@ from tests.bench.reference import (
     LAG,
     OTHER,
     OURS,
-    RESTART_GAP,
+    RESTART_GAPS,
     RSS_MB,
     SCALE_RATIO,
     START_RATIO,
@@ -141,11 +141,12 @@ def restart(found: dict[str, Any]) -> str:
         "stall_ms": "port's longest stall (connect to end of answer)",
         "usual_stall_ms": "the same in the half second before",
     }
-    head = (f"RESTART in the process, {found['times']} times, ms", "median", "p95", "least", "most")
+    how = {"exec": "by another image", "in_process": "in the process"}[found["mode"]]
+    head = (f"RESTART {how}, {found['times']} times, {found['clients']} clients, ms", "median", "p95", "least", "most")
     rows = [[name, *(ms(found[key][part]) for part in head[1:])] for key, name in names.items()]
     counts = f"overlaps {found['overlaps']}, 409s {found['conflicts']}"
     visits = f"{found['visits']} new connections, {found['errors']} errors {' '.join(found['which_errors'])}".rstrip()
-    return f"{table(head, rows)}\ntarget for the gap {RESTART_GAP:.0f}; {counts}; {visits}"
+    return f"{table(head, rows)}\ntarget for the gap {RESTART_GAPS[found['mode']]:,.0f}; {counts}; {visits}"
 
 
 SCALE_NOTE = f"""\
@@ -213,6 +214,6 @@ def about(found: dict[str, Any]) -> str:
 
 def whole(results: dict[str, Any]) -> str:
     return "\n\n".join([
-        reloads(results["reload"]), idles(results["idle"]), start(results["start"]), restart(results["restart"]),
+        reloads(results["reload"]), idles(results["idle"]), start(results["start"]), *map(restart, results["restart"]),
         messages(results["messages"]), scale(results["scale"]), write(results["writes"]), about(results["about"]),
     ])  # fmt: skip
