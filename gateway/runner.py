@@ -80,6 +80,11 @@ class Runner:
         """How many pieces of work are under way."""
         return sum(map(len, self._tasks.values()))
 
+    @property
+    def lingering(self) -> int:
+        """How many of them were told to end and have not: nobody waits for them, and they hold up nothing."""
+        return sum(task.cancelling() > 0 for tasks in self._tasks.values() for task in tasks)
+
     async def close(self) -> None:
         """Cancel everything and wait for it."""
         for handle in self._timers.values():

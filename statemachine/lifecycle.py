@@ -144,6 +144,8 @@ TABLE: tuple[Row[LifecycleState], ...] = (
         effects=("begin_restart", "arm_restart_deadline")),
     Row(WorkInFlight, S.RESTART_PENDING, S.RESTARTING, ("timer_is_current", "a_ticket_forces"),
         effects=("begin_restart", "arm_restart_deadline")),
+    Row(WorkInFlight, S.RESTART_PENDING, None, ("timer_is_current", "a_warning_is_due"),
+        effects=("wait_for_idle", "warn_of_waiting"), outcome=Outcome.DEFERRED),
     Row(WorkInFlight, S.RESTART_PENDING, None, ("timer_is_current",),
         effects=("wait_for_idle",), outcome=Outcome.DEFERRED),
     Row(ConfigUnfit, S.RESTART_PENDING, S.RUNNING, ("timer_is_current",), effects=("refuse_tickets", "disarm", "give_up_waiting")),
@@ -254,6 +256,11 @@ class Lifecycle(LifecycleActions, Machine[LifecycleState, LifecycleData]):
     @guard
     def waited_long_enough(data: LifecycleData, event: WorkInFlight) -> bool:
         return data.deferred_since is not None and event.at - data.deferred_since >= data.policy.defer_timeout
+
+    @guard
+    def a_warning_is_due(data: LifecycleData, event: WorkInFlight) -> bool:
+        said = data.deferred_since if data.warned_at is None else data.warned_at
+        return said is not None and event.at - said >= data.policy.defer_warn
 
     @guard
     def a_ticket_forces(data: LifecycleData, event: WorkInFlight) -> bool:

@@ -44,6 +44,7 @@ from statemachine.lifecycle_events import (
     TicketOpened,
     Vacated,
     VacateGateway,
+    WarnOfWaiting,
     WorkInFlight,
 )
 
@@ -260,10 +261,16 @@ class LifecycleActions:
         _arm(draft, lambda token: ArmTimer(RestartDue(token), after=draft.data.policy.defer_poll))
 
     @action
+    def warn_of_waiting(draft: Draft[LifecycleData], event: WorkInFlight) -> None:
+        since = event.at if draft.data.deferred_since is None else draft.data.deferred_since
+        draft.set(warned_at=event.at)
+        draft.emit(WarnOfWaiting(event.count, event.at - since))
+
+    @action
     def begin_restart(draft: Draft[LifecycleData], event: Event) -> None:
         """The restart reads the file anew, and may read one of which no event has come yet: nothing counts as known until it has."""
         draft.set(work=draft.data.work + 1, served=draft.data.tickets, tickets=(), known="", rejected=None)
-        draft.set(waiting=Waiting.NOTHING, deferred_since=None)
+        draft.set(waiting=Waiting.NOTHING, deferred_since=None, warned_at=None)
         kind = RestartGateway if draft.data.policy.restart_by is RestartBy.IN_PROCESS else VacateGateway
         draft.emit(kind(draft.data.work, draft.data.served))
 
@@ -317,7 +324,7 @@ class LifecycleActions:
 
     @action
     def disarm(draft: Draft[LifecycleData], event: Event) -> None:
-        draft.set(timer=draft.data.timer + 1, waiting=Waiting.NOTHING, deferred_since=None)
+        draft.set(timer=draft.data.timer + 1, waiting=Waiting.NOTHING, deferred_since=None, warned_at=None)
         draft.emit(DisarmTimer())
 
 

@@ -43,6 +43,8 @@ class LifecycleData:
     """The tickets that the present restart closes."""
     waiting: Waiting = Waiting.NOTHING
     deferred_since: float | None = None
+    warned_at: float | None = None
+    """When it was said last that they wait for idle."""
     cooled_at: float = 0.0
     """No restart before this monotonic time."""
     timer: int = 0

@@ -79,6 +79,7 @@ class LifecyclePolicy:
     cooldown: float = 30.0
     defer_timeout: float = 300.0
     defer_poll: float = 0.5
+    defer_warn: float = 30.0
     restart_by: RestartBy = RestartBy.IN_PROCESS
 
 
@@ -252,6 +253,13 @@ class CheckReadiness(Work, frozen=True):
     """Look for work in flight and at the file. Ends in RestartReady, WorkInFlight or ConfigUnfit."""
 
     token: int
+
+
+class WarnOfWaiting(Command, frozen=True):
+    """The open tickets have waited so many seconds for `count` messages; None where they could not be counted."""
+
+    count: int | None
+    seconds: float
 
 
 class RestartGateway(Work, frozen=True):

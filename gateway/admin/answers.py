@@ -414,13 +414,14 @@ class Request(Body, frozen=True, kw_only=True):
 
 
 class RestartAnswer(Body, frozen=True, kw_only=True):
-    """What became of the asking. `joined` is the earlier request that is due first."""
+    """What became of the asking. `joined` is the earlier request that is due first; `cooldown_ms` what is left until any may begin."""
 
     id: str
     outcome: str
     state: str
     joined: str | None
     due_in_ms: int
+    cooldown_ms: int
     request: Request | None
 
 

@@ -12,7 +12,7 @@ from gateway.admin.config_calls import ConfigCalls
 from gateway.admin.errors import BadRequestError, NotFoundError, RefusedError
 from gateway.admin.history import HistoryViews
 from gateway.admin.message_calls import MessageCalls
-from gateway.admin.preflight import preflight, scheduled
+from gateway.admin.preflight import cooldown_ms, preflight, scheduled
 from gateway.admin.services import Services
 from gateway.admin.views import Views
 from gateway.channels.webchat import LINES_KEPT, run_of
@@ -119,6 +119,7 @@ class Api:
             "state": step.after,
             "joined": pending["id"] if pending and pending["id"] != ticket.id else None,
             "due_in_ms": pending["due_in_ms"] if pending else 0,
+            "cooldown_ms": cooldown_ms(self._services),
             "request": known.as_dict() if known else None,
         }
 

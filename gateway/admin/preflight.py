@@ -31,7 +31,7 @@ async def preflight(services: Services, views: Views) -> dict[str, Any]:
         "blockers": blockers,
         "summary": "; ".join(blocker["message"] for blocker in blockers) or "safe to restart now",
         "config": {"valid": not issues, "issues": issues},
-        "cooldownMs": _cooldown_ms(services),
+        "cooldownMs": cooldown_ms(services),
         "tickets": views.lifecycle()["tickets"],
     }
 
@@ -65,6 +65,7 @@ async def _issues(services: Services) -> list[dict[str, Any]]:
     return []
 
 
-def _cooldown_ms(services: Services) -> int:
+def cooldown_ms(services: Services) -> int:
+    """How long no restart may begin yet."""
     left: float = services.dispatcher.machine(LIFECYCLE).data.cooled_at - services.clock.monotonic()
     return max(0, round(left * 1000))

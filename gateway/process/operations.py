@@ -105,9 +105,11 @@ class Operations:
         self._reports = reports
         self._clock = clock
         self._hurry = asyncio.Event()
+        self._lingering: Callable[[], int] = lambda: 0
 
     def register(self, runner: Runner) -> None:
         """Tell the runner who performs what, and which completion an exception becomes."""
+        self._lingering = lambda: runner.lingering
         runner.work(events.OpenGateway, self.open, lambda e, why: events.StartFailed(e.work, why, 1))
         runner.work(events.ApplyPlan, self.apply, lambda e, why: events.PlanFailed(e.work, why))
         # Unknown is not idle: only the budget for waiting may force a restart then.
@@ -131,6 +133,7 @@ class Operations:
         runner.command(events.CancelWork, lambda machine, _: runner.cancel(machine))
         runner.command(events.SettleRevision, self._changes.settle)
         runner.command(events.AbandonPlan, lambda _, effect: self._ledger.put_back(effect.revision))
+        runner.command(events.WarnOfWaiting, self._warn_of_waiting)
         runner.command(events.HurryStop, lambda *_: self._hurry.set())
 
     async def open(self, _: str, effect: events.OpenGateway) -> Event:
@@ -181,6 +184,16 @@ class Operations:
         if at_work := self._messages.at_work:
             return events.WorkInFlight(effect.token, at_work, self._clock.monotonic())
         return events.RestartReady(effect.token)
+
+    def _warn_of_waiting(self, _: str, effect: events.WarnOfWaiting) -> None:
+        """With what will not end: that was told to, and holds up nobody."""
+        log.warning(
+            "restart_waits_for_work",
+            messages=effect.count,
+            seconds=round(effect.seconds),
+            zombies=self._lingering(),
+            remedy="it restarts when they are handled, or when gateway.restart.defer_timeout_ms is over; or ask with force",
+        )
 
     async def restart(self, _: str, effect: events.RestartGateway) -> Event:
         """In this process: read the file, build the new listener beside the old, restart the accounts, drain the old."""

@@ -301,6 +301,7 @@ def vocabulary(tickets: int) -> Vocabulary:
             "ticket_is_known": "ticket_at[ev_ticket] == OPEN",
             "ticket_is_last": f"{number} == 1",
             "waited_long_enough": "deferred && ev_much_later",
+            "a_warning_is_due": "false",  # it says something, and changes nothing
             "a_ticket_forces": some("ticket_force[{n}]"),
             "another_process_follows": "BY_EXIT",
             "old_run_is_back": "ev_recovered",
@@ -347,6 +348,7 @@ ACTIONS = {
     "refuse_tickets": "close_all(OPEN, REFUSED_TICKET)",
     "check_readiness": "checking = 1",
     "wait_for_idle": "deferred = 1; arm(TIMER_RESTART_DUE)",
+    "warn_of_waiting": "skip",
     "begin_restart": "begin_restart()",
     "finish_restart": "close_all(SERVED, DONE); applied = ev_applied; known = (known != 0 -> known : ev_applied); drift = 0",
     "fail_restart": "close_all(SERVED, FAILED)",

@@ -97,7 +97,7 @@ def blank(data: LifecycleData) -> LifecycleData:
     """Numbers made relative, and what no guard reads made equal."""
     return replace(
         data, work=CURRENT, timer=CURRENT, restarts=0, cooled_at=0.0, waiting=Waiting.NOTHING,
-        deferred_since=None if data.deferred_since is None else NOW,
+        warned_at=None, deferred_since=None if data.deferred_since is None else NOW,
     )  # fmt: skip
 
 

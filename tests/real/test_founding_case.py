@@ -654,6 +654,7 @@ async def test_case_15_requests_join_and_an_earlier_one_pulls_the_restart_in(tmp
         assert await outcomes_of(gateway, [far["id"], near["id"], late["id"]]) == ["done"] * 3
         cooling = await restart(gateway, delay_ms=0, reason="too soon")
         assert 500 < cooling["due_in_ms"] <= 2500
+        assert 0 < cooling["cooldown_ms"] <= 2500
         assert (await gateway.status())["waiting"] == "cooldown"
         await gateway.until(lambda s: s["restarts"] == 2 and s["state"] == "running")
         assert await outcome_of(gateway, cooling["id"]) == "done"

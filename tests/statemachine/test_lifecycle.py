@@ -60,6 +60,7 @@ from statemachine.lifecycle_events import (
     TicketOpened,
     Vacated,
     VacateGateway,
+    WarnOfWaiting,
     WorkInFlight,
 )
 
@@ -573,6 +574,20 @@ ROWS: tuple[tuple[Case, ...], ...] = (
     ),
     (
         Case(
+            "it was said long enough ago that it waits", (S.RESTART_PENDING,),
+            d(tickets=(P1,), waiting=Waiting.IDLE, deferred_since=1000.0, warned_at=1030.0),
+            WorkInFlight(7, 2, 1060.0), None,
+            (armed(RestartDue(8), 0.5), WarnOfWaiting(2, 60.0)), {"timer": 8, "warned_at": 1060.0}, Outcome.DEFERRED,
+        ),
+        Case(
+            "it has waited long enough to say so", (S.RESTART_PENDING,),
+            d(tickets=(P1,), waiting=Waiting.IDLE, deferred_since=1000.0), WorkInFlight(7, None, 1030.0), None,
+            (armed(RestartDue(8), 0.5), WarnOfWaiting(None, 30.0)), {"timer": 8, "warned_at": 1030.0},
+            Outcome.DEFERRED,
+        ),
+    ),
+    (
+        Case(
             "work is in flight: look again in a moment", (S.RESTART_PENDING,), d(tickets=(P1,), waiting=Waiting.DELAY),
             WorkInFlight(7, 2, 1000.0), None,
             (armed(RestartDue(8), 0.5),), {"waiting": Waiting.IDLE, "deferred_since": 1000.0, "timer": 8},
@@ -585,7 +600,8 @@ ROWS: tuple[tuple[Case, ...], ...] = (
         ),
         Case(
             "the wait is counted from its beginning", (S.RESTART_PENDING,),
-            d(tickets=(P1,), waiting=Waiting.IDLE, deferred_since=1000.0), WorkInFlight(7, 1, 1299.9), None,
+            d(tickets=(P1,), waiting=Waiting.IDLE, deferred_since=1000.0, warned_at=1290.0), WorkInFlight(7, 1, 1299.9),
+            None,
             (armed(RestartDue(8), 0.5),), {"timer": 8}, Outcome.DEFERRED,
         ),
     ),
@@ -844,6 +860,17 @@ GUARDS: dict[str, tuple[list[tuple[LifecycleData, Event]], list[tuple[LifecycleD
     "another_process_follows": (
         [(d(policy=BY_EXIT), Vacated(3))],
         [(d(policy=BY_EXEC), Vacated(3)), (d(), Vacated(3))],
+    ),
+    "a_warning_is_due": (
+        [
+            (d(deferred_since=1000.0), WorkInFlight(7, 1, 1030.0)),
+            (d(deferred_since=1000.0, warned_at=1100.0), WorkInFlight(7, 1, 1130.0)),
+        ],
+        [
+            (d(), WorkInFlight(7, 1, 1030.0)),
+            (d(deferred_since=1000.0), WorkInFlight(7, 1, 1029.9)),
+            (d(deferred_since=1000.0, warned_at=1010.0), WorkInFlight(7, 1, 1039.9)),
+        ],
     ),
     "old_run_is_back": (
         [(d(), RestartFailed(3, "x", 0.0, recovered=True))],

@@ -228,10 +228,10 @@ def test_what_is_no_model_is_said_to_be_none() -> None:
 NEVER_TAKEN = {
     "lifecycle row 7 (config_changed)": "a plan becomes stale by two edits and a fault: budget 3",
     "lifecycle row 11 (config_changed)": "drift: reload mode `off`",
-    "lifecycle row 36 (vacated)": "another way to restart: by exit",
-    "lifecycle row 37 (vacated)": "another way to restart: by exec",
-    "lifecycle row 40 (restart_failed)": "two requests and a fault: budget 3",
-    "lifecycle row 47 (stop_requested)": "in the model a process that has failed is gone at once",
+    "lifecycle row 37 (vacated)": "another way to restart: by exit",
+    "lifecycle row 38 (vacated)": "another way to restart: by exec",
+    "lifecycle row 41 (restart_failed)": "two requests and a fault: budget 3",
+    "lifecycle row 48 (stop_requested)": "in the model a process that has failed is gone at once",
     "channel row 21 (adjust)": "settings that no receiver runs with make no difference in the model",
 }
 

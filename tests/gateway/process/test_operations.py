@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Coroutine
 from pathlib import Path
@@ -187,6 +188,49 @@ def test_a_forced_restart_waits_for_no_work_but_for_its_time(tmp_path: Path) -> 
             await house._dispatcher.until(LIFECYCLE, lambda machine: machine.data.restarts == 1)
             assert house.now() - before == pytest.approx(3, abs=1)
             await house.drain()
+
+    run(main())
+
+
+def test_case_17_who_waits_long_is_told_of_every_thirty_seconds(tmp_path: Path) -> None:
+    """With how many messages it waits for and how long, and with what was told to end and has not: that holds up nobody."""
+
+    async def main() -> None:
+        async with House(tmp_path, BOTH) as house:
+            await both_run(house)
+            busy(house, 100)
+            with capture_logs() as logs:
+                await house.ticket("restart", 0)
+                await house._dispatcher.until(LIFECYCLE, lambda machine: machine.data.restarts == 1)
+            said = [line for line in logs if line["event"] == "restart_waits_for_work"]
+            assert [(line["messages"], line["seconds"], line["zombies"]) for line in said] == [
+                (1, 30, 0), (1, 60, 0), (1, 90, 0),
+            ]  # fmt: skip
+            await house.drain()
+
+    run(main())
+
+
+def test_case_18_work_that_was_told_to_end_and_does_not_holds_up_no_restart(tmp_path: Path) -> None:
+    release = asyncio.Event()
+
+    async def deaf(message: Message) -> str:
+        while not release.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await release.wait()
+        return message.text
+
+    async def main() -> None:
+        async with House(tmp_path, BOTH) as house:
+            await both_run(house)
+            house.answer_with(deaf, patience=5.0, attempts=1)
+            house.network.push(MAIN, "hello")
+            await asyncio.sleep(10)
+            assert house._runner.lingering == 1
+            await house.ticket("restart", 0)
+            async with asyncio.timeout(5):
+                await house._dispatcher.until(LIFECYCLE, lambda machine: machine.data.restarts == 1)
+            release.set()
 
     run(main())
 
