@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from tests.mutation.changes import CHANGES
 from tests.mutation.messages import MESSAGES
+from tests.mutation.restarts import RESTARTS
 from tests.mutation.swaps import Swap
 
 DISPATCHER, RUNNER, RECEIVERS = (
@@ -153,4 +154,5 @@ SWAPS = (
     ),
     *CHANGES,
     *MESSAGES,
+    *RESTARTS,
 )  # fmt: skip

@@ -12,6 +12,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from gateway.config.model import TelegramAccount
+from gateway.errors import ClaimedError, LockedError
+from gateway.process.claims import Claims
+from gateway.process.lock import StateLock
+from gateway.redact import Secret
 from tests.fakes.telegram import FakeTelegram
 from tests.real.process import Gateway, config_text, telegram_account
 
@@ -335,3 +340,47 @@ async def test_a_change_that_waited_for_the_restart_is_told_as_applied(tmp_path:
         await gateway.until(lambda s: s["config"]["applied"] == again["hash"])
         status = await gateway.until(lambda s: s["config"]["applied"] == answer["hash"], timeout=20)
         assert status["config"]["drift"]
+
+
+async def test_the_state_folder_and_the_token_are_held_all_the_while(tmp_path: Path) -> None:
+    """Somebody tries for both as fast as they can, over five restarts: neither is free for a moment."""
+    async with FakeTelegram() as telegram:
+        telegram.add_bot(TOKEN, "exec_bot")
+        account = TelegramAccount(token=Secret(TOKEN), api_base=telegram.url)
+        text = config_text(telegram_account("main", TOKEN, telegram.url), restart=AT_ONCE)
+        async with Gateway(tmp_path, text) as gateway:
+            await gateway.until(lambda s: s["accounts"][0]["state"] == "running")
+            tried = [0]
+
+            async def go_on_trying() -> None:
+                while True:
+                    with pytest.raises(LockedError):
+                        StateLock(tmp_path / ".gateway").acquire()
+                    with pytest.raises(ClaimedError):
+                        claims.take("telegram/main", account)
+                    tried[0] += 1
+                    await asyncio.sleep(0)
+
+            claims = Claims()
+            trying = asyncio.ensure_future(go_on_trying())
+            for _ in range(5):
+                await restart(gateway)
+            assert not trying.done(), trying.result()
+            trying.cancel()
+            claims.close()
+        assert tried[0] > 100
+
+
+async def test_who_was_let_in_is_heard(tmp_path: Path) -> None:
+    """A client that connected just before a restart, and takes a fifth of a second for its first words, is answered."""
+    async with Gateway(tmp_path, config_text(restart=AT_ONCE)) as gateway:
+        place = urlsplit(gateway.url)
+        reader, writer = await asyncio.open_connection(place.hostname, place.port)
+        await gateway.status()
+        gateway.signal(signal.SIGUSR1)
+        await asyncio.sleep(0.2)
+        writer.write(f"GET /healthz HTTP/1.1\r\nHost: {place.netloc}\r\nConnection: close\r\n\r\n".encode())
+        answer = await reader.read()
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 200"), answer
+        await asyncio.wait_for(gateway.ready(2), 20)
