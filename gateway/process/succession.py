@@ -83,9 +83,9 @@ class Succession:
     async def replace(self, _: str, effect: events.ReplaceProcess) -> Event:
         """What has come before the signals were blocked is decided here; what comes later, by the next image."""
         assert self._listener is not None, "vacated first"
+        await self._write_down()
         with signals.held():
             await self._dispatcher.quiet()
-            await self._write_down()
             try:
                 self._follow(self._listener, self._address)
             except OSError as error:
