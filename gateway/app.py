@@ -39,6 +39,7 @@ from gateway.process import signals
 from gateway.process.accounts import Accounts
 from gateway.process.changes import LIFECYCLE, Changes
 from gateway.process.first import FirstRevision
+from gateway.process.host import watch_host
 from gateway.process.messages import Messages
 from gateway.process.operations import ControlPlane, Operations, Reports, policy_of
 from gateway.process.supervisor import Supervisor, handed_over
@@ -46,7 +47,15 @@ from gateway.process.watcher import OFF, Watcher, signature_of
 from gateway.redact import Redactor
 from gateway.requests import Requests, new_id
 from gateway.runner import Runner
-from statemachine.channel import Cause, CloseReceiver, FenceFailed, FenceReceiver, OpenReceiver, ReceiverEnded
+from statemachine.channel_events import (
+    Cause,
+    CloseReceiver,
+    FenceFailed,
+    FenceReceiver,
+    OpenReceiver,
+    ReceiverEnded,
+    WatchReceiver,
+)
 from statemachine.lifecycle import Lifecycle
 from statemachine.lifecycle_data import LifecycleData
 from statemachine.lifecycle_events import (
@@ -98,6 +107,7 @@ class App:
         signals.install(self._on_signal)
         turning = asyncio.get_running_loop().create_task(self._dispatcher.run(), name="dispatcher")
         feeding = asyncio.get_running_loop().create_task(self._supervisor.feed(), name="watchdog")
+        watching = asyncio.get_running_loop().create_task(watch_host(self._clock, self._accounts.woke), name="host")
         self._dispatcher.post(LIFECYCLE, Boot(first.id, policy_of(first.config)), "boot")
         try:
             # The dispatcher turns for ever: if it ends, nothing is decided any more, and only an end is honest.
@@ -109,6 +119,7 @@ class App:
             signals.remove()
             turning.cancel()
             feeding.cancel()
+            watching.cancel()
             # Not longer than this, whatever does not let itself be cancelled: a stop has a budget.
             torn, _ = await asyncio.wait({asyncio.ensure_future(self._tear_down())}, timeout=TEAR_DOWN_TIMEOUT)
             for done in torn:
@@ -187,6 +198,7 @@ class App:
         )
         runner.work(FenceReceiver, receivers.fence, lambda e, why: FenceFailed(e.generation, why), FENCE_TIMEOUT)
         runner.command(CloseReceiver, receivers.close)
+        runner.command(WatchReceiver, receivers.watch)
         runner.command(TicketOpened, lambda _, e: self._open_request(e.ticket))
         runner.command(CloseTicket, lambda _, e: self._requests.close(e.id, e.outcome, e.why))
         runner.command(Exit, lambda _, e: self._end(e.code))

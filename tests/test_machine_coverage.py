@@ -16,7 +16,8 @@ from gateway.journal import Journal, log_entry
 from gateway.process.changes import LIFECYCLE
 from statemachine import MACHINES, Change, Channel, Event, Lifecycle, Step
 from statemachine.change_events import ChangeData, ChangeProposed, ChangeWritten
-from statemachine.channel import By, ChannelData, ReceiverReady, Run, Start
+from statemachine.channel import ChannelData
+from statemachine.channel_events import By, ReceiverReady, Run, Start
 from statemachine.lifecycle_data import LifecycleData
 from statemachine.lifecycle_events import Boot, LifecyclePolicy, StopRequested
 from tests.machine_coverage import NEVER, SERVICE, TABLES, Collector, Tally, look, missing, refusable, refused, table

@@ -15,21 +15,8 @@ from gateway.config.plan import AccountAction, Plan
 from gateway.dispatcher import Dispatcher
 from gateway.errors import ConfigError, GatewayError, Issue
 from statemachine import Event, Refusal
-from statemachine.channel import (
-    Adjust,
-    By,
-    Channel,
-    ChannelData,
-    Restart,
-    Run,
-    Start,
-    Stop,
-    comes_to_rest,
-    has_let_go,
-    is_broken,
-    is_settled,
-    is_stopped,
-)
+from statemachine.channel import Channel, ChannelData, comes_to_rest, has_let_go, is_broken, is_settled, is_stopped
+from statemachine.channel_events import Adjust, By, HostWoke, Restart, Run, Start, Stop
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -141,6 +128,11 @@ class Accounts:
         for name in names:
             self._dispatcher.post(name, Stop(By.GATEWAY, confirm=True), "stop")
         await asyncio.gather(*(self._dispatcher.until(name, is_stopped) for name in names))
+
+    def woke(self, slept: float) -> None:
+        """Nothing has run for so many seconds: each account is told, and its machine says what follows."""
+        for name in self._channels():
+            self._dispatcher.tell(name, HostWoke(slept), "host")
 
     # One account
 

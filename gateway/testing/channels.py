@@ -16,7 +16,7 @@ from gateway.channels.base import Intake, Offsets, Receiver
 from gateway.errors import GenerationRevokedError
 from gateway.messages.model import Message, Outgoing
 from gateway.messages.pace import Limits
-from statemachine.channel import ChannelPolicy
+from statemachine.channel_events import ChannelPolicy
 
 PATIENCE = 5.0
 PLANES = (*range(0x41, 0x110000, 0x10000), *range(0xFFFD, 0x110000, 0x10000))

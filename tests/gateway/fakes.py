@@ -17,7 +17,7 @@ from gateway.config.model import Account, TelegramAccount
 from gateway.errors import GenerationRevokedError
 from gateway.messages.model import Message, Outgoing, Reply
 from gateway.messages.pace import Limits
-from statemachine.channel import ChannelPolicy
+from statemachine.channel_events import ChannelPolicy
 
 NEVER = -1.0
 

@@ -18,7 +18,7 @@ from gateway.errors import ConflictError
 from gateway.export import exported, header
 from gateway.journal import Journal
 from statemachine import MACHINES
-from statemachine.channel import By, Start, Stop
+from statemachine.channel_events import By, Start, Stop
 from statemachine.replay import KINDS, KNOWS
 from tests.gateway.configs import telegram
 from tests.gateway.fakes import NEVER, Script

@@ -76,6 +76,9 @@ class Time:
     def monotonic(self) -> float:
         return self.now
 
+    def boottime(self) -> float:
+        return self.now
+
     def at_wall(self, ms: int) -> float:
         """When the wall clock, as it is set now, shows that."""
         return (ms - EPOCH_MS) / 1000 - self.wall_jump

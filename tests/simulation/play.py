@@ -14,7 +14,7 @@ from typing import Any
 from gateway.journal import Entry
 from gateway.process.changes import LIFECYCLE
 from statemachine import Refusal
-from statemachine.channel import By, Restart, Start, Stop
+from statemachine.channel_events import By, Restart, Start, Stop
 from statemachine.delivery import DiscardRequested, RetryRequested
 from statemachine.lifecycle_events import RestartCancelled, RestartRequested, Ticket
 from tests.simulation.botapi import BotApi

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from statemachine import Channel, ChannelState, Event, Lifecycle, LifecycleState, Row
-from statemachine import channel as channel_events
+from statemachine import Channel, ChannelState, Event, Lifecycle, LifecycleState, Row, channel_events
 from statemachine import lifecycle_events as events
 from statemachine.errors import SpinError
 from statemachine.explore import explore

@@ -19,7 +19,7 @@ from statemachine.change_events import (
     ChangeProposed,
     ProbationOver,
 )
-from statemachine.channel import ReceiverEnded, ReceiverFenced, ReceiverReady, Restart, Start, StopOverdue
+from statemachine.channel_events import ReceiverEnded, ReceiverFenced, ReceiverReady, Restart, Start, StopOverdue
 from statemachine.explore import Report, explore, follow
 from statemachine.explore_command import run
 from statemachine.promises import (

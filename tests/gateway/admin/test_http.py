@@ -30,7 +30,7 @@ from gateway.errors import (
     UnavailableError,
 )
 from statemachine import Refusal
-from statemachine.channel import By, Stop
+from statemachine.channel_events import By, Stop
 from tests.gateway.admin.house import CHAT, MAIN, SECRET, TEXT, TOKEN, AdminHouse, run
 from tests.gateway.configs import cold
 

@@ -18,7 +18,7 @@ from gateway.errors import AccountRefusedError, ConflictError, ConnectionLostErr
 from gateway.messages.model import Message, Outgoing
 from gateway.messages.pace import Limits
 from statemachine import Event
-from statemachine.channel import (
+from statemachine.channel_events import (
     Cause,
     CloseReceiver,
     FenceReceiver,

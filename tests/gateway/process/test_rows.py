@@ -19,7 +19,7 @@ from gateway.messages.model import Message
 from gateway.process.changes import LIFECYCLE
 from gateway.process.operations import bind
 from statemachine import MACHINES
-from statemachine.channel import By, Restart, Run, Start, Stop
+from statemachine.channel_events import By, Restart, Run, Start, Stop
 from statemachine.lifecycle import LifecycleState
 from statemachine.lifecycle_events import Origin, StopRequested
 from tests.gateway.configs import telegram

@@ -26,7 +26,8 @@ from gateway.errors import (
 from gateway.process.changes import LIFECYCLE
 from statemachine import Refusal
 from statemachine.change import Change, is_watched
-from statemachine.channel import By, Channel, Restart, Start, Stop
+from statemachine.channel import Channel
+from statemachine.channel_events import By, Restart, Start, Stop
 from statemachine.lifecycle import LifecycleState
 from statemachine.lifecycle_events import Origin
 from tests.gateway.fakes import NEVER, Script
