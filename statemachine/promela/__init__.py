@@ -155,6 +155,7 @@ def _final(accounts: int, tickets: int) -> Iterator[str]:
     yield f"      if :: !excused && disk != BAD && (IMPACT(ledger, disk) != NO_IMPACT || {astray}) -> BREAK_change_kept :: else fi"
     yield "    fi;"
     for n in range(accounts):
-        yield f"    if :: !ended && (!SETTLED({n}) || WAITS({n}) || channel_timer[{n}] != NO_TIMER || hangs[{n}]) -> BREAK_ends :: else fi;"
+        waits = f"WAITS({n}) || channel_timer[{n}] != NO_TIMER || (channel_state[{n}] == CHANNEL_RUNNING && in_conflict[{n}])"
+        yield f"    if :: !ended && (!SETTLED({n}) || {waits} || hangs[{n}]) -> BREAK_ends :: else fi;"
     yield "    skip"
     yield "  }"

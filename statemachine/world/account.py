@@ -118,10 +118,11 @@ class AccountModel:
         return View(settled, stopped, rests, data.held, is_broken(machine), account.hangs, str(data.run.settings))
 
     def is_under_way(self, account: Account) -> bool:
-        """Whether something is under way with it, or a wait that nothing will end; or it hangs, and nobody has seen that."""
+        """Whether something is under way with it, or a wait or a conflict that nothing will end; or it hangs, unseen."""
         machine = self._at(account)
         waits = account.state in machine.waiting or account.timer is not None
-        return not is_settled(machine) or waits or account.hangs
+        in_conflict = is_running(machine) and account.data.conflict_since is not None
+        return not is_settled(machine) or waits or in_conflict or account.hangs
 
     # What it is asked
 

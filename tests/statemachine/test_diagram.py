@@ -227,7 +227,7 @@ def test_the_committed_pictures_are_in_step(request):
 
 GOOD, BAD = "#00aa00", "#aa0000"
 TOLD = Look(
-    {0: RowLook(GOOD, "12 times"), 16: RowLook(BAD, "never"), 15: RowLook(BAD, "no & never")},
+    {0: RowLook(GOOD, "12 times"), 19: RowLook(BAD, "never"), 18: RowLook(BAD, "no & never")},
     {ChannelState.RUNNING: "3 < 4 refused"},
     ((GOOD, "fired"), (BAD, "never fired")),
 )
@@ -247,7 +247,7 @@ def test_an_arrow_has_the_gravest_colour_of_its_rows():
     assert f'color="{BAD}", penwidth=2.5' in arrow
     assert TOLD.colour_of([0]) == GOOD
     assert TOLD.colour_of([1]) is None
-    untold = [line for line in dot(Channel, look=TOLD).splitlines() if 'class="arrow row-2"' in line]
+    untold = [line for line in dot(Channel, look=TOLD).splitlines() if 'class="arrow row-2 row-3"' in line]
     assert "penwidth" not in untold[0]
 
 
