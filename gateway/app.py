@@ -38,6 +38,7 @@ from gateway.process import address as address_file
 from gateway.process import signals
 from gateway.process.accounts import Accounts
 from gateway.process.changes import LIFECYCLE, Changes
+from gateway.process.conflicts import Conflicts
 from gateway.process.first import FirstRevision
 from gateway.process.host import watch_host
 from gateway.process.messages import Messages
@@ -154,6 +155,7 @@ class App:
         self._journal.listen(self._tally.note)
         self._supervisor = Supervisor(os.environ)
         self._journal.listen(self._supervisor.note, ordinary=False)
+        self._journal.listen(Conflicts(self._clock).note, ordinary=False)
         self._requests = Requests(self._clock)
         self._dispatcher = Dispatcher(self._journal)
         self._dispatcher.add(Lifecycle(LIFECYCLE, LifecycleData()))

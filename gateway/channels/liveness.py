@@ -1,6 +1,7 @@
 """Whether a receiver is alive: it completes its receives, be they empty. What people write says nothing of that.
 
-It is counted in looks and not by the clock: a gap in which nothing of the process ran, however long, is one look.
+It is counted in looks and not by the clock, and one that comes late does not count: a gap in which nothing of the process
+ran, however long, is none of the network's.
 """
 
 from __future__ import annotations
@@ -32,12 +33,14 @@ class Watch:
         self._timer.cancel()
 
     def _arm(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._every, self._look)
+        loop = asyncio.get_running_loop()
+        self._due = loop.time() + self._every
+        self._timer = loop.call_at(self._due, self._look)
 
     def _look(self) -> None:
         if self._intake.held_up or self._intake.receives != self._seen:
             self._seen, self._in_vain = self._intake.receives, 0
-        else:
+        elif asyncio.get_running_loop().time() - self._due < self._every:
             self._in_vain += 1
         if self._in_vain < LOOKS:
             self._arm()
