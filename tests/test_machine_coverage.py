@@ -120,7 +120,7 @@ def test_table_and_picture(collector: Collector) -> None:
     assert [drawn.rows[number].colour for number in (0, 1, 4)] == [SERVICE, TABLES, NEVER]
     assert drawn.rows[0].note == "1 + 2"
     assert len(missing(Channel, collector.service)) == len(Channel.table) - 2
-    assert missing(Channel, collector.service)[1].startswith("channel row 3: STARTING --> STOPPING: start_overdue [")
+    assert missing(Channel, collector.service)[1].startswith("channel row 2: STARTING --> RUNNING: receiver_ready [")
 
 
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.kind)

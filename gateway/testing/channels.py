@@ -383,6 +383,21 @@ class AdapterContract:
         await line.receiver.confirm()
         await line.receiver.close()
 
+    async def test_in_silence_it_completes_receives_within_the_time_that_it_is_given(
+        self, network: Network, lines: Lines
+    ) -> None:
+        """Or it says that it has none to complete, and nobody watches it."""
+        line = lines.open()
+        await line.runs()
+        within = network.adapter.policy(network.settings).stall_after
+        if within is not None:
+            before = line.intake.receives
+            async with asyncio.timeout(within):
+                while line.intake.receives == before:
+                    await asyncio.sleep(0.05)
+            assert line.delivered == []
+        await line.receiver.close()
+
     async def test_how_patient_to_be(self, network: Network) -> None:
         policy = network.adapter.policy(network.settings)
         assert isinstance(policy, ChannelPolicy)
