@@ -40,7 +40,9 @@ from gateway.process import signals
 from gateway.process.accounts import Accounts
 from gateway.process.changes import LIFECYCLE, Changes
 from gateway.process.claims import Claims
+from gateway.process.conflicts import Conflicts
 from gateway.process.first import FirstRevision
+from gateway.process.host import watch_host
 from gateway.process.image import Carried, Image, choose, collect, leave
 from gateway.process.messages import Messages
 from gateway.process.operations import ControlPlane, Operations, Reports, policy_of
@@ -50,7 +52,15 @@ from gateway.process.watcher import OFF, Watcher, signature_of
 from gateway.redact import Redactor
 from gateway.requests import Requests, new_id
 from gateway.runner import Runner
-from statemachine.channel import Cause, CloseReceiver, FenceFailed, FenceReceiver, OpenReceiver, ReceiverEnded
+from statemachine.channel_events import (
+    Cause,
+    CloseReceiver,
+    FenceFailed,
+    FenceReceiver,
+    OpenReceiver,
+    ReceiverEnded,
+    WatchReceiver,
+)
 from statemachine.lifecycle import Lifecycle, handover_of
 from statemachine.lifecycle_actions import EXIT_RESTART
 from statemachine.lifecycle_data import LifecycleData
@@ -107,6 +117,7 @@ class App:
         signals.install(self._on_signal)
         turning = asyncio.get_running_loop().create_task(self._dispatcher.run(), name="dispatcher")
         feeding = asyncio.get_running_loop().create_task(self._supervisor.feed(), name="watchdog")
+        watching = asyncio.get_running_loop().create_task(watch_host(self._clock, self._accounts.woke), name="host")
         policy = policy_of(first.config, self._choice.by)
         self._dispatcher.post(LIFECYCLE, Boot(first.id, policy, self._handover()), "boot")
         try:
@@ -119,6 +130,7 @@ class App:
             signals.remove()
             turning.cancel()
             feeding.cancel()
+            watching.cancel()
             # Not longer than this, whatever does not let itself be cancelled: a stop has a budget.
             torn, _ = await asyncio.wait({asyncio.ensure_future(self._tear_down())}, timeout=TEAR_DOWN_TIMEOUT)
             for done in torn:
@@ -159,6 +171,7 @@ class App:
         self._journal.listen(self._tally.note)
         self._supervisor = Supervisor(os.environ)
         self._journal.listen(self._supervisor.note, ordinary=False)
+        self._journal.listen(Conflicts(self._clock).note, ordinary=False)
         self._requests = Requests(self._clock)
         self._dispatcher = Dispatcher(self._journal)
         self._dispatcher.add(Lifecycle(LIFECYCLE, LifecycleData()))
@@ -212,6 +225,7 @@ class App:
         )
         runner.work(FenceReceiver, receivers.fence, lambda e, why: FenceFailed(e.generation, why), FENCE_TIMEOUT)
         runner.command(CloseReceiver, receivers.close)
+        runner.command(WatchReceiver, receivers.watch)
         runner.command(TicketOpened, lambda _, e: self._open_request(e.ticket))
         runner.command(CloseTicket, lambda _, e: self._requests.close(e.id, e.outcome, e.why))
         runner.command(Exit, lambda _, e: self._end(e.code))

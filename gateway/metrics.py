@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import Any
 
 from gateway.journal import Entry
-from statemachine.channel import Cause, ReceiverEnded
+from statemachine.channel_events import Cause, ReceiverEnded
 from statemachine.delivery import Delivery
 from statemachine.incoming import Incoming, has_ended
 from statemachine.lifecycle_events import Restarted, Ticket

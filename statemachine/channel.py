@@ -1,7 +1,8 @@
 """One account's receiver: who may receive, when, and under which generation.
 
 Who sends what: a person (admin API) and the gateway (boot, reload, restart, stop) send `start`, `stop` and `restart`;
-the receiver itself sends `receiver_ready` and ends in `receiver_ended`; the rest is this machine's timer and its fence.
+the receiver itself sends `receiver_ready` and ends in `receiver_ended`; who watches it sends `receiver_stalled`, who watches
+the host `host_woke`; the rest is this machine's timer and its fence.
 
 The rule that never bends: a receiver is opened only by a transition out of a state in which the older generation
 is proven dead, and every word of a generation that is not the current one is refused.
@@ -9,12 +10,37 @@ is proven dead, and every word of a generation that is not the current one is re
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar
 
-from statemachine._machine import Command, Draft, Event, Exits, Machine, Outcome, Row, Work, action, guard
+from statemachine._machine import Draft, Event, Exits, Machine, Outcome, Row, action, guard
+from statemachine.channel_events import (
+    NOTHING,
+    Adjust,
+    By,
+    Cause,
+    CloseReceiver,
+    ConflictOver,
+    FenceDue,
+    FenceFailed,
+    FenceReceiver,
+    HostWoke,
+    OpenReceiver,
+    ReceiverEnded,
+    ReceiverFenced,
+    ReceiverReady,
+    ReceiverStalled,
+    Restart,
+    RetryDue,
+    Run,
+    Start,
+    StartOverdue,
+    Stop,
+    StopOverdue,
+    WatchReceiver,
+)
 from statemachine.effects import ArmTimer, DisarmTimer
 
 
@@ -56,13 +82,6 @@ WAITING = (S.BACKOFF, S.CONFLICT, S.SUPPRESSED)
 """There is none, and a timer will bring the next."""
 
 
-class By(Enum):
-    """Who asks."""
-
-    PERSON = "person"
-    GATEWAY = "gateway"
-
-
 class Then(Enum):
     """What follows when the receiver that was told to end has ended."""
 
@@ -71,55 +90,12 @@ class Then(Enum):
     RETRY = "retry"
 
 
-class Cause(Enum):
-    """Why a receiver ended."""
-
-    CLOSED = "closed"
-    """It was told to."""
-    LOST = "lost"
-    """The network could not be reached, answered with a server's error, or asked to wait."""
-    CONFLICT = "conflict"
-    """Another receiver took over."""
-    REFUSED = "refused"
-    """The network does not accept this account: its token is wrong or revoked."""
-    CRASHED = "crashed"
-    """Something unforeseen: a defect in the adapter."""
-
-
-@dataclass(frozen=True)
-class ChannelPolicy:
-    """How patient to be with one account. All times in seconds.
-
-    `intensity` and `period` are the terms of OTP's supervisors: that many failures within that time and it is suppressed.
-    """
-
-    backoff_base: float = 1.0
-    backoff_cap: float = 30.0
-    intensity: int = 10
-    period: float = 300.0
-    half_open_after: float = 120.0
-    conflict_wait: float = 45.0
-    start_timeout: float = 30.0
-    stop_timeout: float = 5.0
-    fence_retry: float = 5.0
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a receiver runs with. `settings` are the account's own, opaque here: they are compared, never read."""
-
-    revision: str
-    settings: Hashable
-    enabled: bool = True
-    policy: ChannelPolicy = field(default_factory=ChannelPolicy)
-
-
 @dataclass(frozen=True)
 class ChannelData:
     """What a channel knows beside its state. Times are monotonic seconds."""
 
     generation: int = 0
-    run: Run = Run("", None)
+    run: Run = NOTHING
     then: Then = Then.REST
     held: bool = False
     """A person stopped it; only a person starts it."""
@@ -128,105 +104,14 @@ class ChannelData:
     attempts: int = 0
     failures: tuple[float, ...] = ()
     conflicts: tuple[float, ...] = ()
+    conflict_since: float | None = None
+    """When somebody else began to receive, if it is not over: from the first conflict until a whole wait has passed without one."""
     last_error: str = ""
     last_cause: Cause = Cause.CLOSED
     """Why the last receiver ended that had not been told to."""
     timer: int = 0
-
-
-# Events
-
-
-class Start(Event, frozen=True):
-    run: Run
-    by: By
-
-
-class Stop(Event, frozen=True):
-    """`confirm`: tell the network with one last poll what has been accepted; a reload leaves that to the next generation."""
-
-    by: By
-    confirm: bool = False
-
-
-class Restart(Event, frozen=True):
-    run: Run
-    by: By
-
-
-class Adjust(Event, frozen=True):
-    """Settings of the account that its receiver does not run with have changed."""
-
-    run: Run
-
-
-class ReceiverReady(Event, frozen=True):
-    """The first receive of this generation is complete."""
-
-    generation: int
-
-
-class ReceiverEnded(Event, frozen=True):
-    """The receiver's task has ended and its connection is closed: the generation is dead."""
-
-    generation: int
-    cause: Cause
-    why: str
-    at: float
-    retry_after: float = 0.0
-
-
-class StartOverdue(Event, frozen=True):
-    token: int
-
-
-class StopOverdue(Event, frozen=True):
-    token: int
-
-
-class RetryDue(Event, frozen=True):
-    token: int
-
-
-class FenceDue(Event, frozen=True):
-    token: int
-
-
-class ReceiverFenced(Event, frozen=True):
-    """Transport aborted, generation revoked, session closed: nothing of it can receive or deliver any more."""
-
-    generation: int
-    at: float
-    cause: Cause = Cause.LOST
-    why: str = "it did not end and was cut off"
-
-
-class FenceFailed(Event, frozen=True):
-    generation: int
-    why: str
-
-
-# Effects
-
-
-class OpenReceiver(Work, frozen=True):
-    """Open a receiver. It may post ReceiverReady once; it ends in ReceiverEnded."""
-
-    generation: int
-    run: Run
-
-
-class CloseReceiver(Command, frozen=True):
-    """Tell the receiver to end; its ReceiverEnded is the proof that it has."""
-
-    generation: int
-    confirm: bool
-
-
-class FenceReceiver(Work, frozen=True):
-    """Cut the receiver off. Ends in ReceiverFenced or FenceFailed."""
-
-    generation: int
+    wait: float = 0.0
+    """Seconds that the present wait lasts at the most."""
 
 
 TABLE: tuple[Row[ChannelState], ...] = (
@@ -235,9 +120,18 @@ TABLE: tuple[Row[ChannelState], ...] = (
         effects=("adopt_run", "forget_failures", "open_receiver", "arm_start_deadline")),
     Row(Start, (*WAITING, S.FAILED), S.STARTING, ("is_enabled", "asked_by_person"),
         effects=("adopt_run", "forget_failures", "open_receiver", "arm_start_deadline")),
-    Row(ReceiverReady, S.STARTING, S.RUNNING, ("generation_is_current",), effects=("note_ready", "disarm")),
+    Row(ReceiverReady, S.STARTING, S.RUNNING, ("generation_is_current", "conflict_is_open"),
+        effects=("note_ready", "watch_receiver", "arm_conflict_over")),
+    Row(ReceiverReady, S.STARTING, S.RUNNING, ("generation_is_current",),
+        effects=("note_ready", "watch_receiver", "disarm")),
+    # The other's poll was ended by ours, and it will come back, if it is still there: a whole wait has to show that it is not.
+    Row(ConflictOver, S.RUNNING, None, ("timer_is_current",), effects=("note_conflict_over",)),
     Row(StartOverdue, S.STARTING, S.STOPPING, ("timer_is_current",),
         effects=("retry_later", "close_receiver", "arm_stop_deadline")),
+
+    # It runs, and nothing comes any more, not even an empty answer.
+    Row(ReceiverStalled, S.RUNNING, S.STOPPING, ("generation_is_current",),
+        effects=("note_stall", "close_receiver", "arm_stop_deadline")),
 
     # The receiver that was told to end has ended: only now may the next one be opened.
     Row(ReceiverEnded, CLOSING, S.STARTING, ("generation_is_current", "runs_again"),
@@ -272,6 +166,15 @@ TABLE: tuple[Row[ChannelState], ...] = (
     Row(Restart, (*WAITING, S.FAILED), S.STARTING, ("is_enabled", "deserves_attempt"),
         effects=("adopt_run", "forget_failures", "open_receiver", "arm_start_deadline")),
     Row(Restart, WAITING, None, ("is_enabled",), effects=("adopt_run",), outcome=Outcome.DEFERRED),
+
+    # The host has slept: what was connected is so no longer, which is no failure of anybody's, and waits went by unnoticed.
+    Row(HostWoke, S.RUNNING, S.STOPPING, effects=("run_again", "close_receiver", "arm_stop_deadline")),
+    Row(HostWoke, (S.BACKOFF, S.CONFLICT), S.STARTING, ("slept_through_the_wait",),
+        effects=("open_receiver", "arm_start_deadline")),
+    Row(HostWoke, S.SUPPRESSED, S.STARTING, ("slept_through_the_wait",),
+        effects=("try_half_open", "open_receiver", "arm_start_deadline")),
+    # A shorter sleep than the wait leaves it as it is. What is under way has its own deadline; nobody wakes what was stopped.
+    Row(HostWoke, (S.STARTING, *CLOSING, *WAITING, S.STOPPED, S.FAILED), None, outcome=Outcome.COALESCED),
 
     # What is read at its next use is changed in passing, whatever the account is doing.
     Row(Adjust, tuple(S), None, effects=("adjust",)),
@@ -348,6 +251,15 @@ class Channel(Machine[ChannelState, ChannelData]):
         )
 
     @guard
+    def conflict_is_open(data: ChannelData, event: Event) -> bool:
+        return data.conflict_since is not None
+
+    @guard
+    def slept_through_the_wait(data: ChannelData, event: HostWoke) -> bool:
+        """The timer of the wait may have stood still meanwhile."""
+        return event.slept >= data.wait
+
+    @guard
     def runs_again(data: ChannelData, event: Event) -> bool:
         return data.then is Then.RUN
 
@@ -362,6 +274,7 @@ class Channel(Machine[ChannelState, ChannelData]):
         data = draft.data
         same = event.run.settings == data.run.settings
         draft.set(run=event.run, held=data.held and event.by is not By.PERSON, half_open=data.half_open and same)
+        draft.set(conflict_since=data.conflict_since if same else None)
 
     @action
     def adjust(draft: Draft[ChannelData], event: Adjust) -> None:
@@ -377,11 +290,15 @@ class Channel(Machine[ChannelState, ChannelData]):
         draft.emit(CloseReceiver(draft.data.generation, confirm=isinstance(event, Stop) and event.confirm))
 
     @action
+    def watch_receiver(draft: Draft[ChannelData], event: ReceiverReady) -> None:
+        draft.emit(WatchReceiver(draft.data.generation, draft.data.run.policy.stall_after))
+
+    @action
     def fence_receiver(draft: Draft[ChannelData], event: Event) -> None:
         draft.emit(FenceReceiver(draft.data.generation))
 
     @action
-    def run_again(draft: Draft[ChannelData], event: Restart) -> None:
+    def run_again(draft: Draft[ChannelData], event: Restart | HostWoke) -> None:
         draft.set(then=Then.RUN)
 
     @action
@@ -391,7 +308,14 @@ class Channel(Machine[ChannelState, ChannelData]):
     @action
     def note_stop(draft: Draft[ChannelData], event: Stop) -> None:
         draft.set(then=Then.REST, held=draft.data.held or event.by is By.PERSON, half_open=False)
-        draft.set(last_cause=Cause.CLOSED)
+        draft.set(last_cause=Cause.CLOSED, conflict_since=None)
+
+    @action
+    def note_stall(draft: Draft[ChannelData], event: ReceiverStalled) -> None:
+        within = draft.data.run.policy.stall_after
+        draft.set(
+            then=Then.RETRY, last_error=f"no receive was completed within {within} s: its network does not answer"
+        )
 
     @action
     def note_ready(draft: Draft[ChannelData], event: ReceiverReady) -> None:
@@ -408,6 +332,12 @@ class Channel(Machine[ChannelState, ChannelData]):
     def note_conflict(draft: Draft[ChannelData], event: ReceiverEnded) -> None:
         recent = _recent(draft.data.conflicts, event.at, CONFLICT_WINDOW)
         draft.set(conflicts=(*recent, event.at), last_error=event.why, last_cause=event.cause, half_open=False)
+        since = draft.data.conflict_since
+        draft.set(conflict_since=event.at if since is None else since)
+
+    @action
+    def note_conflict_over(draft: Draft[ChannelData], event: ConflictOver) -> None:
+        draft.set(conflict_since=None)
 
     @action
     def forget_failures(draft: Draft[ChannelData], event: Start | Restart) -> None:
@@ -434,19 +364,22 @@ class Channel(Machine[ChannelState, ChannelData]):
     @action
     def arm_backoff(draft: Draft[ChannelData], event: Event) -> None:
         """Full jitter under a doubling cap, and never sooner than the network asked for."""
-        policy, token = draft.data.run.policy, _next_timer(draft)
+        policy = draft.data.run.policy
         # The exponent is bounded so that a year of attempts cannot overflow a float.
         longest = min(policy.backoff_cap, policy.backoff_base * 2 ** min(draft.data.attempts - 1, 32))
-        at_least = event.retry_after if isinstance(event, ReceiverEnded) else 0.0
-        draft.emit(ArmTimer(RetryDue(token), after=longest, jitter=True, at_least=at_least))
+        _wait(draft, longest, jitter=True, at_least=event.retry_after if isinstance(event, ReceiverEnded) else 0.0)
 
     @action
     def arm_conflict_wait(draft: Draft[ChannelData], event: Event) -> None:
-        draft.emit(ArmTimer(RetryDue(_next_timer(draft)), after=draft.data.run.policy.conflict_wait))
+        _wait(draft, draft.data.run.policy.conflict_wait)
 
     @action
     def arm_half_open(draft: Draft[ChannelData], event: Event) -> None:
-        draft.emit(ArmTimer(RetryDue(_next_timer(draft)), after=draft.data.run.policy.half_open_after))
+        _wait(draft, draft.data.run.policy.half_open_after)
+
+    @action
+    def arm_conflict_over(draft: Draft[ChannelData], event: Event) -> None:
+        draft.emit(ArmTimer(ConflictOver(_next_timer(draft)), after=draft.data.run.policy.conflict_wait))
 
     @action
     def arm_fence_retry(draft: Draft[ChannelData], event: Event) -> None:
@@ -492,6 +425,12 @@ CONFLICT_WINDOW = 3600.0
 
 def _recent(times: tuple[float, ...], now: float, period: float) -> tuple[float, ...]:
     return tuple(time for time in times if now - time < period)
+
+
+def _wait(draft: Draft[ChannelData], longest: float, *, jitter: bool = False, at_least: float = 0.0) -> None:
+    """Try again when that has passed."""
+    draft.set(wait=max(longest, at_least))
+    draft.emit(ArmTimer(RetryDue(_next_timer(draft)), after=longest, jitter=jitter, at_least=at_least))
 
 
 def _next_timer(draft: Draft[ChannelData]) -> int:

@@ -10,6 +10,7 @@ CHANGE_KEPT = "a change is not dropped"
 STOP_ARRIVES = "a stop arrives"
 STALE = "what is stale moves nothing"
 STAYS_STOPPED = "what a person stopped stays stopped"
+WAKES = "what ran before the host slept begins anew"
 ONE_WORK = "one piece of work at a time"
 ENDS = "what is under way ends"
 CONFIRMED = "only what was confirmed stays"
@@ -43,6 +44,7 @@ PROMISES = frozenset(
         STAYS_AWAY,
         STAYS_STOPPED,
         STOP_ARRIVES,
+        WAKES,
     }
 )
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from statemachine._machine import Event
-from statemachine.channel import Run
+from statemachine.channel_events import Run
 
 ABSENT = "absent"
 """The state that is recorded of a machine that does not exist."""

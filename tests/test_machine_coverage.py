@@ -16,7 +16,8 @@ from gateway.journal import Journal, log_entry
 from gateway.process.changes import LIFECYCLE
 from statemachine import MACHINES, Change, Channel, Event, Lifecycle, Step
 from statemachine.change_events import ChangeData, ChangeProposed, ChangeWritten
-from statemachine.channel import By, ChannelData, ReceiverReady, Run, Start
+from statemachine.channel import ChannelData
+from statemachine.channel_events import By, ReceiverReady, Run, Start
 from statemachine.lifecycle_data import LifecycleData
 from statemachine.lifecycle_events import Boot, LifecyclePolicy, StopRequested
 from tests.machine_coverage import NEVER, SERVICE, TABLES, Collector, Tally, look, missing, refusable, refused, table
@@ -78,7 +79,7 @@ def collect(collector: Collector) -> None:
 def test_who_fired_what(collector: Collector) -> None:
     collect(collector)
     service, tables = collector.service, collector.tables
-    both = {("channel", 2): 1, ("change", 1): 1}
+    both = {("channel", 3): 1, ("change", 1): 1}
     assert service.rows == both | {("channel", 0): 1, ("lifecycle", 0): 1, ("lifecycle", 42): 1}
     refusals = {
         ("channel", "starting", "start"): 1,
@@ -114,12 +115,12 @@ def test_table_and_picture(collector: Collector) -> None:
     lines = table(Channel, collector.service, collector.tables)
     assert "0        1        2  STOPPED --> STARTING: start [is_enabled & may_start]" in lines[1]
     assert "1    NEVER        5  BACKOFF, CONFLICT, SUPPRESSED, FAILED --> STARTING: start" in lines[2]
-    assert "STARTING: refused: 1 by the service, 0 by tables only, 9 never, of 10" in "\n".join(lines)
+    assert "STARTING: refused: 1 by the service, 0 by tables only, 11 never, of 12" in "\n".join(lines)
     drawn = look(Channel, collector.service, collector.tables)
-    assert [drawn.rows[number].colour for number in (0, 1, 3)] == [SERVICE, TABLES, NEVER]
+    assert [drawn.rows[number].colour for number in (0, 1, 4)] == [SERVICE, TABLES, NEVER]
     assert drawn.rows[0].note == "1 + 2"
     assert len(missing(Channel, collector.service)) == len(Channel.table) - 2
-    assert missing(Channel, collector.service)[1].startswith("channel row 3: STARTING --> STOPPING: start_overdue [")
+    assert missing(Channel, collector.service)[1].startswith("channel row 2: STARTING --> RUNNING: receiver_ready [")
 
 
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.kind)

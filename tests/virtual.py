@@ -66,6 +66,9 @@ class VirtualClock(Clock):
     def monotonic(self) -> float:
         return asyncio.get_running_loop().time()
 
+    def boottime(self) -> float:
+        return self.monotonic()
+
     def wall_ms(self) -> int:
         return EPOCH_MS + round(self.monotonic() * 1000)
 

@@ -116,6 +116,7 @@ class Account(Body, frozen=True, kw_only=True):
     held: bool
     attempts: int
     conflicts: int
+    conflict_since: int | None
     error: str | None
     allowed: list[str]
 

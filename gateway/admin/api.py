@@ -21,7 +21,8 @@ from gateway.journal import KEPT
 from gateway.process.changes import LIFECYCLE
 from gateway.requests import new_id
 from statemachine import Event, Refusal, Step
-from statemachine.channel import By, Restart, Start, Stop, is_running, is_settled
+from statemachine.channel import is_running, is_settled
+from statemachine.channel_events import By, Restart, Start, Stop
 from statemachine.lifecycle import is_leaving
 from statemachine.lifecycle_events import RestartCancelled, RestartRequested, Ticket
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 from gateway.admin.services import Services
 from gateway.config.custody import custody_of
 from gateway.process.changes import LIFECYCLE
+from gateway.process.conflicts import REMEDY
 from statemachine import MACHINES, Machine
 from statemachine.channel import Channel, is_running
 from statemachine.circuit import Circuit, CircuitData
@@ -112,13 +114,25 @@ class Views:
 
     def degraded(self) -> list[dict[str, str]]:
         """Why all is not well, each reason with its remedy."""
-        reasons = [*self._config_reasons(), *self._message_reasons()]
+        return [*self._config_reasons(), *self._message_reasons(), *self._account_reasons()]
+
+    def _account_reasons(self) -> Iterator[dict[str, str]]:
         for name, machine in self._channels().items():
             if machine.has_failed:
                 detail = f"{name} is {machine.state.value}: {machine.data.last_error or 'it does not end'}"
                 remedy = "mend the account's settings, or start it by hand once the cause is gone"
-                reasons.append({"reason": "channel_failed", "detail": detail, "remedy": remedy})
-        return reasons
+                yield {"reason": "channel_failed", "detail": detail, "remedy": remedy}
+            since = self._conflict_since(machine)
+            if since is not None:
+                began = datetime.fromtimestamp(since / 1000, UTC).isoformat(timespec="seconds")
+                often = f"{len(machine.data.conflicts)} conflicts in the last hour"
+                detail = f"somebody else receives on {name}, since {began} ({often}); it is {machine.state.value}"
+                yield {"reason": "channel_conflict", "detail": detail, "remedy": REMEDY}
+
+    def _conflict_since(self, machine: AnyMachine) -> int | None:
+        """When somebody else began to receive on it, in wall-clock milliseconds."""
+        since, clock = machine.data.conflict_since, self._services.clock
+        return None if since is None else clock.wall_ms() - round((clock.monotonic() - since) * 1000)
 
     def _message_reasons(self) -> Iterator[dict[str, str]]:
         messages = self._services.messages
@@ -181,6 +195,7 @@ class Views:
             "held": machine.data.held,
             "attempts": machine.data.attempts,
             "conflicts": len(machine.data.conflicts),
+            "conflict_since": self._conflict_since(machine),
             "error": machine.data.last_error or None,
             "allowed": list(machine.allowed),
         }

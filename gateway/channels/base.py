@@ -13,7 +13,7 @@ from gateway.config.model import Account
 from gateway.errors import GenerationRevokedError
 from gateway.messages.model import Message, Outgoing
 from gateway.messages.pace import Limits
-from statemachine.channel import ChannelPolicy
+from statemachine.channel_events import ChannelPolicy
 
 
 class Offsets:
@@ -60,6 +60,9 @@ class Intake:
         self._revoked = False
         self.last_receive: int | None = None
         """Wall-clock milliseconds of the last completed receive, an empty one included."""
+        self.receives = 0
+        """How many are complete."""
+        self._holding_up = 0
 
     def offset(self, identity: str) -> int | None:
         return self._offsets.get(identity)
@@ -70,17 +73,34 @@ class Intake:
         Raises GenerationRevokedError, taking nothing.
         """
         self._check()
-        return await self._consumer.accept(identity, offset, messages, first)
+        self._holding_up += 1
+        try:
+            return await self._consumer.accept(identity, offset, messages, first)
+        finally:
+            self._holding_up -= 1
 
     async def room(self) -> None:
         """Ask before each receive but the first: it returns when what it brings can be taken."""
-        await self._consumer.room()
+        self._holding_up += 1
+        try:
+            await self._consumer.room()
+        finally:
+            self._holding_up -= 1
+
+    @property
+    def held_up(self) -> bool:
+        """Whether the receiver waits for the gateway, and not for its network."""
+        return self._holding_up > 0
 
     def received(self) -> None:
-        """Say that a receive is complete, be it an empty one. The first makes the channel `running`."""
+        """Say that a receive is complete, be it an empty one. The first makes the channel `running`.
+
+        What comes after it is owed within the policy's `stall_after`, where that is given.
+        """
         self._check()
-        first, self.last_receive = self.last_receive is None, self._now_ms()
-        if first:
+        self.last_receive = self._now_ms()
+        self.receives += 1
+        if self.receives == 1:
             self._ready()
 
     def now_ms(self) -> int:

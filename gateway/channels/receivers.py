@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from gateway.channels.base import Adapter, Consumer, Intake, Offsets, Receiver
+from gateway.channels.liveness import Watch
 from gateway.clock import Clock
 from gateway.config.model import Account
 from gateway.errors import (
@@ -28,7 +29,7 @@ from gateway.errors import (
 from gateway.messages.model import Outgoing
 from gateway.messages.pace import Limits
 from statemachine import Event
-from statemachine.channel import (
+from statemachine.channel_events import (
     Cause,
     CloseReceiver,
     FenceReceiver,
@@ -36,6 +37,8 @@ from statemachine.channel import (
     ReceiverEnded,
     ReceiverFenced,
     ReceiverReady,
+    ReceiverStalled,
+    WatchReceiver,
 )
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -62,6 +65,7 @@ class _Live:
     task: asyncio.Task[None]
     fenced: asyncio.Event = field(default_factory=asyncio.Event)
     confirm: bool = False
+    watch: Watch | None = None
 
 
 class Receivers:
@@ -122,9 +126,21 @@ class Receivers:
         if live is None or live.generation != effect.generation:
             return
         live.confirm = live.confirm or effect.confirm
+        self._look_away(live)
         self._up.discard(name)
         if not told_before:
             live.task.cancel()
+
+    def watch(self, name: str, effect: WatchReceiver) -> None:
+        """Say so, once, when it completes no receive in time. It is watched until it ends, or is told to."""
+        live = self._live.get(name)
+        if effect.within is None or live is None or live.generation != effect.generation:
+            return
+        live.watch = Watch(live.intake, effect.within, lambda: self._post(name, ReceiverStalled(effect.generation)))
+
+    def _look_away(self, live: _Live) -> None:
+        if live.watch is not None:
+            live.watch.stop()
 
     def _was_told_to_end(self, name: str, generation: int) -> bool:
         told = self._told_to_end.get(name)
@@ -209,6 +225,7 @@ class Receivers:
     async def _end(self, name: str, live: _Live) -> None:
         """Close the connection: after this the generation is dead."""
         self._take_down(name, live)
+        self._look_away(live)
         live.task.cancel()
         # Not beside a poll that does not end: the network would answer one of the two with a conflict.
         if live.confirm and live.task.done() and not live.fenced.is_set():

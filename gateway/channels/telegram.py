@@ -31,7 +31,7 @@ from gateway.errors import (
 )
 from gateway.messages.model import Format, Message, Outgoing
 from gateway.messages.pace import Limits, Rate
-from statemachine.channel import ChannelPolicy
+from statemachine.channel_events import ChannelPolicy
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -46,6 +46,8 @@ PROBE_TIMEOUT = 5.0
 """Seconds for the question whether a new token is good: a change of the config waits for it."""
 ANSWER_MARGIN = 10.0
 """Seconds beyond the long poll's own time after which its answer is given up."""
+STALL_MARGIN = 5.0
+"""Seconds beyond that after which the poll is stalled: it was not even given up."""
 SEND_TIMEOUT = 15.0
 DRAIN_TIMEOUT = 1.0
 """Seconds that sends in flight get to end before the session closes under them."""
@@ -68,7 +70,9 @@ class TelegramAdapter:
     def policy(self, settings: TelegramAccount) -> ChannelPolicy:
         """After a conflict wait for as long as the other's poll can last: a sooner retry would sustain it."""
         return ChannelPolicy(
-            conflict_wait=settings.poll_timeout_s + CONFLICT_MARGIN, stop_timeout=settings.stop_timeout_ms / 1000
+            conflict_wait=settings.poll_timeout_s + CONFLICT_MARGIN,
+            stop_timeout=settings.stop_timeout_ms / 1000,
+            stall_after=settings.poll_timeout_s + ANSWER_MARGIN + STALL_MARGIN,
         )
 
     def limits(self, settings: TelegramAccount) -> Limits:

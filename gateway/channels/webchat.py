@@ -19,7 +19,7 @@ from gateway.config.model import Account, WebchatAccount
 from gateway.messages.model import Message, Outgoing
 from gateway.messages.pace import Limits
 from gateway.messages.texts import whole
-from statemachine.channel import ChannelPolicy
+from statemachine.channel_events import ChannelPolicy
 
 CONVERSATIONS_KEPT = 1_000
 LINES_KEPT = 500

@@ -14,7 +14,7 @@ from gateway.config.ledger import Proposal
 from gateway.config.model import Account, Config
 from gateway.config.plan import AccountAction, Plan, place_of, plan_id
 from statemachine import Event
-from statemachine.channel import Adjust, Restart, Stop
+from statemachine.channel_events import Adjust, Restart, Stop
 from statemachine.lifecycle_events import ConfigChanged, Impact, RestartDue
 
 ANYBODY = "*"

@@ -15,21 +15,8 @@ from gateway.config.plan import AccountAction, Plan
 from gateway.dispatcher import Dispatcher
 from gateway.errors import ConfigError, GatewayError, Issue
 from statemachine import Event, Refusal
-from statemachine.channel import (
-    Adjust,
-    By,
-    Channel,
-    ChannelData,
-    Restart,
-    Run,
-    Start,
-    Stop,
-    comes_to_rest,
-    has_let_go,
-    is_broken,
-    is_settled,
-    is_stopped,
-)
+from statemachine.channel import Channel, ChannelData, comes_to_rest, has_let_go, is_broken, is_settled, is_stopped
+from statemachine.channel_events import Adjust, By, HostWoke, Restart, Run, Start, Stop
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -165,6 +152,11 @@ class Accounts:
     def _patience(self, name: str) -> float:
         stop_timeout: float = self._dispatcher.machine(name).data.run.policy.stop_timeout
         return stop_timeout + FENCE_PATIENCE
+
+    def woke(self, slept: float) -> None:
+        """Nothing has run for so many seconds: each account is told, and its machine says what follows."""
+        for name in self._channels():
+            self._dispatcher.tell(name, HostWoke(slept), "host")
 
     # One account
 

@@ -28,7 +28,7 @@ from gateway.requests import Request, Requests
 from gateway.runner import Runner
 from gateway.store.store import Store
 from statemachine import Event, delivery, incoming
-from statemachine.channel import By, Restart, Start, Stop
+from statemachine.channel_events import By, Restart, Start, Stop
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

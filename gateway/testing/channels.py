@@ -16,7 +16,7 @@ from gateway.channels.base import Intake, Offsets, Receiver
 from gateway.errors import GenerationRevokedError
 from gateway.messages.model import Message, Outgoing
 from gateway.messages.pace import Limits
-from statemachine.channel import ChannelPolicy
+from statemachine.channel_events import ChannelPolicy
 
 PATIENCE = 5.0
 PLANES = (*range(0x41, 0x110000, 0x10000), *range(0xFFFD, 0x110000, 0x10000))
@@ -381,6 +381,21 @@ class AdapterContract:
         line.task.cancel()
         await asyncio.wait({line.task}, timeout=PATIENCE)
         await line.receiver.confirm()
+        await line.receiver.close()
+
+    async def test_in_silence_it_completes_receives_within_the_time_that_it_is_given(
+        self, network: Network, lines: Lines
+    ) -> None:
+        """Or it says that it has none to complete, and nobody watches it."""
+        line = lines.open()
+        await line.runs()
+        within = network.adapter.policy(network.settings).stall_after
+        if within is not None:
+            before = line.intake.receives
+            async with asyncio.timeout(within):
+                while line.intake.receives == before:
+                    await asyncio.sleep(0.05)
+            assert line.delivered == []
         await line.receiver.close()
 
     async def test_how_patient_to_be(self, network: Network) -> None:

@@ -91,7 +91,7 @@ def _constants(
     timers = [f"TIMER_{trigger.upper()}" for trigger in _alphabet(Lifecycle) | _alphabet(Channel)]
     yield "#define NO_TIMER 0"
     yield from (
-        f"#define {timer} {number}" for number, timer in enumerate(timers, 1) if timer.endswith(("DUE", "OVERDUE"))
+        f"#define {timer} {number}" for number, timer in enumerate(timers, 1) if timer.endswith(("DUE", "OVER"))
     )
     yield f"#define TICKET_IS_OPEN ({lifecycle.some_ticket(tickets)})"
     alive = " || ".join(f"lifecycle_state == {table.constant(lifecycle_class, state)}" for state in ALIVE)
@@ -160,6 +160,7 @@ def _final(accounts: int, tickets: int) -> Iterator[str]:
     yield f"      if :: !excused && disk != BAD && (IMPACT(ledger, disk) != NO_IMPACT || {astray}) -> BREAK_change_kept :: else fi"
     yield "    fi;"
     for n in range(accounts):
-        yield f"    if :: !ended && (!SETTLED({n}) || WAITS({n}) || channel_timer[{n}] != NO_TIMER) -> BREAK_ends :: else fi;"
+        waits = f"WAITS({n}) || channel_timer[{n}] != NO_TIMER || (channel_state[{n}] == CHANNEL_RUNNING && in_conflict[{n}])"
+        yield f"    if :: !ended && (!SETTLED({n}) || {waits} || hangs[{n}]) -> BREAK_ends :: else fi;"
     yield "    skip"
     yield "  }"

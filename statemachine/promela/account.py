@@ -8,12 +8,12 @@ from statemachine.promela.move import Move
 
 OWN_ENDS = {"LOST": "lost", "CONFLICT": "conflict", "REFUSED_BY_NETWORK": "refused", "CRASHED": "crashed"}
 DEADLINES = ("start_overdue", "stop_overdue")
-DUE = ("retry_due", "fence_due")
+DUE = ("retry_due", "fence_due", "conflict_over")
 
 
 def moves(account: int) -> Iterator[Move]:
     """All that can happen to one account by itself, or because a person asks."""
-    for move in (*_receiver(), *_fence(), *_timers(), *_persons(account)):
+    for move in (*_receiver(), *_fence(), *_timers(), *_sleep(), *_persons(account)):
         guard = f"!ended && {move.guard}".replace("[c]", f"[{account}]")
         yield Move(f"account {account}: {move.label}", guard, (f"c = {account}", *move.body))
 
@@ -23,6 +23,11 @@ def _receiver() -> Iterator[Move]:
         "its first receive is complete",
         "receiver[c] == OPENING && !hangs[c]",
         ("receiver[c] = UP", "ev_current = 1", "channel_receiver_ready()"),
+    )
+    yield Move(
+        "its receiver is found stalled",
+        "watched[c] && hangs[c] && !told[c]",
+        ("watched[c] = 0", "ev_current = 1", "channel_receiver_stalled()"),
     )
     yield Move("its receiver, told to end, has ended", "told[c] && !hangs[c]", _ends("CLOSED"))
     # A late end is no promise: it counts only where a deadline or a fence would come as well.
@@ -71,6 +76,22 @@ def _timers() -> Iterator[Move]:
             f"the timer rings: {trigger}",
             f"channel_timer[c] == TIMER_{trigger.upper()}{hangs}",
             ("channel_timer[c] = NO_TIMER", "ev_current = 1", f"channel_{trigger}()"),
+        )
+
+
+def _sleep() -> Iterator[Move]:
+    """For a while, or for longer than any wait."""
+    for long, how in ((0, "slept"), (1, "slept for long")):
+        yield Move(
+            f"the host {how}",
+            "budget > 0",
+            (
+                "budget--",
+                f"ev_slept_long = {long}",
+                "found = (channel_state[c] == CHANNEL_RUNNING)",
+                "channel_host_woke()",
+                "if :: found && !told[c] -> BREAK_wakes :: else fi",
+            ),
         )
 
 

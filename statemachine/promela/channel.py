@@ -35,23 +35,23 @@ DECLARATIONS = """\
 
 /* The channel's data. */
 byte channel_state[ACCOUNTS], settings[ACCOUNTS], follows[ACCOUNTS];
-bit held[ACCOUNTS], half_open[ACCOUNTS], failed_before[ACCOUNTS], crashed[ACCOUNTS];
+bit held[ACCOUNTS], half_open[ACCOUNTS], failed_before[ACCOUNTS], crashed[ACCOUNTS], in_conflict[ACCOUNTS];
 /* The outside of the machine: its timer, its receiver. */
 byte channel_timer[ACCOUNTS], receiver[ACCOUNTS];
-bit told[ACCOUNTS], hangs[ACCOUNTS], fencing[ACCOUNTS];
+bit told[ACCOUNTS], hangs[ACCOUNTS], fencing[ACCOUNTS], watched[ACCOUNTS];
 bit cut_off[ACCOUNTS];  /* The receiver of the present generation was cut off; its task may still say that it has ended. */
 
 inline open_receiver() {
   if :: receiver[c] != NONE -> BREAK_one_receiver :: else fi;
   if :: held[c] -> BREAK_stays_stopped :: else fi;
-  receiver[c] = OPENING; told[c] = 0; hangs[c] = 0; fencing[c] = 0; cut_off[c] = 0; follows[c] = REST
+  receiver[c] = OPENING; told[c] = 0; hangs[c] = 0; watched[c] = 0; fencing[c] = 0; cut_off[c] = 0; follows[c] = REST
 }
 
-inline lose_receiver() { receiver[c] = NONE; told[c] = 0; hangs[c] = 0 }
+inline lose_receiver() { receiver[c] = NONE; told[c] = 0; hangs[c] = 0; watched[c] = 0 }
 
 inline begin_account() {
   channel_state[c] = INITIAL_CHANNEL; settings[c] = OFF; follows[c] = REST; held[c] = 0; half_open[c] = 0; failed_before[c] = 0;
-  crashed[c] = 0; channel_timer[c] = NO_TIMER; fencing[c] = 0; cut_off[c] = 0; lose_receiver()
+  crashed[c] = 0; in_conflict[c] = 0; channel_timer[c] = NO_TIMER; fencing[c] = 0; cut_off[c] = 0; lose_receiver()
 }
 """
 
@@ -67,21 +67,28 @@ CHANNEL = Vocabulary(
         "network_refuses": "ev_cause == REFUSED_BY_NETWORK",
         "somebody_else_receives": "ev_cause == CONFLICT",
         "intensity_is_spent": "half_open[c] || failed_before[c]",
+        "conflict_is_open": "in_conflict[c]",
+        "slept_through_the_wait": "ev_slept_long",
         "runs_again": "follows[c] == RUN",
         "rests": "follows[c] == REST",
     },
     actions={
-        "adopt_run": "half_open[c] = half_open[c] && ev_run == settings[c]; held[c] = held[c] && !ev_person; settings[c] = ev_run",
+        "adopt_run": "half_open[c] = half_open[c] && ev_run == settings[c]; held[c] = held[c] && !ev_person; "
+        "in_conflict[c] = in_conflict[c] && ev_run == settings[c]; settings[c] = ev_run",
         "adjust": "settings[c] = ev_run",
         "open_receiver": "open_receiver()",
         "close_receiver": "told[c] = (receiver[c] != NONE)",
+        "watch_receiver": "watched[c] = (receiver[c] != NONE)",
         "fence_receiver": "fencing[c] = 1",
         "run_again": "follows[c] = RUN",
         "retry_later": "follows[c] = RETRY",
-        "note_stop": "follows[c] = REST; held[c] = held[c] || ev_person; half_open[c] = 0; crashed[c] = 0",
+        "note_stop": "follows[c] = REST; held[c] = held[c] || ev_person; half_open[c] = 0; crashed[c] = 0; "
+        "in_conflict[c] = 0",
+        "note_stall": "follows[c] = RETRY",
         "note_ready": "half_open[c] = 0; crashed[c] = 0",
         "note_failure": "failed_before[c] = 1; half_open[c] = 0; crashed[c] = (ev_cause == CRASHED)",
-        "note_conflict": "half_open[c] = 0; crashed[c] = 0",
+        "note_conflict": "half_open[c] = 0; crashed[c] = 0; in_conflict[c] = 1",
+        "note_conflict_over": "in_conflict[c] = 0",
         "forget_failures": "failed_before[c] = 0; half_open[c] = 0",
         "try_half_open": "half_open[c] = 1",
         "note_fence_failed": "skip",
@@ -90,6 +97,7 @@ CHANNEL = Vocabulary(
         "arm_backoff": "channel_timer[c] = TIMER_RETRY_DUE",
         "arm_conflict_wait": "channel_timer[c] = TIMER_RETRY_DUE",
         "arm_half_open": "channel_timer[c] = TIMER_RETRY_DUE",
+        "arm_conflict_over": "channel_timer[c] = TIMER_CONFLICT_OVER",
         "arm_fence_retry": "channel_timer[c] = TIMER_FENCE_DUE",
         "disarm": "channel_timer[c] = NO_TIMER",
     },

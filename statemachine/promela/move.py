@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 EVENT = (
     "ev_current", "ev_revision", "ev_base", "ev_impact", "ev_overlay", "ev_call", "ev_due", "ev_force", "ev_ticket",
-    "ev_ticket_revision", "ev_applied", "ev_complete", "ev_recovered", "ev_much_later", "ev_run", "ev_cause", "ev_person",
+    "ev_ticket_revision", "ev_applied", "ev_complete", "ev_recovered", "ev_much_later", "ev_run", "ev_cause", "ev_slept_long", "ev_person",
 )  # fmt: skip
 """What an event says, for the length of one move."""
 SCRATCH = (*EVENT, "took", "c", "i", "said", "carried_now", "serves", "misses", "all_revisions", "earlier", "found")

@@ -16,6 +16,7 @@ from statemachine.promises import (
     STALE,
     STAYS_STOPPED,
     STOP_ARRIVES,
+    WAKES,
 )
 
 WORDS: dict[str, str] = {
@@ -27,6 +28,7 @@ WORDS: dict[str, str] = {
     "stop_arrives": STOP_ARRIVES,
     "stale": STALE,
     "stays_stopped": STAYS_STOPPED,
+    "wakes": WAKES,
     "one_work": ONE_WORK,
     "ends": ENDS,
     "left_empty": LEFT_EMPTY,

@@ -11,19 +11,22 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from statemachine._machine import Effect, Event, Machine, Refusal, Step
-from statemachine.channel import (
+from statemachine.channel import ChannelData, comes_to_rest, is_broken, is_running, is_settled, is_stopped
+from statemachine.channel_events import (
     By,
     Cause,
-    ChannelData,
     ChannelPolicy,
     CloseReceiver,
+    ConflictOver,
     FenceDue,
     FenceFailed,
     FenceReceiver,
+    HostWoke,
     OpenReceiver,
     ReceiverEnded,
     ReceiverFenced,
     ReceiverReady,
+    ReceiverStalled,
     Restart,
     RetryDue,
     Run,
@@ -31,18 +34,18 @@ from statemachine.channel import (
     StartOverdue,
     Stop,
     StopOverdue,
-    comes_to_rest,
-    is_broken,
-    is_settled,
-    is_stopped,
+    WatchReceiver,
 )
 from statemachine.effects import ArmTimer, DisarmTimer
-from statemachine.promises import ONE_RECEIVER, STALE, STAYS_STOPPED
+from statemachine.promises import ONE_RECEIVER, STALE, STAYS_STOPPED, WAKES
 
 CURRENT, OLD = 1, 0
 NOW = 0.0
-POLICY = ChannelPolicy(intensity=2)
+POLICY = ChannelPolicy(intensity=2, stall_after=1.0)
 """The second failure in a row spends the intensity: the smallest number for which there is one that does not."""
+NAP, NIGHT = 1.0, 1e6
+"""A sleep that is shorter than any wait, and one that is longer."""
+WAIT = 10.0
 OFF = "off"
 """Settings of an account that is not to run."""
 DEADLINES = (StartOverdue, StopOverdue)
@@ -58,7 +61,7 @@ class Receiver(Enum):
 
 
 class Account(NamedTuple):
-    """One account. `timer` is the event that is armed; `hangs`: neither its first receive nor its end will come by themselves."""
+    """One account. `timer` is the event that is armed; `hangs`: neither a receive nor its end will come by themselves."""
 
     state: Any
     data: ChannelData
@@ -66,6 +69,7 @@ class Account(NamedTuple):
     told: bool = False
     hangs: bool = False
     fencing: bool = False
+    watched: bool = False
     timer: type[Event] | None = None
 
 
@@ -114,9 +118,11 @@ class AccountModel:
         return View(settled, stopped, rests, data.held, is_broken(machine), account.hangs, str(data.run.settings))
 
     def is_under_way(self, account: Account) -> bool:
-        """Whether something is under way with it, or a wait that nothing will end."""
+        """Whether something is under way with it, or a wait or a conflict that nothing will end; or it hangs, unseen."""
         machine = self._at(account)
-        return not is_settled(machine) or account.state in machine.waiting or account.timer is not None
+        waits = account.state in machine.waiting or account.timer is not None
+        in_conflict = is_running(machine) and account.data.conflict_since is not None
+        return not is_settled(machine) or waits or in_conflict or account.hangs
 
     # What it is asked
 
@@ -130,11 +136,21 @@ class AccountModel:
         events = (Start(run, By.PERSON), Stop(By.PERSON, confirm=True), Restart(run, By.PERSON))
         return [self._change(f"a person asks: {event.trigger}", account, event, owed=False, cost=1) for event in events]
 
+    def woken(self, account: Account) -> list[Change]:
+        """The host has slept, for a while or for long. What changes nothing is no move, but where something had to change."""
+        found = []
+        for slept in (NAP, NIGHT):
+            change = self._change("the host slept", account, HostWoke(slept), owed=False, cost=1)
+            if is_running(self._at(account)) and not change.after.told:
+                change = change._replace(broken=(*change.broken, WAKES))
+            found.append(change)
+        return [change for change in dict.fromkeys(found) if change.after != account or change.broken]
+
     # What happens by itself
 
     def changes(self, account: Account) -> list[Change]:
         """All that its receiver, its network and its timer can do next."""
-        found = [*self._receiver_changes(account), *self._fence_changes(account)]
+        found = [*self._receiver_changes(account), *self._fence_changes(account), *self.woken(account)]
         if account.timer is not None:
             # A deadline passes only for what hangs; slowness that ends in time changes nothing.
             overdue = account.timer in DEADLINES
@@ -147,11 +163,15 @@ class AccountModel:
         if account.receiver is Receiver.NONE:
             return []
         found = []
-        gone = account._replace(receiver=Receiver.NONE, told=False, hangs=False)
+        gone = _gone(account)
         if account.receiver is Receiver.OPENING:
             up = account._replace(receiver=Receiver.UP)
             comes = not account.hangs
             found.append(self._change("its first receive is complete", up, ReceiverReady(CURRENT), owed=comes))
+        if account.watched and account.hangs and not account.told:
+            # It is looked at until it ends; that it is found stalled is told once.
+            seen = account._replace(watched=False)
+            found.append(self._change("its receiver is found stalled", seen, ReceiverStalled(CURRENT)))
         if account.told:
             ended = ReceiverEnded(CURRENT, Cause.CLOSED, "", NOW)
             found.append(self._change("its receiver has ended", gone, ended, owed=not account.hangs))
@@ -167,7 +187,7 @@ class AccountModel:
         if not account.fencing:
             return []
         before = account._replace(fencing=False)
-        cut = before._replace(receiver=Receiver.NONE, told=False, hangs=False)
+        cut = _gone(before)
         return [
             self._change("its receiver is cut off", cut, ReceiverFenced(CURRENT, NOW)),
             self._change("cutting it off fails", before, FenceFailed(CURRENT, ""), owed=False, cost=1),
@@ -211,7 +231,8 @@ _STALE_WORDS: tuple[Event, ...] = (
     *(ReceiverEnded(OLD, cause, "", NOW) for cause in Cause),
     ReceiverFenced(OLD, NOW),
     FenceFailed(OLD, ""),
-    *(ring(OLD) for ring in (StartOverdue, StopOverdue, RetryDue, FenceDue)),
+    ReceiverStalled(OLD),
+    *(ring(OLD) for ring in (StartOverdue, StopOverdue, RetryDue, FenceDue, ConflictOver)),
 )
 
 
@@ -221,17 +242,24 @@ def _perform(account: Account, effect: Effect) -> tuple[Account, tuple[str, ...]
     match effect:
         case OpenReceiver():
             alive = account.receiver is not Receiver.NONE
-            opened = account._replace(receiver=Receiver.OPENING, told=False, hangs=False, fencing=False)
+            opened = _gone(account)._replace(receiver=Receiver.OPENING, fencing=False)
             return opened, ((ONE_RECEIVER,) if alive else ()) + ((STAYS_STOPPED,) if data.held else ())
         case CloseReceiver(generation=generation) if generation == data.generation:
             return account._replace(told=account.receiver is not Receiver.NONE), ()
+        case WatchReceiver(generation=generation, within=within) if generation == data.generation:
+            return account._replace(watched=account.receiver is not Receiver.NONE and within is not None), ()
         case FenceReceiver(generation=generation) if generation == data.generation:
             return account._replace(fencing=True), ()
         case ArmTimer(then=then):
             return account._replace(timer=type(then) if then.token == data.timer else None), ()  # type: ignore[attr-defined]
         case DisarmTimer():
-            return account._replace(timer=None), ()
+            account = account._replace(timer=None)
     return account, ()
+
+
+def _gone(account: Account) -> Account:
+    """There is no receiver any more, and nobody looks at one."""
+    return account._replace(receiver=Receiver.NONE, told=False, hangs=False, watched=False)
 
 
 def _blank(data: ChannelData) -> ChannelData:
@@ -239,5 +267,6 @@ def _blank(data: ChannelData) -> ChannelData:
     spent = (NOW,) * min(len(data.failures), POLICY.intensity - 1)
     return replace(
         data, generation=CURRENT, timer=CURRENT, failures=spent, attempts=0, conflicts=(), last_error="",
+        conflict_since=None if data.conflict_since is None else NOW, wait=WAIT,
         run=data.run if data.run.settings is not None else run_with(OFF),
     )  # fmt: skip

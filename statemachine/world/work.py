@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from statemachine import lifecycle_events as events
 from statemachine._machine import Event
-from statemachine.channel import By, Restart, Start, Stop
+from statemachine.channel_events import By, Restart, Start, Stop
 from statemachine.world.account import CURRENT, OFF, View, run_with
 from statemachine.world.config import BAD, settings_of
 from statemachine.world.effects import note

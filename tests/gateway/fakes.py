@@ -17,7 +17,7 @@ from gateway.config.model import Account, TelegramAccount
 from gateway.errors import GenerationRevokedError
 from gateway.messages.model import Message, Outgoing, Reply
 from gateway.messages.pace import Limits
-from statemachine.channel import ChannelPolicy
+from statemachine.channel_events import ChannelPolicy
 
 NEVER = -1.0
 
@@ -38,6 +38,8 @@ class Script:
     fence_fails: int = 0
     """How often cutting it off fails before it succeeds."""
     fence_hangs: bool = False
+    polls: float = NEVER
+    """How long a receive takes in which nobody says anything; NEVER: it does not end by itself."""
     confirm_error: Exception | None = None
     close_error: Exception | None = None
 
@@ -108,7 +110,12 @@ class FakeReceiver:
         queue = self.network.queue(self.name)
         while True:
             await self.intake.room()
-            number, text = await queue.get()
+            try:
+                async with asyncio.timeout(None if self.script.polls == NEVER else self.script.polls):
+                    number, text = await queue.get()
+            except TimeoutError:
+                self.intake.received()
+                continue
             await self.intake.accept(f"fake:{self.name}", number, [self.network.message(self.name, number, text)])
             self.intake.received()
 

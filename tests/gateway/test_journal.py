@@ -12,7 +12,8 @@ from gateway import journal as journal_module
 from gateway.clock import Clock
 from gateway.journal import Before, Entry, Journal, log_entry
 from statemachine import Channel, Event, Lifecycle, Refusal, Step
-from statemachine.channel import By, Cause, ChannelData, ReceiverEnded, Run, Start
+from statemachine.channel import ChannelData
+from statemachine.channel_events import By, Cause, ReceiverEnded, Run, Start
 from statemachine.lifecycle_data import LifecycleData
 from statemachine.lifecycle_events import Boot, ConfigRejected, LifecyclePolicy, Started, StartFailed
 from tests.gateway.toy import Burnt, Lamp, LampData, SwitchOff, SwitchOn

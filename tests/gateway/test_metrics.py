@@ -10,7 +10,7 @@ from typing import Any
 from structlog.testing import capture_logs
 
 from gateway.errors import ConflictError, ConnectionLostError
-from statemachine.channel import By, Stop
+from statemachine.channel_events import By, Stop
 from statemachine.lifecycle import LifecycleState
 from statemachine.lifecycle_events import RestartRequested, Ticket
 from tests.gateway.configs import telegram

@@ -102,6 +102,57 @@ SWAPS = (
         "        if self._live.get(name) is live:\n            del self._live[name]\n\n    async def _say_goodbye",
         "        self._live.pop(name, None)\n\n    async def _say_goodbye", (RECEIVERS,),
     ),
+    # Who is alive, and whether the host slept
+    Swap(
+        "one that waits for the gateway is taken for one that hangs", "gateway/channels/liveness.py",
+        "        if self._intake.held_up or ", "        if ", (RECEIVERS,),
+    ),
+    Swap(
+        "a gap in which nothing ran is the network's", "gateway/channels/liveness.py",
+        "        elif asyncio.get_running_loop().time() - self._due < self._every:", "        else:", (RECEIVERS,),
+    ),
+    Swap(
+        "what hangs is told of before its time", "gateway/channels/liveness.py",
+        "        self._every = within / LOOKS", "        self._every = within / LOOKS / 2", (RECEIVERS,),
+    ),
+    Swap(
+        "what hangs is told of again and again", "gateway/channels/liveness.py",
+        "        else:\n            self._stalled()", "        else:\n            self._arm()\n            self._stalled()", (RECEIVERS,),
+    ),
+    Swap(
+        "the store's delay is the network's", "gateway/channels/base.py",
+        "        self._holding_up += 1\n        try:\n            return", "        try:\n            return", (RECEIVERS,),
+    ),
+    Swap(
+        "one that has ended is looked at", "gateway/channels/receivers.py",
+        "        self._take_down(name, live)\n        self._look_away(live)\n", "        self._take_down(name, live)\n", (RECEIVERS,),
+    ),
+    Swap(
+        "one that was told to end is looked at", "gateway/channels/receivers.py",
+        "        live.confirm = live.confirm or effect.confirm\n        self._look_away(live)\n",
+        "        live.confirm = live.confirm or effect.confirm\n", (RECEIVERS,),
+    ),
+    Swap(
+        "the present generation is looked at in place of an older one", "gateway/channels/receivers.py",
+        "        if effect.within is None or live is None or live.generation != effect.generation:",
+        "        if effect.within is None or live is None:", (RECEIVERS,),
+    ),
+    Swap(
+        "a sleep is looked for by the clock that slept", "gateway/process/host.py",
+        "        late = clock.boottime() - before - TICK", "        late = clock.monotonic() - before - TICK", (PROCESS,),
+    ),
+    Swap(
+        "a busy host has slept", "gateway/process/host.py", "        if late >= LATE:", "        if late > 0:", (PROCESS,),
+    ),
+    Swap(
+        "nobody is told that the host slept", "gateway/app.py",
+        "watch_host(self._clock, self._accounts.woke)", "watch_host(self._clock, lambda _: None)",
+        ("tests/simulation/test_supervision.py",),
+    ),
+    Swap(
+        "a conflict begins each time it comes back", "gateway/process/conflicts.py",
+        "        if before is None and now is not None:", "        if now is not None:", (PROCESS,),
+    ),
     # One writer, one revision, one outcome
     Swap(
         "two writers at once", "gateway/process/changes.py",

@@ -29,6 +29,7 @@ PROMISES = (
     Promise("A stop always arrives, and whatever is under way ends.", ALL_ROADS),
     Promise("Nothing of an older generation, timer or piece of work has an effect.", (*EXPLORED, "simulation", "mutants")),
     Promise("What a person stopped stays stopped.", (*EXPLORED, "simulation")),
+    Promise("A receiver that hangs is found and replaced, and a quiet one is not; what ran before its host slept begins anew.", (*EXPLORED, "simulation")),
     Promise("Of a change that must be confirmed only what was confirmed stays, and nothing is begun beside it.", CHANGES),
     Promise("What was rolled back does not run again by itself, and no rollback by itself writes into the user's file.", CHANGES),
     Promise("The config file is the old one or the new one, whole, and no write is lost to another.", ("simulation", "writers", "killed writes")),

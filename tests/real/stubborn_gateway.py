@@ -19,7 +19,7 @@ from gateway.config.model import Account
 from gateway.errors import AccountRefusedError
 from gateway.messages.model import Outgoing
 from gateway.messages.pace import Limits
-from statemachine.channel import ChannelPolicy
+from statemachine.channel_events import ChannelPolicy
 
 RELEASE = Path("release")
 RECEIVERS = Path("receivers")

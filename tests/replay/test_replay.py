@@ -18,7 +18,7 @@ from gateway.errors import ConflictError
 from gateway.export import exported, header
 from gateway.journal import Journal
 from statemachine import MACHINES
-from statemachine.channel import By, Start, Stop
+from statemachine.channel_events import By, Start, Stop
 from statemachine.replay import KINDS, KNOWS
 from tests.gateway.configs import telegram
 from tests.gateway.fakes import NEVER, Script
@@ -136,10 +136,10 @@ def test_no_secret_is_in_it_and_equal_settings_have_equal_seals(lived: House, jo
 @pytest.mark.parametrize(
     ("machine", "trigger", "changes", "words"),
     [
-        (MAIN, "receiver_ready", {"after": "failed"}, "recorded: starting to failed, done, by row 2; replayed: starting to running"),
+        (MAIN, "receiver_ready", {"after": "failed"}, "recorded: starting to failed, done, by row 3; replayed: starting to running"),
         (MAIN, "receiver_ready", {"before": "backoff"}, "recorded: backoff to running"),
-        (MAIN, "receiver_ready", {"row": 3}, "by row 3; replayed: starting to running, done, by row 2"),
-        (MAIN, "receiver_ready", {"outcome": "deferred"}, "running, deferred, by row 2; replayed:"),
+        (MAIN, "receiver_ready", {"row": 4}, "by row 4; replayed: starting to running, done, by row 3"),
+        (MAIN, "receiver_ready", {"outcome": "deferred"}, "running, deferred, by row 3; replayed:"),
         (MAIN, "receiver_ready", {"event": {"generation": 7}}, "replayed: refused in starting by generation_is_current"),
         (MAIN, "start", {"trigger": "nonsense"}, "replayed: refused in stopped"),
         (MAIN, "receiver_fenced", {"row": None, "after": "stop_overdue", "outcome": "refused"}, "recorded: refused in"),

@@ -42,11 +42,14 @@ class Due:
 
 
 class Time:
-    """Seconds, and what of the outside is due when. `wall_jump` is how far the wall clock was set wrong."""
+    """Seconds, and what of the outside is due when. `wall_jump` is how far the wall clock was set wrong.
+
+    `slept` is for how long the host was suspended: its monotonic clock, and with it every timer of a loop, stood still then.
+    """
 
     def __init__(self, now: float = BEGIN) -> None:
         self.now = now
-        self.wall_jump = 0.0
+        self.wall_jump = self.slept = 0.0
         self._due: list[Due] = []
         self._numbers = itertools.count()
 
@@ -74,6 +77,9 @@ class Time:
         self.now = max(self.now, until)
 
     def monotonic(self) -> float:
+        return self.now - self.slept
+
+    def boottime(self) -> float:
         return self.now
 
     def at_wall(self, ms: int) -> float:
@@ -97,7 +103,7 @@ class ProcessLoop(asyncio.BaseEventLoop):
         self.set_exception_handler(self._complain)
 
     def time(self) -> float:
-        return self._time.now
+        return self._time.monotonic()
 
     def attach(self, time: Time) -> None:
         """Live in another time: a process that is gone is cleared away in one of its own."""

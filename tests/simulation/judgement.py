@@ -226,6 +226,7 @@ class Judge:
     def _rubbish(self, process: Process) -> Iterator[str]:
         app, channels = process.app, process.channels()
         idle = {name for name, machine in channels.items() if machine.state.value != "running"}
+        idle |= {name for name, machine in channels.items() if machine.data.conflict_since is not None}
         waits = {*app._dispatcher.machines(Change), *app._dispatcher.machines(Delivery)}
         if timers := set(app._runner._timers) - idle - waits:
             yield f"timers: {sorted(timers)}"

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from statemachine import Effect, Event, Outcome, Refusal, Step, incoming
-from statemachine import channel as channels
+from statemachine import channel_events as channels
 from statemachine import lifecycle_events as events
-from statemachine.channel import By
+from statemachine.channel_events import By
 from tests.simulation.referee import Referee
 
 NUMBERS = {"token": "timer", "timer": "timer", "work": "work", "generation": "generation", "attempt": "attempt"}

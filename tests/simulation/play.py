@@ -13,9 +13,10 @@ from typing import Any
 
 from gateway.journal import Entry
 from gateway.process.changes import LIFECYCLE
+from gateway.process.host import LATE, TICK
 from gateway.process.image import Carried
 from statemachine import Refusal
-from statemachine.channel import By, Restart, Start, Stop
+from statemachine.channel_events import By, Restart, Start, Stop
 from statemachine.delivery import DiscardRequested, RetryRequested
 from statemachine.lifecycle_events import RestartCancelled, RestartRequested, Ticket
 from tests.simulation.botapi import BotApi
@@ -41,6 +42,10 @@ IMAGE = 0.3
 HALF = 0.05
 """Seconds between the halves of a careless write: over before the calm."""
 MOST_BOOTS = 60
+SUSPENDED = 600.0
+"""Seconds from which a stall is the host's, whose monotonic clock stands still, and not the process' alone."""
+SLEEP = TICK + LATE
+"""Seconds of a stall that no tick can miss."""
 
 
 @dataclass
@@ -285,7 +290,7 @@ class Play(Writers):
     async def _ask(self, delay: float, *, force: bool) -> None:
         self.counts["restart requests"] += 1
         name = f"asked-{self.counts['restart requests']}"
-        ticket = Ticket(name, "client", "asked for", None, self.time.now + delay, force)
+        ticket = Ticket(name, "client", "asked for", None, self.time.monotonic() + delay, force)
         answer = await self.alive.app._dispatcher.post(LIFECYCLE, RestartRequested(ticket), "client")
         self.counts["restart requests refused"] += isinstance(answer, Refusal)
 
@@ -322,7 +327,11 @@ class Play(Writers):
         if self.process is not None and self.process.listens:
             waiting = list(self.process.app._messages.outbox._open)
             if waiting:
-                event = RetryRequested("Ann", self.time.now + 3_600.0) if verb == "retry" else DiscardRequested("Ann")
+                event = (
+                    RetryRequested("Ann", self.time.monotonic() + 3_600.0)
+                    if verb == "retry"
+                    else DiscardRequested("Ann")
+                )
                 self.process.app._dispatcher.post(waiting[pick], event, "call")
 
     def do_fault(self, **fault: Any) -> None:
@@ -374,14 +383,39 @@ class Play(Writers):
         self.port_taken_until = self.time.now + seconds
 
     def do_stall(self, seconds: float) -> None:
-        """The host is suspended: the outside goes on, and then everything is late at once."""
+        """The process is halted, or the host suspended: the outside goes on, and then everything is late at once."""
         self.faults["stall"] += 1
         self.stalled += seconds
+        ran = self._running() if seconds >= SLEEP else {}
         self.frozen += 1
         try:
             self.time.run_until(self.time.now + seconds)
         finally:
             self.frozen -= 1
+        if seconds >= SUSPENDED:
+            self.time.slept += seconds
+            self.faults["suspended"] += 1
+        process, stalled = self.process, self.stalled
+        if process is not None and ran:
+            self.time.after(TICK + 1.0, lambda: self._look_awake(process, ran, stalled))
+
+    def _running(self) -> dict[str, int]:
+        """Accounts that run now, and their generations."""
+        if self.process is None or not self.process.built:
+            return {}
+        found = self.process.channels().items()
+        return {name: machine.data.generation for name, machine in found if machine.state.value == "running"}
+
+    def _look_awake(self, process: Process, ran: dict[str, int], stalled: float) -> None:
+        """A tick later, whatever ran before a long sleep has begun anew; unless it slept again."""
+        if self.process is not process or process.returned or self.frozen or self.stalled > stalled:
+            return
+        for name, generation in self._running().items():
+            self.referee.expect(
+                ran.get(name) != generation,
+                "what ran before the host slept begins anew",
+                f"{name} still runs as generation {generation}",
+            )
 
     def do_no_program(self, seconds: float) -> None:
         """The program is being upgraded, and is not there for a while."""

@@ -243,7 +243,7 @@ class Process:
 
     def bury(self) -> None:
         """Nothing of it is run any more, but for what Python needs to let go of it; in a time of its own."""
-        self.loop.attach(Time(self._play.time.now))
+        self.loop.attach(Time(self._play.time.monotonic()))
         for _ in range(BURIALS):
             tasks = asyncio.all_tasks(self.loop)
             for task in tasks:

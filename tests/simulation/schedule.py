@@ -30,6 +30,9 @@ METHODS = ("", "getMe", "getUpdates", "getUpdates", "getUpdates", "sendMessage",
 SENDING = ("refuse", "reset", "lose", "hang", "swallow", "500", "429", "400", "half", "deaf")
 """What may happen to a message on its way to the network."""
 STALE = "0" * 64
+FOR_EVER = 200.0
+FOUND_WITHIN = 80.0
+"""Seconds in which the watchdog of the most patient account has looked."""
 
 
 @dataclass(frozen=True)
@@ -267,11 +270,14 @@ class _Makers:
         bot = fault.args["bot"]
         name = next(name for name, its_bot in BOTS.items() if its_bot == bot)
         later, verb = fault.at + 0.3, self._random.choice(("stop", "restart", "restart"))
-        return [
+        says = [
             Action(fault.at, "say", {"bot": bot, "text": "first"}),
             Action(round(later, 3), "say", {"bot": bot, "text": "held"}),
-            Action(round(later + 0.2, 3), "channel", {"account": name, "verb": verb}),
         ]
+        if fault.args["seconds"] == FOR_EVER:
+            # Nobody tells it to end: it must be found.
+            return [*says, Action(round(later + FOUND_WITHIN, 3), "hint")]
+        return [*says, Action(round(later + 0.2, 3), "channel", {"account": name, "verb": verb})]
 
     def _bot(self) -> str:
         return self._random.choice(list(BOTS.values()))
@@ -285,4 +291,6 @@ class _Makers:
             "method": some(METHODS),
             "count": some((1, 1, 2, 5, 12)),
         }
-        return made | {"seconds": some((0.5, 2.0, 4.9, 5.0, 5.1, 8.0, 35.0))}
+        seconds = some((0.5, 2.0, 4.9, 5.0, 5.1, 8.0, 35.0))
+        # What is held for that long is held for ever, as far as anybody waits: the poll hangs, and nobody says so.
+        return made | {"seconds": FOR_EVER if (kind, seconds) == ("hold", 35.0) else seconds}

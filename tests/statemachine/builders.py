@@ -21,7 +21,8 @@ from statemachine import (
 )
 from statemachine._machine import Row, guard
 from statemachine.change_events import ChangeData, RevisionSettled, Settlement
-from statemachine.channel import By, Cause, ChannelData, ChannelPolicy, ReceiverEnded, Restart, Run, Start
+from statemachine.channel import ChannelData
+from statemachine.channel_events import By, Cause, ChannelPolicy, ReceiverEnded, Restart, Run, Start
 from statemachine.effects import ArmTimer, DisarmTimer
 from statemachine.lifecycle_data import LifecycleData
 from statemachine.lifecycle_events import ConfigChanged, Impact, LifecyclePolicy, Origin, Ticket
@@ -79,6 +80,7 @@ PATIENCE = ChannelPolicy(
     start_timeout=31.0,
     stop_timeout=6.0,
     fence_retry=5.0,
+    stall_after=55.0,
 )
 
 

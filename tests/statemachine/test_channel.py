@@ -19,31 +19,37 @@ from statemachine.channel import (
     OPEN,
     SETTLED,
     WAITING,
-    Adjust,
-    By,
-    Cause,
     ChannelData,
-    ChannelPolicy,
-    CloseReceiver,
-    FenceDue,
-    FenceFailed,
-    FenceReceiver,
-    OpenReceiver,
-    ReceiverEnded,
-    ReceiverFenced,
-    ReceiverReady,
-    Restart,
-    RetryDue,
-    Start,
-    StartOverdue,
-    Stop,
-    StopOverdue,
     Then,
     has_let_go,
     is_broken,
     is_running,
     is_settled,
     is_stopped,
+)
+from statemachine.channel_events import (
+    Adjust,
+    By,
+    Cause,
+    ChannelPolicy,
+    CloseReceiver,
+    ConflictOver,
+    FenceDue,
+    FenceFailed,
+    FenceReceiver,
+    HostWoke,
+    OpenReceiver,
+    ReceiverEnded,
+    ReceiverFenced,
+    ReceiverReady,
+    ReceiverStalled,
+    Restart,
+    RetryDue,
+    Start,
+    StartOverdue,
+    Stop,
+    StopOverdue,
+    WatchReceiver,
 )
 from statemachine.effects import ArmTimer, DisarmTimer
 
@@ -107,10 +113,29 @@ ROWS: tuple[tuple[Case, ...], ...] = (
     ),
     (
         Case(
+            "the first receive after a conflict is complete: it may not be over yet", (S.STARTING,),
+            d(conflict_since=0.0, conflicts=(0.0,), last_error="409", last_cause=Cause.CONFLICT), ReceiverReady(4),
+            S.RUNNING, (WatchReceiver(4, 55.0), armed(ConflictOver(8), 45.0)),
+            {"last_error": "", "last_cause": Cause.CLOSED, "timer": 8},
+        ),
+    ),
+    (
+        Case(
             "the first receive is complete", (S.STARTING,),
             d(attempts=4, half_open=True, last_error="x", last_cause=Cause.LOST, failures=(1.0,)), ReceiverReady(4),
-            S.RUNNING, (DisarmTimer(),),
+            S.RUNNING, (WatchReceiver(4, 55.0), DisarmTimer()),
             {"attempts": 0, "half_open": False, "last_error": "", "last_cause": Cause.CLOSED, "timer": 8},
+        ),
+        Case(
+            "of one that has no receives to complete", (S.STARTING,),
+            d(run=run_of(policy=replace(PATIENCE, stall_after=None))), ReceiverReady(4),
+            S.RUNNING, (WatchReceiver(4, None), DisarmTimer()), {"timer": 8},
+        ),
+    ),
+    (
+        Case(
+            "nobody else receives any more", (S.RUNNING,), d(conflict_since=900.0, conflicts=(900.0,)), ConflictOver(7),
+            None, (), {"conflict_since": None},
         ),
     ),
     (
@@ -118,6 +143,16 @@ ROWS: tuple[tuple[Case, ...], ...] = (
             "the start takes too long", (S.STARTING,), d(), StartOverdue(7), S.STOPPING,
             (CloseReceiver(4, confirm=False), armed(StopOverdue(8), 6.0)),
             {"then": Then.RETRY, "last_error": "the start did not end in time", "timer": 8},
+        ),
+    ),
+    (
+        Case(
+            "nothing comes any more", (S.RUNNING,), d(failures=(1.0,)), ReceiverStalled(4), S.STOPPING,
+            (CloseReceiver(4, confirm=False), armed(StopOverdue(8), 6.0)),
+            {
+                "then": Then.RETRY, "timer": 8,
+                "last_error": "no receive was completed within 55.0 s: its network does not answer",
+            },
         ),
     ),
     tuple(
@@ -151,16 +186,17 @@ ROWS: tuple[tuple[Case, ...], ...] = (
     ),
     tuple(
         Case(
-            f"somebody else receives, then {data.then.value}", states, data, ended(Cause.CONFLICT, 5000.0, why="409"),
+            f"somebody else receives since {since}, then {data.then.value}", states, data, ended(Cause.CONFLICT, 5000.0, why="409"),
             S.CONFLICT, (armed(RetryDue(8), 45.0),),
             {
                 "conflicts": (1401.0, 5000.0), "last_error": "409", "last_cause": Cause.CONFLICT,
-                "half_open": False, "timer": 8,
+                "half_open": False, "timer": 8, "wait": 45.0, "conflict_since": since,
             },
         )
-        for states, data in (
-            (OPEN, d(conflicts=(1400.0, 1401.0), half_open=True)),
-            (CLOSING, d(conflicts=(1400.0, 1401.0), then=Then.RETRY, failures=(4999.0,) * 9)),
+        for states, since, data in (
+            (OPEN, 5000.0, d(conflicts=(1400.0, 1401.0), half_open=True)),
+            (OPEN, 0.0, d(conflicts=(1400.0, 1401.0), half_open=True, conflict_since=0.0)),
+            (CLOSING, 5000.0, d(conflicts=(1400.0, 1401.0), then=Then.RETRY, failures=(4999.0,) * 9)),
         )
     ),
     tuple(
@@ -168,7 +204,7 @@ ROWS: tuple[tuple[Case, ...], ...] = (
             name, states, data, ended(at=1000.0), S.SUPPRESSED, (armed(RetryDue(8), 120.0),),
             {
                 "failures": (*data.failures, 1000.0), "attempts": 3, "last_error": "it broke", "last_cause": Cause.LOST,
-                "half_open": False, "timer": 8,
+                "half_open": False, "timer": 8, "wait": 120.0,
             },
         )
         for name, states, data in (
@@ -184,25 +220,31 @@ ROWS: tuple[tuple[Case, ...], ...] = (
             (backoff(8, 2.0),),
             {
                 "failures": (701.0, 1000.0), "attempts": 2, "last_error": "it broke", "last_cause": Cause.LOST,
-                "timer": 8,
+                "timer": 8, "wait": 2.0,
             },
         ),
         Case(
             "it asked for patience", OPEN, d(), ended(retry_after=77.0), S.BACKOFF, (backoff(8, 1.0, 77.0),),
-            {"failures": (1000.0,), "attempts": 1, "last_error": "it broke", "last_cause": Cause.LOST, "timer": 8},
+            {
+                "failures": (1000.0,), "attempts": 1, "last_error": "it broke", "last_cause": Cause.LOST, "timer": 8,
+                "wait": 77.0,
+            },
         ),
         Case(
             "the adapter broke", OPEN, d(), ended(Cause.CRASHED), S.BACKOFF, (backoff(8, 1.0),),
-            {"failures": (1000.0,), "attempts": 1, "last_error": "it broke", "last_cause": Cause.CRASHED, "timer": 8},
+            {
+                "failures": (1000.0,), "attempts": 1, "last_error": "it broke", "last_cause": Cause.CRASHED, "timer": 8,
+                "wait": 1.0,
+            },
         ),
         Case(
             "it returned by itself", OPEN, d(), ended(Cause.CLOSED), S.BACKOFF, (backoff(8, 1.0),),
-            {"failures": (1000.0,), "attempts": 1, "last_error": "it broke", "timer": 8},
+            {"failures": (1000.0,), "attempts": 1, "last_error": "it broke", "timer": 8, "wait": 1.0},
         ),
         Case(
             "it took too long to start, and says nothing of its own", CLOSING,
             d(then=Then.RETRY, last_error="too late", attempts=40), ended(Cause.CLOSED, why=""), S.BACKOFF,
-            (backoff(8, 30.0),), {"failures": (1000.0,), "attempts": 41, "timer": 8},
+            (backoff(8, 30.0),), {"failures": (1000.0,), "attempts": 41, "timer": 8, "wait": 30.0},
         ),
     ),
     (
@@ -219,9 +261,9 @@ ROWS: tuple[tuple[Case, ...], ...] = (
     ),
     (
         Case(
-            "a person stops it", OPEN, d(half_open=True), Stop(By.PERSON), S.STOPPING,
+            "a person stops it", OPEN, d(half_open=True, conflict_since=900.0), Stop(By.PERSON), S.STOPPING,
             (CloseReceiver(4, confirm=False), armed(StopOverdue(8), 6.0)),
-            {"held": True, "half_open": False, "timer": 8},
+            {"held": True, "half_open": False, "timer": 8, "conflict_since": None},
         ),
         Case(
             "the gateway stops it, and says goodbye", OPEN, d(), Stop(By.GATEWAY, confirm=True), S.STOPPING,
@@ -298,14 +340,19 @@ ROWS: tuple[tuple[Case, ...], ...] = (
     ),
     (
         Case(
-            "new settings are a reason to try at once", ENDED, d(failures=(1.0,), attempts=4, half_open=True),
+            "new settings are a reason to try at once", ENDED,
+            d(failures=(1.0,), attempts=4, half_open=True, conflict_since=900.0),
             restart(run=NEW), S.STARTING,
             (OpenReceiver(5, NEW), armed(StartOverdue(8), 32.0)),
-            {"run": NEW, "generation": 5, "timer": 8, "failures": (), "attempts": 0, "half_open": False},
+            {
+                "run": NEW, "generation": 5, "timer": 8, "failures": (), "attempts": 0, "half_open": False,
+                "conflict_since": None,
+            },
         ),
         Case(
-            "so is a person", ENDED, d(failures=(1.0,), attempts=4, half_open=True), restart(By.PERSON, OLD),
-            S.STARTING, (OpenReceiver(5, OLD), armed(StartOverdue(8), 31.0)),
+            "so is a person, who ends no conflict", ENDED,
+            d(failures=(1.0,), attempts=4, half_open=True, conflict_since=900.0), restart(By.PERSON, OLD), S.STARTING,
+            (OpenReceiver(5, OLD), armed(StartOverdue(8), 31.0)),
             {"generation": 5, "timer": 8, "failures": (), "attempts": 0, "half_open": False},
         ),
     ),
@@ -313,6 +360,35 @@ ROWS: tuple[tuple[Case, ...], ...] = (
         Case(
             "the same settings wait on", WAITING, d(failures=(1.0,), attempts=4),
             restart(run=replace(OLD, revision="b")), None, (), {"run": replace(OLD, revision="b")}, Outcome.DEFERRED,
+        ),
+    ),
+    (
+        Case(
+            "the host has slept: its connection is gone, and it begins anew", (S.RUNNING,),
+            d(failures=(1.0,), conflict_since=900.0), HostWoke(45.0), S.STOPPING,
+            (CloseReceiver(4, confirm=False), armed(StopOverdue(8), 6.0)), {"then": Then.RUN, "timer": 8},
+        ),
+    ),
+    (
+        Case(
+            "the wait went by while the host slept", (S.BACKOFF, S.CONFLICT), d(wait=77.0, attempts=2), HostWoke(77.0),
+            S.STARTING, (OpenReceiver(5, OLD), armed(StartOverdue(8), 31.0)), {"generation": 5, "timer": 8},
+        ),
+    ),
+    (
+        Case(
+            "so did that of the single attempt", (S.SUPPRESSED,), d(wait=120.0, attempts=2), HostWoke(120.0),
+            S.STARTING, (OpenReceiver(5, OLD), armed(StartOverdue(8), 31.0)),
+            {"generation": 5, "timer": 8, "half_open": True},
+        ),
+    ),
+    (
+        Case(
+            "its wait is longer than the sleep", WAITING, d(wait=77.0), HostWoke(76.9), None, (), {}, Outcome.COALESCED,
+        ),
+        Case(
+            "it is under way, stopped or refused", (S.STARTING, *CLOSING, S.STOPPED, S.FAILED),
+            d(then=Then.RUN, held=True), HostWoke(1e6), None, (), {}, Outcome.COALESCED,
         ),
     ),
     (
@@ -345,7 +421,7 @@ ROWS: tuple[tuple[Case, ...], ...] = (
             name, (S.STOP_OVERDUE,), data, ReceiverFenced(4, 1000.0), S.SUPPRESSED, (armed(RetryDue(8), 120.0),),
             {
                 "failures": (*data.failures, 1000.0), "attempts": 1, "last_cause": Cause.LOST,
-                "last_error": "it did not end and was cut off", "half_open": False, "timer": 8,
+                "last_error": "it did not end and was cut off", "half_open": False, "timer": 8, "wait": 120.0,
             },
         )
         for name, data in (
@@ -360,7 +436,7 @@ ROWS: tuple[tuple[Case, ...], ...] = (
             (backoff(8, 4.0),),
             {
                 "failures": (701.0, 1000.0), "attempts": 3, "last_cause": Cause.LOST,
-                "last_error": "it did not end and was cut off", "timer": 8,
+                "last_error": "it did not end and was cut off", "timer": 8, "wait": 4.0,
             },
         ),
     ),
@@ -376,15 +452,24 @@ ROWS: tuple[tuple[Case, ...], ...] = (
 # The table
 
 ALLOWED = {
-    S.STOPPED: {"adjust", "start", "stop", "restart"},
-    S.STARTING: {"adjust", "receiver_ready", "receiver_ended", "start_overdue", "stop", "restart"},
-    S.RUNNING: {"adjust", "receiver_ended", "stop", "restart"},
-    S.STOPPING: {"adjust", "receiver_ended", "stop_overdue", "stop", "restart"},
-    S.STOP_OVERDUE: {"adjust", "receiver_ended", "receiver_fenced", "fence_failed", "fence_due", "stop", "restart"},
-    S.BACKOFF: {"adjust", "start", "stop", "restart", "retry_due"},
-    S.CONFLICT: {"adjust", "start", "stop", "restart", "retry_due"},
-    S.SUPPRESSED: {"adjust", "start", "stop", "restart", "retry_due"},
-    S.FAILED: {"adjust", "start", "stop", "restart"},
+    S.STOPPED: {"adjust", "host_woke", "start", "stop", "restart"},
+    S.STARTING: {"adjust", "host_woke", "receiver_ready", "receiver_ended", "start_overdue", "stop", "restart"},
+    S.RUNNING: {"adjust", "host_woke", "receiver_ended", "receiver_stalled", "conflict_over", "stop", "restart"},
+    S.STOPPING: {"adjust", "host_woke", "receiver_ended", "stop_overdue", "stop", "restart"},
+    S.STOP_OVERDUE: {
+        "adjust",
+        "host_woke",
+        "receiver_ended",
+        "receiver_fenced",
+        "fence_failed",
+        "fence_due",
+        "stop",
+        "restart",
+    },
+    S.BACKOFF: {"adjust", "host_woke", "start", "stop", "restart", "retry_due"},
+    S.CONFLICT: {"adjust", "host_woke", "start", "stop", "restart", "retry_due"},
+    S.SUPPRESSED: {"adjust", "host_woke", "start", "stop", "restart", "retry_due"},
+    S.FAILED: {"adjust", "host_woke", "start", "stop", "restart"},
 }
 GUARDS: dict[str, tuple[list[tuple[ChannelData, Event]], list[tuple[ChannelData, Event]]]] = {
     "generation_is_current": (
@@ -433,6 +518,11 @@ GUARDS: dict[str, tuple[list[tuple[ChannelData, Event]], list[tuple[ChannelData,
         ],
     ),
     "runs_again": ([(d(then=Then.RUN), ended())], [(d(then=Then.REST), ended()), (d(then=Then.RETRY), ended())]),
+    "conflict_is_open": ([(d(conflict_since=0.0), ReceiverReady(4))], [(d(conflicts=(1.0,)), ReceiverReady(4))]),
+    "slept_through_the_wait": (
+        [(d(wait=45.0), HostWoke(45.0)), (d(wait=0.0), HostWoke(45.0))],
+        [(d(wait=45.1), HostWoke(45.0)), (d(wait=120.0), HostWoke(119.0))],
+    ),
     "rests": ([(d(then=Then.REST), ended())], [(d(then=Then.RUN), ended()), (d(then=Then.RETRY), ended())]),
 }
 
@@ -443,7 +533,7 @@ class TestTable(TableTests):
     machine = Channel
     rows = ROWS
     allowed = ALLOWED
-    events = 12
+    events = 15
     guards = GUARDS
     guarded_in = S.RUNNING
 
@@ -468,6 +558,15 @@ REFUSED = [
     ("the same settings do not mend a refused account", S.FAILED, d(), restart(), "deserves_attempt"),
     *(("a stale end", state, d(), ended(generation=3), "generation_is_current") for state in LIVE),
     *(("an end from the future", state, d(), ended(generation=5), "generation_is_current") for state in LIVE),
+    ("a stale stall", S.RUNNING, d(), ReceiverStalled(3), "generation_is_current"),
+    ("a stale end of a conflict", S.RUNNING, d(conflict_since=1.0), ConflictOver(6), "timer_is_current"),
+    (
+        "a stale first receive after a conflict",
+        S.STARTING,
+        d(conflict_since=1.0),
+        ReceiverReady(3),
+        "generation_is_current",
+    ),
     ("a stale first receive", S.STARTING, d(), ReceiverReady(3), "generation_is_current"),
     ("a stale fence", S.STOP_OVERDUE, d(), ReceiverFenced(3, 0.0), "generation_is_current"),
     ("a stale failure of a fence", S.STOP_OVERDUE, d(), FenceFailed(3, "x"), "generation_is_current"),
@@ -839,6 +938,9 @@ MAKERS: dict[Callable[[Random, ChannelData, float], Event], int] = {
     lambda r, d, now: FenceDue(number(r, d.timer)): 3,
     lambda r, d, now: ReceiverFenced(number(r, d.generation), now): 3,
     lambda r, d, now: FenceFailed(number(r, d.generation), "stuck"): 3,
+    lambda r, d, now: ReceiverStalled(number(r, d.generation)): 1,
+    lambda r, d, now: HostWoke(r.choice((45.0, 100.0, 3600.0))): 1,
+    lambda r, d, now: ConflictOver(number(r, d.timer)): 1,
 }
 MAKERS_UP_TO = tuple(accumulate(MAKERS.values()))
 DEADLINES = {
@@ -862,6 +964,7 @@ class Watch:
         """No person has stopped it since one started it."""
         self.armed: Event | None = None
         self.fencing = False
+        self.watched: int | None = None
 
     def fire(self, event: Event) -> None:
         state, before = self.machine.state, self.machine.data
@@ -901,6 +1004,9 @@ class Watch:
         elif isinstance(effect, CloseReceiver | FenceReceiver):
             assert effect.generation == self.alive
             self.fencing = self.fencing or isinstance(effect, FenceReceiver)
+        elif isinstance(effect, WatchReceiver):
+            assert effect.generation == self.alive
+            self.watched = self.alive
         elif isinstance(effect, ArmTimer):
             self.armed = effect.then
         elif isinstance(effect, DisarmTimer):
@@ -919,8 +1025,11 @@ class Watch:
             assert self.fencing or self.armed == FenceDue(data.timer), "nothing would ever free it"
         elif state in DEADLINES:
             assert self.armed == DEADLINES[state](data.timer), "nothing would ever end it"
+        elif state is S.RUNNING and data.conflict_since is not None:
+            assert self.armed == ConflictOver(data.timer), "it would never be over"
         else:
             assert self.armed is None
+        assert state is not S.RUNNING or self.watched == self.alive, "nobody would see it hang"
 
 
 def wander(seed: int, steps: int) -> Counter[ChannelState]:
@@ -983,3 +1092,79 @@ def test_a_persons_stop_and_start_is_as_good_as_a_start(event):
     story.fire(Stop(By.PERSON), S.STOPPED)
     story.fire(event, S.STARTING)
     assert (story.data.failures, story.data.attempts) == ((), 0)
+
+
+# Stalls, sleep, and conflicts that come back
+
+
+def test_a_stall_is_one_failure_and_the_next_generation_waits_for_the_old_one_to_end():
+    story = running()
+    effects = story.fire(ReceiverStalled(1), S.STOPPING)
+    assert effects == (CloseReceiver(1, confirm=False), armed(StopOverdue(story.token), 6.0))
+    story.refuse(ReceiverStalled(1))
+    story.fire(ended(Cause.CLOSED, generation=1, why=""), S.BACKOFF)
+    assert story.data.failures == (1000.0,)
+    assert "does not answer" in story.data.last_error
+    assert generations(story) == [1]
+    story.ring(S.STARTING)
+    story.refuse(ReceiverStalled(1))
+    story.fire(ReceiverReady(2), S.RUNNING)
+    story.refuse(ReceiverStalled(1), "generation_is_current")
+
+
+def test_a_stalled_receiver_that_will_not_die_is_cut_off_before_the_next_begins():
+    story = running()
+    story.fire(ReceiverStalled(1), S.STOPPING)
+    assert FenceReceiver(1) in story.ring(S.STOP_OVERDUE)
+    story.fire(ReceiverFenced(1, 1000.0), S.BACKOFF)
+    assert generations(story) == [1]
+    story.ring(S.STARTING)
+    assert generations(story) == [1, 2]
+
+
+def test_a_sleep_counts_no_failure():
+    story = running()
+    story.fire(HostWoke(3600.0), S.STOPPING)
+    story.fire(ended(Cause.LOST, generation=1), S.STARTING)
+    assert (story.data.failures, story.data.attempts, story.data.last_error) == ((), 0, "")
+    story.fire(ReceiverReady(2), S.RUNNING)
+
+
+def test_a_person_stops_an_account_and_no_sleep_wakes_it():
+    story = running()
+    story.fire(Stop(By.PERSON), S.STOPPING)
+    story.fire(HostWoke(3600.0), S.STOPPING, Outcome.COALESCED)
+    story.fire(ended(Cause.CLOSED, generation=1), S.STOPPED)
+    story.fire(HostWoke(3600.0), S.STOPPED, Outcome.COALESCED)
+    assert generations(story) == [1]
+    assert story.data.held
+
+
+def test_a_conflict_that_comes_back_began_when_it_first_came():
+    story = running()
+    story.fire(ended(Cause.CONFLICT, at=1000.0, generation=1), S.CONFLICT)
+    story.ring(S.STARTING)
+    story.fire(ReceiverReady(2), S.RUNNING)
+    assert story.data.conflict_since == 1000.0, "our first poll has ended the other's, no more"
+    story.fire(ended(Cause.CONFLICT, at=1050.0, generation=2), S.CONFLICT)
+    assert story.data.conflict_since == 1000.0
+    story.ring(S.STARTING)
+    story.fire(ReceiverReady(3), S.RUNNING)
+    assert story.armed == armed(ConflictOver(story.token), PATIENCE.conflict_wait)
+    story.ring(S.RUNNING)
+    assert story.data.conflict_since is None
+    assert len(story.data.conflicts) == 2, "they are counted on"
+
+
+def test_the_end_of_a_conflict_is_not_told_by_a_generation_that_is_gone():
+    story = running()
+    story.fire(ended(Cause.CONFLICT, at=1000.0, generation=1), S.CONFLICT)
+    story.ring(S.STARTING)
+    story.fire(ReceiverReady(2), S.RUNNING)
+    over = ConflictOver(story.token)
+    story.fire(HostWoke(50.0), S.STOPPING)
+    story.refuse(over)
+    story.fire(ended(Cause.CLOSED, generation=2), S.STARTING)
+    story.fire(ReceiverReady(3), S.RUNNING)
+    story.refuse(over, "timer_is_current")
+    assert story.data.conflict_since == 1000.0

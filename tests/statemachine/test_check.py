@@ -13,7 +13,8 @@ import pytest
 
 from statemachine import MACHINES, Channel, Lifecycle, TableError
 from statemachine._machine import Event, Machine, Row, action, guard
-from statemachine.channel import ChannelState, FenceDue, ReceiverEnded, RetryDue
+from statemachine.channel import ChannelState
+from statemachine.channel_events import FenceDue, ReceiverEnded, RetryDue
 from statemachine.check import faults
 from statemachine.describe import MachineClass
 from statemachine.lifecycle import LifecycleState
@@ -199,8 +200,9 @@ def test_event_handled_nowhere():
     machine = without(Channel, RetryDue, ChannelState.BACKOFF)
     machine = without(machine, RetryDue, ChannelState.CONFLICT)
     machine = without(machine, RetryDue, ChannelState.SUPPRESSED)
-    assert "channel: event retry_due (statemachine.channel) is handled in no state; add a row, or remove it" in faults(
-        machine
+    assert (
+        "channel: event retry_due (statemachine.channel_events) is handled in no state; add a row, or remove it"
+        in faults(machine)
     )
 
 

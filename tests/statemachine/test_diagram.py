@@ -13,7 +13,8 @@ import pytest
 from statemachine import MACHINES, Channel, Lifecycle
 from statemachine.__main__ import main
 from statemachine._machine import Outcome, Row, guard
-from statemachine.channel import ChannelState, Start, Stop
+from statemachine.channel import ChannelState
+from statemachine.channel_events import Start, Stop
 from statemachine.check import outdated
 from statemachine.describe import Kind, MachineClass, digest, docstrings, facts, group_name, kind_of, row_words
 from statemachine.diagram import PLAIN, Look, RowLook, dot, mermaid, stamp, svg
@@ -226,7 +227,7 @@ def test_the_committed_pictures_are_in_step(request):
 
 GOOD, BAD = "#00aa00", "#aa0000"
 TOLD = Look(
-    {0: RowLook(GOOD, "12 times"), 16: RowLook(BAD, "never"), 15: RowLook(BAD, "no & never")},
+    {0: RowLook(GOOD, "12 times"), 19: RowLook(BAD, "never"), 18: RowLook(BAD, "no & never")},
     {ChannelState.RUNNING: "3 < 4 refused"},
     ((GOOD, "fired"), (BAD, "never fired")),
 )
@@ -242,11 +243,11 @@ def test_a_look_colours_rows_and_says_something_of_states():
 
 
 def test_an_arrow_has_the_gravest_colour_of_its_rows():
-    (arrow,) = [line for line in dot(Channel, look=TOLD).splitlines() if 'class="arrow row-0 row-16"' in line]
+    (arrow,) = [line for line in dot(Channel, look=TOLD).splitlines() if 'class="arrow row-0 row-19"' in line]
     assert f'color="{BAD}", penwidth=2.5' in arrow
     assert TOLD.colour_of([0]) == GOOD
     assert TOLD.colour_of([1]) is None
-    untold = [line for line in dot(Channel, look=TOLD).splitlines() if 'class="arrow row-2"' in line]
+    untold = [line for line in dot(Channel, look=TOLD).splitlines() if 'class="arrow row-2 row-3"' in line]
     assert "penwidth" not in untold[0]
 
 

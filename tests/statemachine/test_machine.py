@@ -15,7 +15,8 @@ import transitions
 import statemachine
 from statemachine import MACHINES, BrokenActionError, Channel, ChannelState, Lifecycle, TableError, lifecycle_events
 from statemachine._machine import Command, Draft, Event, Machine, Outcome, Refusal, Row, Step, action, cells, guard
-from statemachine.channel import ChannelData, OpenReceiver, ReceiverEnded
+from statemachine.channel import ChannelData
+from statemachine.channel_events import OpenReceiver, ReceiverEnded
 from statemachine.lifecycle_events import ConfigUnfit, RestartRequested, StopRequested, WorkInFlight
 
 from .builders import channel_data, start

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from statemachine import Channel, ChannelState, Event, Lifecycle, LifecycleState, Row
-from statemachine import channel as channel_events
+from statemachine import Channel, ChannelState, Event, Lifecycle, LifecycleState, Row, channel_events
 from statemachine import lifecycle_events as events
 from statemachine.errors import SpinError
 from statemachine.explore import explore
@@ -32,6 +31,7 @@ from statemachine.promises import (
     STALE,
     STAYS_STOPPED,
     STOP_ARRIVES,
+    WAKES,
 )
 from statemachine.spin import check
 from statemachine.world import World
@@ -54,6 +54,8 @@ def mutant(
     """The machine class with one row changed, or missing where `mutate` says None; `guard` is one that tells it from its like."""
     chosen = [row for row in machine.table if row.on is on and source in row.sources and row.dest is dest]
     chosen = [row for row in chosen if not guard or guard in row.guards]
+    # Of several the plain one, which comes after those that are told from it by a guard more.
+    chosen = chosen[-1:] if on is channel_events.ReceiverReady and not guard else chosen
     assert len(chosen) == 1
     table = [mutate(row) if row is chosen[0] else row for row in machine.table]
     rows = tuple(row for row in table if row is not None)
@@ -90,6 +92,11 @@ MUTANTS = {
     "no receiver is ever ready": (
         mutant(Channel, channel_events.ReceiverReady, C.STARTING, C.RUNNING, gone), {ENDS, ONE_OUTCOME},
     ),
+    "nobody looks at a receiver that runs": (
+        mutant(Channel, channel_events.ReceiverReady, C.STARTING, C.RUNNING, without_effect("watch_receiver")), {ENDS},
+    ),
+    "a stall moves nothing": (mutant(Channel, channel_events.ReceiverStalled, C.RUNNING, C.STOPPING, gone), {ENDS}),
+    "a sleep is slept through": (mutant(Channel, channel_events.HostWoke, C.RUNNING, C.STOPPING, gone), {WAKES}),
     "a receiver that has ended does not rest": (
         mutant(Channel, channel_events.ReceiverEnded, C.STOPPING, C.STOPPED, gone), {STOP_ARRIVES, CHANGE_KEPT, STAYS_STOPPED},
     ),
@@ -232,7 +239,8 @@ NEVER_TAKEN = {
     "lifecycle row 38 (vacated)": "another way to restart: by exec",
     "lifecycle row 41 (restart_failed)": "two requests and a fault: budget 3",
     "lifecycle row 48 (stop_requested)": "in the model a process that has failed is gone at once",
-    "channel row 21 (adjust)": "settings that no receiver runs with make no difference in the model",
+    "channel row 26 (host_woke)": "two failures and a sleep: budget 3",
+    "channel row 28 (adjust)": "settings that no receiver runs with make no difference in the model",
 }
 
 

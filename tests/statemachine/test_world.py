@@ -19,7 +19,17 @@ from statemachine.change_events import (
     ChangeProposed,
     ProbationOver,
 )
-from statemachine.channel import ReceiverEnded, ReceiverFenced, ReceiverReady, Restart, Start, StopOverdue
+from statemachine.channel_events import (
+    ConflictOver,
+    HostWoke,
+    ReceiverEnded,
+    ReceiverFenced,
+    ReceiverReady,
+    ReceiverStalled,
+    Restart,
+    Start,
+    StopOverdue,
+)
 from statemachine.explore import Report, explore, follow
 from statemachine.explore_command import run
 from statemachine.promises import (
@@ -35,6 +45,7 @@ from statemachine.promises import (
     STALE,
     STAYS_STOPPED,
     STOP_ARRIVES,
+    WAKES,
 )
 from statemachine.story import as_test, story
 from statemachine.world import World, Worlds
@@ -124,6 +135,28 @@ FAULTS: dict[str, tuple[AnyMachine, str]] = {
     "an old deadline is believed": (without(Channel, StopOverdue, "timer_is_current"), STALE),
     "a reload starts what a person stopped": (without(Channel, Restart, "may_start"), STAYS_STOPPED),
     "a receiver that hangs is waited for": (mutant(Channel, rows_on(Channel, StopOverdue)[0]), ENDS),
+    "nobody looks at a receiver that runs": (idle(Channel, ReceiverReady, "watch_receiver", 1), ENDS),
+    "nor after a conflict": (idle(Channel, ReceiverReady, "watch_receiver"), ENDS),
+    "a stall moves nothing": (mutant(Channel, rows_on(Channel, ReceiverStalled)[0]), ENDS),
+    "an older receiver's stall is believed": (without(Channel, ReceiverStalled, "generation_is_current"), STALE),
+    "a conflict is never over": (mutant(Channel, rows_on(Channel, ConflictOver)[0]), ENDS),
+    "an older wait ends a conflict": (without(Channel, ConflictOver, "timer_is_current"), STALE),
+    "a sleep is slept through": (mutant(Channel, rows_on(Channel, HostWoke, STATES.RUNNING)[0]), WAKES),
+    "a sleep ends what ran, and nothing follows": (idle(Channel, HostWoke, "run_again"), CHANGE_KEPT),
+    "a sleep opens a receiver beside the old": (
+        mutant(
+            Channel, rows_on(Channel, HostWoke, STATES.RUNNING)[0], dest=STATES.STARTING,
+            effects=("open_receiver", "arm_start_deadline"),
+        ),
+        ONE_RECEIVER,
+    ),
+    "a sleep wakes what a person stopped": (
+        mutant(
+            Channel, rows_on(Channel, HostWoke, STATES.STOPPED)[0], source=STATES.STOPPED, dest=STATES.STARTING,
+            effects=("open_receiver", "arm_start_deadline"),
+        ),
+        STAYS_STOPPED,
+    ),
     "a start that the gateway asks for is refused": (mutant(Channel, rows_on(Channel, Start)[0]), CHANGE_KEPT),
     "a known revision is handled again": (without(Lifecycle, events.ConfigChanged, "nothing_differs"), CHANGE_KEPT),
     "the file event of a write is not absorbed": (mutant(Lifecycle, rows_on(Lifecycle, events.ConfigChanged)[0]), APPLIED_ONCE),

@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import socket
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,18 @@ from gateway.errors import (
     ConfigError,
     ConfigOwnedError,
     ConfigWriteError,
+    ConflictError,
+    ConnectionLostError,
     GatewayError,
     Issue,
     StaleHashError,
     UnavailableError,
 )
 from statemachine import Refusal
-from statemachine.channel import By, Stop
+from statemachine.channel_events import By, Stop
 from tests.gateway.admin.house import CHAT, MAIN, SECRET, TEXT, TOKEN, AdminHouse, run
 from tests.gateway.configs import cold
+from tests.gateway.fakes import Script
 
 JSON = {"Content-Type": "application/json"}
 YAML = {"Content-Type": "application/yaml"}
@@ -94,6 +98,55 @@ def test_wrong_tokens_are_counted(tmp_path: Path) -> None:
 
     lines = run(main())
     assert [line for line in lines if line["event"] == "http_failed"] == []
+
+
+def test_case_52_live_control_and_channels_are_told_apart_and_each_is_true_only_when_it_can_be_used(
+    tmp_path: Path,
+) -> None:
+    """A network that does not answer takes one account out of them, and neither the control plane nor the process."""
+
+    async def main() -> None:
+        house = AdminHouse(tmp_path)
+        house.network.script(MAIN, Script(), Script(ready_after=20.0))
+        async with house:
+            assert (await house.http("GET", "/readyz?channels=all", token=None))[0] == 200
+            house.network.live(MAIN)[0].fail(ConnectionLostError("the line broke"))
+            await house.until_account(MAIN, "starting")
+            status, body, _ = await house.http("GET", "/readyz?channels=all", token=None)
+            assert (status, body["stages"]) == (503, {"live": True, "control": True, "channels": False})
+            assert (await house.http("GET", "/readyz", token=None))[0] == 200
+            assert (await house.http("GET", "/healthz", token=None))[0] == 200
+            await house.until_account(MAIN, "running")
+            assert (await house.http("GET", "/readyz?channels=all", token=None))[0] == 200
+
+    run(main())
+
+
+def test_a_conflict_is_shown_with_its_causes_and_when_it_began(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            house.network.live(MAIN)[0].fail(ConflictError("terminated by other getUpdates request"))
+            await house.until_account(MAIN, "conflict")
+            began = house._clock.wall_ms()
+            await asyncio.sleep(20)
+            _, status, _ = await house.http("GET", "/api/v1/status")
+            (reason,) = status["degraded"]
+            assert reason["reason"] == "channel_conflict"
+            assert MAIN in reason["detail"]
+            assert "1 conflicts in the last hour" in reason["detail"]
+            assert datetime.fromtimestamp(began / 1000, UTC).isoformat(timespec="seconds")[:-8] in reason["detail"]
+            for cause in ("another gateway", "script", "another machine", "old process", "webhook", "new token"):
+                assert cause in reason["remedy"]
+            (account,) = [a for a in status["accounts"] if a["account"] == "main"]
+            assert account["conflict_since"] == pytest.approx(began, abs=50)
+            await house.until_account(MAIN, "running")
+            await asyncio.sleep(60)
+            _, status, _ = await house.http("GET", "/api/v1/status")
+            assert status["degraded"] == []
+            (account,) = [a for a in status["accounts"] if a["account"] == "main"]
+            assert (account["conflict_since"], account["conflicts"]) == (None, 1)
+
+    run(main())
 
 
 def test_probes(tmp_path: Path) -> None:

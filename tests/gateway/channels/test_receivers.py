@@ -18,7 +18,7 @@ from gateway.errors import AccountRefusedError, ConflictError, ConnectionLostErr
 from gateway.messages.model import Message, Outgoing
 from gateway.messages.pace import Limits
 from statemachine import Event
-from statemachine.channel import (
+from statemachine.channel_events import (
     Cause,
     CloseReceiver,
     FenceReceiver,
@@ -26,7 +26,9 @@ from statemachine.channel import (
     ReceiverEnded,
     ReceiverFenced,
     ReceiverReady,
+    ReceiverStalled,
     Run,
+    WatchReceiver,
 )
 from tests.gateway.configs import config, telegram
 from tests.gateway.fakes import NEVER, FakeNetwork, FakeReceiver, Script
@@ -87,6 +89,9 @@ class Bench:
 
     def close(self, generation: int = 1, *, confirm: bool = False) -> None:
         self.receivers.close(NAME, CloseReceiver(generation, confirm))
+
+    def watch(self, generation: int = 1, within: float | None = 40.0) -> None:
+        self.receivers.watch(NAME, WatchReceiver(generation, within))
 
     async def fence(self, generation: int = 1) -> Event:
         return await self.receivers.fence(NAME, FenceReceiver(generation))
@@ -750,5 +755,79 @@ def test_at_the_end_of_the_process_everything_is_closed_even_what_breaks() -> No
             await bench.receivers.aclose()
             await ended(task)
         assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run(main())
+
+
+# Liveness
+
+
+def test_one_that_hangs_is_told_of_once() -> None:
+    async def main() -> None:
+        bench = Bench()
+        task, _ = await bench.opened()
+        bench.watch()
+        await asyncio.sleep(39)
+        assert bench.said == [ReceiverReady(1)]
+        await asyncio.sleep(1_000)
+        assert bench.said == [ReceiverReady(1), ReceiverStalled(1)]
+        bench.close()
+        await ended(task)
+
+    run(main())
+
+
+def test_one_that_polls_and_one_without_polls_are_not_told_of() -> None:
+    async def main() -> None:
+        for polls, within in ((30.0, 40.0), (NEVER, None)):
+            bench = Bench()
+            bench.network.script(NAME, Script(polls=polls))
+            task, _ = await bench.opened()
+            bench.watch(within=within)
+            await asyncio.sleep(10_000)
+            assert bench.said == [ReceiverReady(1)]
+            bench.close()
+            await ended(task)
+
+    run(main())
+
+
+@pytest.mark.parametrize("how", ["told to end", "by itself", "cut off"])
+def test_one_that_ends_is_looked_at_no_more(how: str) -> None:
+    """One that was told to end may take its time for that: its stop has a deadline of its own."""
+
+    async def main() -> None:
+        bench = Bench()
+        bench.network.script(
+            NAME, Script(lingers=NEVER if how == "cut off" else 1_000.0 if how == "told to end" else 0.0)
+        )
+        task, receiver = await bench.opened()
+        bench.watch()
+        if how == "by itself":
+            receiver.fail(ConnectionLostError("the line broke"))
+        else:
+            bench.close()
+            if how == "cut off":
+                await bench.fence()
+        await asyncio.sleep(500)
+        assert bench.said == [ReceiverReady(1)]
+        bench.network.release()
+        await asyncio.wait({task})
+
+    run(main())
+
+
+def test_a_late_word_about_an_older_generation_looks_at_nobody() -> None:
+    async def main() -> None:
+        bench = Bench()
+        task, _ = await bench.opened(2)
+        bench.watch(1)
+        await asyncio.sleep(1_000)
+        assert bench.said == [ReceiverReady(2)]
+        bench.close(2)
+        await ended(task)
+        bench.watch(2)
+        await asyncio.sleep(1_000)
+        assert bench.said == [ReceiverReady(2)]
 
     run(main())

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.channels import telegram as telegram_module
-from gateway.channels.telegram import AGAIN, CHAT_BURST, CONFLICT_MARGIN, TelegramAdapter
+from gateway.channels.telegram import AGAIN, ANSWER_MARGIN, CHAT_BURST, CONFLICT_MARGIN, STALL_MARGIN, TelegramAdapter
 from gateway.channels.telegram_calls import BotApi
 from gateway.channels.telegram_updates import READERS
 from gateway.errors import (
@@ -24,7 +24,7 @@ from gateway.errors import (
 from gateway.messages.model import Message
 from gateway.messages.pace import Rate
 from gateway.testing.channels import NOW, PATIENCE, PLANES, AdapterContract, Lines
-from statemachine.channel import ChannelPolicy
+from statemachine.channel_events import ChannelPolicy
 from tests.fakes import telegram_wire
 from tests.fakes.telegram import Bot, FakeTelegram
 from tests.gateway.configs import config, telegram
@@ -327,7 +327,9 @@ async def test_a_webhook_is_removed_only_where_that_is_wanted(network: TelegramN
 def test_after_a_conflict_it_waits_as_long_as_the_others_poll_can_last(network: TelegramNetwork) -> None:
     network.configure(poll_timeout_s=40, stop_timeout_ms=1234)
     policy = network.adapter.policy(network.settings)
-    assert policy == ChannelPolicy(conflict_wait=40 + CONFLICT_MARGIN, stop_timeout=1.234)
+    assert policy == ChannelPolicy(
+        conflict_wait=40 + CONFLICT_MARGIN, stop_timeout=1.234, stall_after=40 + ANSWER_MARGIN + STALL_MARGIN
+    )
 
 
 async def test_cut_off_in_a_long_poll_the_server_sees_nobody_at_once(network: TelegramNetwork, lines: Lines) -> None:

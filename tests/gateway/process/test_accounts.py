@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from gateway.errors import AccountRefusedError, ConflictError, ConnectionLostError, UnavailableError
 from gateway.process.changes import LIFECYCLE
 from statemachine import Refusal, Step
-from statemachine.channel import By, Restart, Start, Stop
+from statemachine.channel_events import By, Restart, Start, Stop
 from statemachine.lifecycle import LifecycleState
 from tests.gateway.configs import telegram
 from tests.gateway.fakes import NEVER, Script

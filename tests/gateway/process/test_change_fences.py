@@ -13,7 +13,7 @@ from gateway.config.history import History
 from gateway.config.standing import Record, Standing
 from gateway.errors import AccountRefusedError, ConfigWriteError, NoWindowError, StaleHashError, UnavailableError
 from gateway.process.pending import Decision, Pending
-from statemachine.channel import By, Start
+from statemachine.channel_events import By, Start
 from statemachine.lifecycle import LifecycleState
 from statemachine.lifecycle_events import Origin, StopRequested
 from tests.gateway.fakes import NEVER, Script

@@ -14,7 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.messages.model import Message
-from statemachine.channel import By, Restart, Stop
+from statemachine.channel_events import By, Restart, Stop
 from statemachine.lifecycle import LifecycleState
 from tests.gateway.configs import telegram
 from tests.gateway.fakes import FakeNetwork

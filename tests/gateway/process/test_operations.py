@@ -17,7 +17,7 @@ from gateway.messages.model import Message
 from gateway.process.changes import LIFECYCLE
 from gateway.process.operations import CLIENTS_DEADLINE, RESTART_EXPECTED_MS, bind, policy_of
 from statemachine import Refusal, Step
-from statemachine.channel import By, Stop
+from statemachine.channel_events import By, Stop
 from statemachine.lifecycle import LifecycleState
 from statemachine.lifecycle_data import Waiting
 from statemachine.lifecycle_events import LifecyclePolicy, Origin, StopRequested

@@ -22,12 +22,12 @@ from gateway.process.changes import LIFECYCLE
 from gateway.process.image import Carried
 from gateway.process.operations import bind
 from statemachine import MACHINES
-from statemachine.channel import By, Restart, Run, Start, Stop
+from statemachine.channel_events import By, Restart, Run, Start, Stop
 from statemachine.lifecycle import LifecycleState
 from statemachine.lifecycle_events import Origin, StopRequested
 from tests.gateway.configs import telegram
 from tests.gateway.fakes import NEVER, Script
-from tests.gateway.process import change_rows, handler_rows, message_rows
+from tests.gateway.process import change_rows, channel_rows, handler_rows, message_rows
 from tests.gateway.process.house import House
 from tests.machine_coverage import Tally, missing
 from tests.virtual import run_virtual
@@ -470,7 +470,7 @@ SCENARIOS: tuple[Callable[[Path], Coroutine[Any, Any, House]], ...] = (
     reload_is_overdue_and_its_ticket_cancelled, a_plan_against_what_does_not_run, work_in_flight, restarts, restart_breaks,
     restart_by_an_image_that_cannot_be_had, restart_by_another_process,
     restart_is_overdue, stopped_three_times, stop_breaks, stop_is_overdue, called_by_a_person, lost_refused_and_in_conflict,
-    suppressed, cut_off, *change_rows.SCENARIOS, *message_rows.SCENARIOS, *handler_rows.SCENARIOS,
+    suppressed, cut_off, *channel_rows.SCENARIOS, *change_rows.SCENARIOS, *message_rows.SCENARIOS, *handler_rows.SCENARIOS,
 )  # fmt: skip
 
 

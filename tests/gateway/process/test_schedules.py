@@ -26,7 +26,8 @@ from gateway.errors import (
 from gateway.process.changes import LIFECYCLE
 from statemachine import Refusal
 from statemachine.change import Change, is_watched
-from statemachine.channel import By, Channel, Restart, Start, Stop
+from statemachine.channel import Channel
+from statemachine.channel_events import By, Restart, Start, Stop
 from statemachine.lifecycle import LifecycleState
 from statemachine.lifecycle_events import Origin
 from tests.gateway.fakes import NEVER, Script
@@ -128,7 +129,7 @@ class Schedule:
     async def run(self) -> None:
         doings = (
             *[self.write] * 5, *[self.edit] * 3, self.stale_write, self.notice, self.spoil, self.ask, self.ask, self.cancel,
-            self.call, self.call, *[self.fail] * 3, *[self.hang] * 2, self.slow, self.say, self.hup,
+            self.call, self.call, *[self.fail] * 3, *[self.hang] * 2, self.slow, self.say, self.hup, self.wake,
         )  # fmt: skip
         for _ in range(STEPS):
             await asyncio.sleep(self.random.choice(PAUSES))
@@ -173,6 +174,9 @@ class Schedule:
 
     def notice(self) -> None:
         self._begin(self.house._changes.notice(Origin.FILE, "watcher"))
+
+    def wake(self) -> None:
+        self.house._accounts.woke(self.random.choice((45.0, 3600.0)))
 
     def hup(self) -> None:
         self._begin(self.house._changes.notice(Origin.CALL, "SIGHUP"))
@@ -295,7 +299,8 @@ class Schedule:
         outbox = house._messages.outbox
         for outgoing in outbox._open.values():
             assert outgoing.name in waiting or house.account(outgoing.name) == "absent", "it could be sent, and is not"
-        assert set(house._runner._timers) <= waiting | watched | set(outbox._open)
+        in_conflict = {n for n in self.machines() if house.channel(n).data.conflict_since is not None}
+        assert set(house._runner._timers) <= waiting | in_conflict | watched | set(outbox._open)
         assert house._changes._waiters == {}, "somebody waits for what becomes of a revision"
 
     def _check_tickets(self) -> None:
