@@ -11,9 +11,15 @@ from typing import Any, Literal
 from msgspec import UNSET, UnsetType, field
 
 from gateway.admin.body import Body
-from gateway.admin.message_answers import Deliveries, DeliveryDecided, IncomingMessages, Sent
+from gateway.admin.message_answers import (
+    Deliveries,
+    DeliveryDecided,
+    IncomingMessages,
+    Sent,
+    Webhook,
+)
 
-__all__ = ["Deliveries", "DeliveryDecided", "IncomingMessages", "Sent"]
+__all__ = ["Deliveries", "DeliveryDecided", "IncomingMessages", "Sent", "Taken", "Webhook"]
 
 
 # The details of errors
@@ -117,6 +123,7 @@ class Account(Body, frozen=True, kw_only=True):
     attempts: int
     conflicts: int
     error: str | None
+    webhook: Webhook | None
     allowed: list[str]
 
 

@@ -169,6 +169,7 @@ class Views:
         machine = self._services.dispatcher.machine(name)
         channel, account = name.split("/", 1)
         settings = self._services.ledger.applied.accounts().get(name)
+        report = self._services.hooks.report(name)
         return {
             "channel": channel,
             "account": account,
@@ -181,6 +182,7 @@ class Views:
             "attempts": machine.data.attempts,
             "conflicts": len(machine.data.conflicts),
             "error": machine.data.last_error or None,
+            "webhook": None if report is None else vars(report),
             "allowed": list(machine.allowed),
         }
 
