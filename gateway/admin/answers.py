@@ -16,6 +16,7 @@ from gateway.admin.message_answers import (
     DeliveryDecided,
     IncomingMessages,
     Sent,
+    Taken,
     Webhook,
 )
 

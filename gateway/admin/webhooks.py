@@ -57,7 +57,7 @@ class Webhooks:
 
     def check(self, request: web.Request) -> None:
         """Raises UnauthorizedError or TooManyAttemptsError unless it comes with the account's secret."""
-        account, address = request.match_info.get("account", ""), request.remote or ""
+        account, address = request.path.removeprefix(TELEGRAM), request.remote or ""
         settings = self._services.ledger.applied.accounts().get(f"telegram/{account}")
         known = isinstance(settings, TelegramAccount)
         secret = (

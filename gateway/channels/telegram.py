@@ -126,9 +126,7 @@ class TelegramReceiver:
             await self._poll_first()
             await self._poll_on()
         except WebhookActiveError as error:
-            with contextlib.suppress(ChannelError):
-                raise ConflictError((await self._webhook()).foreign()) from error
-            raise
+            raise ConflictError(await self._why_no_poll(error)) from error
 
     async def _introduce(self) -> None:
         self._bot = f"telegram:{bot_id(await self._api.call('getMe', {}, CONNECT_TIMEOUT))}"
@@ -173,6 +171,13 @@ class TelegramReceiver:
     async def _webhook(self) -> Webhook:
         """The one that is set for the bot, by whomever."""
         return webhook_of(await self._api.call("getWebhookInfo", {}, CONNECT_TIMEOUT))
+
+    async def _why_no_poll(self, error: WebhookActiveError) -> str:
+        """Where the messages go instead, so that a person knows whom to ask."""
+        try:
+            return (await self._webhook()).foreign()
+        except ChannelError:
+            return str(error)
 
     @property
     def _address(self) -> str:
