@@ -9,6 +9,7 @@ import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,16 @@ def text_of(server: FakeTelegram, port: int, receive: str, **more: object) -> st
     settings |= {"sends_per_second_in_a_chat": 0, "poll_timeout_s": 2}
     text = config_text(telegram_account("main", BOT, server.url, **settings), restart="{delay_ms: 0, cooldown_ms: 0}")
     return text.replace("port: 0", f"port: {port}")
+
+
+def receiving(now: str, then: str, text: str) -> str:
+    assert f'receive: "{now}"' in text
+    return text.replace(f'receive: "{now}"', f'receive: "{then}"')
+
+
+def main(status: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = next(each for each in status["accounts"] if each["account"] == "main")
+    return found
 
 
 class Crowd:
@@ -158,16 +169,14 @@ async def test_kills_in_the_middle_of_switches(tmp_path: Path) -> None:
                 await gateway.start()
                 await crowd.goes_on(5)
                 now, then = ("webhook", "polling") if turn % 2 == 0 else ("polling", "webhook")
-                await gateway.edit(
-                    lambda text, now=now, then=then: text.replace(f'receive: "{now}"', f'receive: "{then}"')
-                )
+                await gateway.edit(partial(receiving, now, then))
                 if turn < 5:
                     # After the debounce of the file, at any moment of the switch.
                     await asyncio.sleep(0.28 + 0.015 * turn)
                     gateway.signal(signal.SIGKILL)
                     await gateway.wait()
                 else:
-                    await gateway.until(lambda status: status["accounts"][1]["generation"] == 2)
+                    await gateway.until(lambda status: main(status)["generation"] == 2)
                     await crowd.is_answered()
                     assert await gateway.stop() == 0
             finally:
@@ -183,7 +192,7 @@ async def test_a_foreign_webhook_is_left_alone_until_that_is_asked_for(tmp_path:
             bot = server.add_bot(BOT, "main_bot")
             bot.webhook_url = STRANGER
             async with Gateway(folder, text_of(server, free_port(), receive)) as gateway:
-                await gateway.until(lambda status: status["accounts"][1]["state"] == "conflict")
+                await gateway.until(lambda status: main(status)["state"] == "conflict")
                 account = await gateway.account(MAIN)
                 assert "https://other.example/..." in account["error"]
                 assert "delete_webhook: true" in account["error"]
@@ -191,7 +200,7 @@ async def test_a_foreign_webhook_is_left_alone_until_that_is_asked_for(tmp_path:
                 await gateway.edit(
                     lambda text: text.replace('{token: "' + BOT, '{delete_webhook: true, token: "' + BOT)
                 )
-                await gateway.until(lambda status: status["accounts"][1]["state"] == "running")
+                await gateway.until(lambda status: main(status)["state"] == "running")
                 assert bot.webhook_url != STRANGER
                 bot.push("hello")
                 await bot.wait_sent(1)
