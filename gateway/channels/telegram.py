@@ -18,7 +18,7 @@ import structlog
 
 from gateway.channels.base import Intake
 from gateway.channels.hooks import Hooks
-from gateway.channels.telegram_answers import Webhook, bot_id, updates_of, webhook_of
+from gateway.channels.telegram_answers import Webhook, bot_id, updates_of, webhook_address, webhook_of
 from gateway.channels.telegram_calls import CONNECT_TIMEOUT, BotApi, off_the_wire
 from gateway.channels.telegram_updates import READERS, callback_of, message_of
 from gateway.config.model import Account, TelegramAccount
@@ -111,6 +111,7 @@ class TelegramReceiver:
         self._channel, self._account = name.split("/", 1)
         self._hooks = hooks
         self._settings = settings
+        self._address = webhook_address(settings, self._account)
         self._intake = intake
         self._api = BotApi(settings)
         self._bot = self._identity = ""
@@ -179,18 +180,13 @@ class TelegramReceiver:
         except ChannelError:
             return str(error)
 
-    @property
-    def _address(self) -> str:
-        """Where a webhook of this account is."""
-        return f"{(self._settings.webhook_url or '').rstrip('/')}/telegram/{self._account}"
-
     def _identity_of(self, address: str) -> str:
         """What was brought to an address has an offset of its own; that there is one says that we have set it."""
         return f"{self._bot}:{Secret(address).fingerprint}"
 
     def _is_ours(self, webhook: Webhook) -> bool:
         known = self._intake.offset(self._identity_of(webhook.address)) is not None
-        return known or (self._settings.webhook_url is not None and webhook.is_at(self._address))
+        return known or webhook.is_at(self._address)
 
     # What an update is
 

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.channels.telegram_updates import LATEST_DATE, is_id, is_int, text_of
+from gateway.config.model import TelegramAccount
 from gateway.errors import (
     AccountRefusedError,
     ChannelError,
@@ -114,6 +115,8 @@ class Webhook:
     def shown(self) -> str:
         """Its address for whoever looks: the path of somebody else's often holds a secret."""
         scheme, host, port, path = _plain(self.address)
+        if not host:
+            return "a place that is no address"
         end = f":{port}" if port != DEFAULT_PORTS.get(scheme) else ""
         return f"{scheme}://{host}{end}{'/...' if path.strip('/') else ''}"
 
@@ -125,6 +128,11 @@ class Webhook:
             f"what comes is brought to a webhook at {self.shown}, which this gateway has not set; "
             "if nobody needs it any more, set delete_webhook: true for the account"
         )
+
+
+def webhook_address(settings: TelegramAccount, account: str) -> str:
+    """Where a webhook of this account of ours is; nowhere, where it has no `webhook_url`."""
+    return f"{(settings.webhook_url or '').rstrip('/')}/telegram/{account}"
 
 
 DEFAULT_PORTS = {"https": 443, "http": 80}

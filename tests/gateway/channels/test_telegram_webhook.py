@@ -12,6 +12,7 @@ from aiohttp import web
 from gateway.channels import telegram_webhook
 from gateway.channels.hooks import Hooks
 from gateway.channels.telegram import TelegramAdapter
+from gateway.channels.telegram_answers import webhook_of
 from gateway.channels.telegram_updates import READERS
 from gateway.channels.telegram_webhook import WebhookReceiver, hook_secret
 from gateway.errors import AccountRefusedError, ConflictError, ConnectionLostError, UnavailableError
@@ -322,6 +323,36 @@ async def test_one_that_was_set_before_a_crash_is_known_after_it(
     network.configure("polling", webhook_url=None)
     await lines.running()
     assert network.bot.webhook_url == ""
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://other.example/a-path", "https://other.example/..."),
+        ("https://someone:else@other.example:8443/?secret", "https://other.example:8443/..."),
+        ("HTTPS://Other.Example:443/", "https://other.example"),
+        ("http://[::1", "a place that is no address"),
+        ("no address", "a place that is no address"),
+    ],
+)
+def test_of_an_address_the_host_is_shown(address: str, shown: str) -> None:
+    webhook = webhook_of({"url": address})
+    assert webhook.shown == shown
+    assert shown in webhook.foreign()
+    assert webhook.is_at(address)
+    assert not webhook.is_at("https://bot.example.org/telegram/main")
+
+
+@pytest.mark.parametrize("info", [None, [], {}, {"url": None}, {"url": 7}])
+def test_what_is_no_webhook_info_is_not_believed(info: Any) -> None:
+    with pytest.raises(ConnectionLostError):
+        webhook_of(info)
+
+
+def test_what_is_said_of_a_webhook_is_believed_as_far_as_it_makes_sense() -> None:
+    odd = {"url": "", "pending_update_count": -1, "last_error_date": "now", "last_error_message": "x" * 1_000}
+    webhook = webhook_of(odd)
+    assert (webhook.address, webhook.pending, webhook.error_at, len(webhook.error)) == ("", 0, None, 300)
 
 
 # Taking
