@@ -217,8 +217,8 @@ class Pipeline:
     async def resume(self, beginning: Beginning) -> None:
         """Take up what no life before has finished, in order, as far as there is room."""
         for identity, offset in beginning.offsets.items():
-            bot = identity.rpartition(":")[0]
-            self._taken[bot] = max(offset, self._taken.get(bot, 0))
+            whose = identity.rpartition(":")[0]
+            self._taken[whose] = max(offset, self._taken.get(whose, 0))
         after, left, taken_up = 0, beginning.last_received, 0
         self._behind = True
         try:
