@@ -48,7 +48,7 @@ class TooManyAttemptsError(GatewayError):
 def check_place(headers: Mapping[str, str], port: int, admin: Admin, more: Collection[str] = ()) -> None:
     """Raises ForbiddenError unless Host is ours, or one of those that are allowed here, and Origin, where sent, is ours or allowed."""
     host = headers.get("Host", "")
-    if host not in more and not _is_our_host(host, port, admin):
+    if host.lower() not in more and not _is_our_host(host, port, admin):
         raise ForbiddenError(f"the Host {host!r} is not this gateway's")
     if headers.get("Sec-Fetch-Site", "").lower() == "cross-site":
         raise ForbiddenError("cross-site requests are refused")

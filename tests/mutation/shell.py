@@ -8,6 +8,7 @@ from __future__ import annotations
 from tests.mutation.changes import CHANGES
 from tests.mutation.messages import MESSAGES
 from tests.mutation.swaps import Swap
+from tests.mutation.webhooks import WEBHOOKS
 
 DISPATCHER, RUNNER, RECEIVERS = (
     "tests/gateway/test_dispatcher.py",
@@ -153,4 +154,5 @@ SWAPS = (
     ),
     *CHANGES,
     *MESSAGES,
+    *WEBHOOKS,
 )  # fmt: skip

@@ -406,6 +406,35 @@ async def test_closing_waits_for_what_is_being_taken_over(network: WebhookNetwor
     assert line.texts == ["hello"]
 
 
+async def test_one_that_was_told_to_end_takes_nothing_more(network: WebhookNetwork, lines: Lines) -> None:
+    """Also while it says goodbye: its intake is open still, and replies go out."""
+    line = await lines.running()
+    assert line.task is not None
+    line.task.cancel()
+    await asyncio.wait({line.task})
+    assert network.door.hooks.find(NAME) is None
+    assert isinstance(line.receiver, WebhookReceiver)
+    with pytest.raises(UnavailableError):
+        await line.receiver.take(7, {"update_id": 7})
+    assert line.delivered == []
+
+
+async def test_one_that_waits_at_the_door_is_sent_away_when_its_generation_ends(
+    network: WebhookNetwork, lines: Lines
+) -> None:
+    line = lines.open()
+    line.has_room.clear()
+    await line.runs()
+    assert isinstance(line.receiver, WebhookReceiver)
+    waiting = asyncio.ensure_future(line.receiver.take(7, {"update_id": 7}))
+    await asyncio.sleep(0.05)
+    assert line.task is not None
+    line.task.cancel()
+    async with asyncio.timeout(0.5):
+        with pytest.raises(UnavailableError):
+            await waiting
+
+
 async def test_who_has_pressed_a_button_is_told_so(network: WebhookNetwork, lines: Lines) -> None:
     line = await lines.running()
     sender = {"id": 5, "is_bot": False, "first_name": "ann"}
