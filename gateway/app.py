@@ -19,6 +19,7 @@ import structlog
 
 from gateway.boot import new_boot
 from gateway.channels.base import Adapter
+from gateway.channels.hooks import Hooks
 from gateway.channels.receivers import FENCE_TIMEOUT
 from gateway.channels.telegram import TelegramAdapter
 from gateway.channels.webchat import WebchatAdapter, WebchatHub
@@ -99,7 +100,11 @@ class App:
         self._redactor = Redactor()
         self._tail = LogTail()
         self._hub = WebchatHub(self._clock)
-        self._adapters: dict[str, Adapter] = {"telegram": TelegramAdapter(), "webchat": WebchatAdapter(self._hub)}
+        self._hooks = Hooks()
+        self._adapters: dict[str, Adapter] = {
+            "telegram": TelegramAdapter(self._hooks),
+            "webchat": WebchatAdapter(self._hub),
+        }
         self._adapters.update(extra_adapters or {})
         self._plugins = Plugins(self._adapters, build_config_model)
         self._boot = new_boot(self._clock)
@@ -258,7 +263,7 @@ class App:
         services = server.Services(
             dispatcher=self._dispatcher, journal=self._journal, changes=self._changes, ledger=self._ledger,
             model=lambda: self._plugins.model, accounts=self._accounts, receivers=self._receivers, messages=self._messages,
-            standing=self._standing, reader=self._reader(), history=self._history, hub=self._hub, requests=self._requests,
+            standing=self._standing, reader=self._reader(), history=self._history, hub=self._hub, hooks=self._hooks, requests=self._requests,
             redactor=self._redactor, tail=self._tail, clock=self._clock,
             state_dir=self._options.state_dir, boot=lambda: self._boot, watching=lambda: self._watcher.kind,
             tally=self._tally, choice=self._choice,

@@ -112,6 +112,10 @@ class ConflictError(ChannelError):
     """Somebody else receives on this account."""
 
 
+class WebhookActiveError(ConflictError):
+    """The network brings this account's messages to a webhook, and refuses polls."""
+
+
 class AccountRefusedError(ChannelError):
     """The network does not accept this account: a person must act."""
 

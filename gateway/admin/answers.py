@@ -11,9 +11,16 @@ from typing import Any, Literal
 from msgspec import UNSET, UnsetType, field
 
 from gateway.admin.body import Body
-from gateway.admin.message_answers import Deliveries, DeliveryDecided, IncomingMessages, Sent
+from gateway.admin.message_answers import (
+    Deliveries,
+    DeliveryDecided,
+    IncomingMessages,
+    Sent,
+    Taken,
+    Webhook,
+)
 
-__all__ = ["Deliveries", "DeliveryDecided", "IncomingMessages", "Sent"]
+__all__ = ["Deliveries", "DeliveryDecided", "IncomingMessages", "Sent", "Taken", "Webhook"]
 
 
 # The details of errors
@@ -118,6 +125,7 @@ class Account(Body, frozen=True, kw_only=True):
     conflicts: int
     conflict_since: int | None
     error: str | None
+    webhook: Webhook | None
     allowed: list[str]
 
 

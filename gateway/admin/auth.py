@@ -10,9 +10,10 @@ import hmac
 import os
 import secrets
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from ipaddress import ip_address
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 from gateway.clock import Clock
@@ -44,10 +45,10 @@ class TooManyAttemptsError(GatewayError):
         self.retry_after = retry_after
 
 
-def check_place(headers: Mapping[str, str], port: int, admin: Admin) -> None:
-    """Raises ForbiddenError unless Host is ours and Origin, where sent, is ours or allowed."""
+def check_place(headers: Mapping[str, str], port: int, admin: Admin, more: Collection[str] = ()) -> None:
+    """Raises ForbiddenError unless Host is ours, or one of those that are allowed here, and Origin, where sent, is ours or allowed."""
     host = headers.get("Host", "")
-    if not _is_our_host(host, port, admin):
+    if host.lower() not in more and not _is_our_host(host, port, admin):
         raise ForbiddenError(f"the Host {host!r} is not this gateway's")
     if headers.get("Sec-Fetch-Site", "").lower() == "cross-site":
         raise ForbiddenError("cross-site requests are refused")
@@ -74,29 +75,50 @@ def _is_address(host: str, port: int) -> bool:
     return given == str(port)
 
 
-class Gatekeeper:
-    """Compares tokens in constant time and counts wrong ones by address."""
+class Attempts:
+    """Counts wrong tokens by address."""
 
-    def __init__(self, token: Callable[[], str], clock: Clock) -> None:
-        self._token = token
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._failures: dict[str, deque[float]] = {}
 
-    def check(self, given: str | None, address: str) -> None:
-        """Raises TooManyAttemptsError or UnauthorizedError."""
+    def refuse_too_many(self, address: str) -> None:
+        """Raises TooManyAttemptsError."""
         now = self._clock.monotonic()
         failures = self._failures.get(address, deque())
         while failures and now - failures[0] >= PERIOD:
             failures.popleft()
         if len(failures) >= FAILURES:
             raise TooManyAttemptsError(PERIOD - (now - failures[0]))
-        if given is not None and hmac.compare_digest(_bytes(given), _bytes(self._token())):
-            self._failures.pop(address, None)
-            return
+
+    def refuse(self, given: str | None, address: str) -> NoReturn:
+        """Count it, unless none was given. Raises UnauthorizedError."""
         if given is not None:
-            failures.append(now)
-            self._failures[address] = failures
+            self._failures.setdefault(address, deque()).append(self._clock.monotonic())
         raise UnauthorizedError(given=given is not None)
+
+    def forget(self, address: str) -> None:
+        self._failures.pop(address, None)
+
+
+class Gatekeeper:
+    """Compares tokens in constant time and counts wrong ones by address."""
+
+    def __init__(self, token: Callable[[], str], clock: Clock) -> None:
+        self._token = token
+        self._attempts = Attempts(clock)
+
+    def check(self, given: str | None, address: str) -> None:
+        """Raises TooManyAttemptsError or UnauthorizedError."""
+        self._attempts.refuse_too_many(address)
+        if given is None or not same(given, self._token()):
+            self._attempts.refuse(given, address)
+        self._attempts.forget(address)
+
+
+def same(given: str, secret: str) -> bool:
+    """Whether they are, in constant time."""
+    return hmac.compare_digest(_bytes(given), _bytes(secret))
 
 
 def _bytes(text: str) -> bytes:

@@ -21,9 +21,21 @@ from gateway.admin.auth import ForbiddenError, Gatekeeper, TooManyAttemptsError,
 from gateway.admin.config_calls import Caller
 from gateway.admin.errors import Answer, BadRequestError, NotFoundError, RateLimitedError, RefusedError, answer_for
 from gateway.admin.message_routes import MessageRoutes
-from gateway.admin.routes import ANY, JSON, MERGE_PATCH, METRICS, PAGE_FILES, YAML_TYPES, Handler, Route, is_open
+from gateway.admin.routes import (
+    ANY,
+    JSON,
+    MERGE_PATCH,
+    METRICS,
+    PAGE_FILES,
+    YAML_TYPES,
+    Handler,
+    Route,
+    is_brought,
+    is_open,
+)
 from gateway.admin.services import Services
 from gateway.admin.views import machine_kind
+from gateway.admin.webhooks import Webhooks
 from gateway.config.edit import merge_patch, parse_patch, replacement
 from gateway.errors import (
     ConfigError,
@@ -70,8 +82,11 @@ WRITE_ERRORS = (
 class Http:
     """Handlers are thin: parse, call the API, answer."""
 
-    def __init__(self, services: Services, api: Api, gatekeeper: Gatekeeper, port: int, upgrade: Handler) -> None:
+    def __init__(
+        self, services: Services, api: Api, gatekeeper: Gatekeeper, webhooks: Webhooks, port: int, upgrade: Handler
+    ) -> None:
         self._services = services
+        self._webhooks = webhooks
         self._upgrade = upgrade
         self._api = api
         self._gatekeeper = gatekeeper
@@ -80,7 +95,13 @@ class Http:
 
     def routes(self) -> list[Route]:
         """Every call there is."""
-        return [*self._page_routes(), *self._config_routes(), *self._control_routes(), *self._messages.routes()]
+        return [
+            *self._page_routes(),
+            *self._config_routes(),
+            *self._control_routes(),
+            *self._messages.routes(),
+            *self._webhooks.routes(),
+        ]
 
     def _page_routes(self) -> list[Route]:
         ready = {200: "Readiness", 503: "Readiness"}
@@ -156,10 +177,7 @@ class Http:
     async def gate(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Place first, then token, then the call; every error of ours becomes its answer here."""
         try:
-            admin = self._services.ledger.applied.gateway.admin
-            check_place(request.headers, self._port, admin)
-            if not (is_open(request.path) or (request.path == METRICS and admin.metrics_public)):
-                self._gatekeeper.check(bearer(request.headers), request.remote or "")
+            self._let_in(request)
             response = await handler(request)
         except ForbiddenError as error:
             response = self._error(Answer(403, "forbidden", "", str(error)))
@@ -179,6 +197,17 @@ class Http:
         if not response.prepared:
             response.headers.update(SAFE_HEADERS)
         return response
+
+    def _let_in(self, request: web.Request) -> None:
+        """Raises ForbiddenError, UnauthorizedError or TooManyAttemptsError."""
+        admin = self._services.ledger.applied.gateway.admin
+        if is_brought(request.path):
+            check_place(request.headers, self._port, admin, self._webhooks.hosts())
+            self._webhooks.check(request)
+            return
+        check_place(request.headers, self._port, admin)
+        if not (is_open(request.path) or (request.path == METRICS and admin.metrics_public)):
+            self._gatekeeper.check(bearer(request.headers), request.remote or "")
 
     def _json(self, data: Any, status: int = 200) -> web.Response:
         text = json.dumps(self._services.redactor.tree(data))

@@ -77,3 +77,18 @@ class DeliveryDecided(Body, frozen=True, kw_only=True):
 
     id: int
     state: DeliveryState
+
+
+class Webhook(Body, frozen=True, kw_only=True):
+    """Where a network brings an account's messages, how many it has not brought yet, and why it last could not."""
+
+    address: str
+    pending: int
+    error: str
+    error_at: int | None
+
+
+class Taken(Body, frozen=True, kw_only=True):
+    """What was brought is in the store."""
+
+    ok: bool

@@ -13,8 +13,9 @@ from gateway import __version__
 from gateway.admin import answers
 from gateway.admin.auth import ForbiddenError, TooManyAttemptsError, UnauthorizedError
 from gateway.admin.errors import WORDS, BadRequestError, RefusedError
-from gateway.admin.routes import JSON, MERGE_PATCH, YAML_TYPES, Route, is_open
+from gateway.admin.routes import JSON, MERGE_PATCH, YAML_TYPES, Route, is_brought, is_open
 from gateway.admin.schema import secret_schema
+from gateway.admin.webhooks import SECRET_HEADER
 from gateway.config.model import Config
 from gateway.errors import ConfigError, GatewayError, StaleHashError
 
@@ -33,6 +34,11 @@ DETAILS: dict[type[GatewayError], Json] = {
 NO_DETAILS: Json = {"type": "null"}
 TEXT: Json = {"schema": {"type": "string"}}
 TOO_LARGE = 413
+CONFIG_BODIES = ("config", "patch", "plan")
+UPDATE: Json = {
+    "type": "object", "properties": {"update_id": {"type": "integer"}}, "required": ["update_id"],
+    "externalDocs": {"url": "https://core.telegram.org/bots/api#update"},
+}  # fmt: skip
 
 
 def document(routes: Sequence[Route], model: type[Config]) -> Json:
@@ -58,7 +64,10 @@ def document(routes: Sequence[Route], model: type[Config]) -> Json:
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "telegram": {"type": "apiKey", "in": "header", "name": SECRET_HEADER},
+            },
         },
         "security": [{"token": []}],
     }
@@ -79,6 +88,8 @@ def _operation(route: Route, components: dict[str, Any], model: type[Config]) ->
     }
     if route.takes:
         operation["requestBody"] = _body(route, model)
+    if is_brought(route.path):
+        return operation | {"security": [{"telegram": []}]}
     return operation | ({"security": []} if is_open(route.path) else {})
 
 
@@ -109,7 +120,7 @@ def _query_parameters(route: Route) -> list[Json]:
 
 
 def _header_parameters(route: Route) -> list[Json]:
-    if not isinstance(route.takes, str) or not route.takes:
+    if route.takes not in CONFIG_BODIES:
         return []
     text = "The hash of the config that the change is made for, as its ETag has it."
     text += (
@@ -122,6 +133,8 @@ def _body(route: Route, model: type[Config]) -> Json:
     if isinstance(route.takes, type):
         schema = {"anyOf": [{"$ref": REF + route.takes.__name__}, {"type": "null"}]}
         return {"required": False, "content": {JSON: {"schema": schema}}}
+    if route.takes not in CONFIG_BODIES:
+        return {"required": True, "content": {JSON: {"schema": UPDATE}}}
     whole = {"schema": {"$ref": REF + model.__name__} if route.takes == "config" else {"type": "object"}}
     content = {JSON: whole} | dict.fromkeys(YAML_TYPES, TEXT) | ({MERGE_PATCH: whole} if route.takes == "plan" else {})
     return {"required": True, "content": content}

@@ -20,11 +20,18 @@ OPEN_PATHS = frozenset({"/", "/ws", "/healthz", "/readyz", "/favicon.ico"})
 """Served without a token: the page's own files, the probes, and the WebSocket, which signs in by its first frame."""
 PAGE_FILES = "/page/"
 METRICS = "/metrics"
+TELEGRAM = "/telegram/"
+"""What Telegram brings: with a secret of its own in place of the token."""
 
 
 def is_open(path: str) -> bool:
     """Whether a path is served without a token."""
     return path in OPEN_PATHS or path.startswith(PAGE_FILES)
+
+
+def is_brought(path: str) -> bool:
+    """Whether a network calls it, with the secret that it was given for that."""
+    return path.startswith(TELEGRAM)
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,7 @@ class Route:
     """Types in which the good answer can be had beside JSON, where the query asks for one."""
     query: type[Params] | None = None
     takes: type[Params] | str = ""
-    """The body: a model, or `config`, `patch` or `plan` (either of both) for the config's own."""
+    """The body: a model, or `config`, `patch` or `plan` (either of both) for the config's own, or a network's `update`."""
     errors: tuple[type[GatewayError], ...] = ()
     """What it may raise beside the refusals at the door, which every call shares."""
 

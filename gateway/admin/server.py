@@ -18,6 +18,7 @@ from gateway.admin.http import MAX_BODY, Http
 from gateway.admin.methods import Context
 from gateway.admin.services import Services
 from gateway.admin.views import Views
+from gateway.admin.webhooks import Webhooks
 from gateway.admin.websocket import WebSockets
 
 STOP_GRACE = 0.05
@@ -48,6 +49,7 @@ class AdminServer:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._gatekeeper = Gatekeeper(self._token, services.clock)
+        self._webhooks = Webhooks(services)
         self._views = Views(services)
         self._api = Api(services, self._views)
         self._app = web.Application()
@@ -125,7 +127,7 @@ class AdminServer:
     async def _serve(self, listener: socket.socket) -> None:
         # Asked once: a request on a kept connection may still come when the old listener is closed already.
         port = listener.getsockname()[1]
-        http = Http(self._services, self._api, self._gatekeeper, port, self._sockets.handle)
+        http = Http(self._services, self._api, self._gatekeeper, self._webhooks, port, self._sockets.handle)
         self._app = web.Application(middlewares=[self._note_asking, http.gate], client_max_size=MAX_BODY)
         self._app.add_routes(route.definition() for route in http.routes())
         self._runner = web.AppRunner(

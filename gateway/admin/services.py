@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.boot import BootRecord
+from gateway.channels.hooks import Hooks
 from gateway.channels.receivers import Receivers
 from gateway.channels.webchat import WebchatHub
 from gateway.clock import Clock
@@ -44,6 +45,7 @@ class Services:
     receivers: Receivers
     messages: Messages
     hub: WebchatHub
+    hooks: Hooks
     requests: Requests
     redactor: Redactor
     tail: LogTail

@@ -184,6 +184,7 @@ class Views:
         machine = self._services.dispatcher.machine(name)
         channel, account = name.split("/", 1)
         settings = self._services.ledger.applied.accounts().get(name)
+        report = self._services.hooks.report(name)
         return {
             "channel": channel,
             "account": account,
@@ -197,6 +198,7 @@ class Views:
             "conflicts": len(machine.data.conflicts),
             "conflict_since": self._conflict_since(machine),
             "error": machine.data.last_error or None,
+            "webhook": None if report is None else vars(report),
             "allowed": list(machine.allowed),
         }
 

@@ -17,7 +17,8 @@ from typing import Any, ClassVar, TypeVar
 import structlog
 
 from gateway.channels.base import Intake
-from gateway.channels.telegram_answers import bot_id, updates_of
+from gateway.channels.hooks import Hooks
+from gateway.channels.telegram_answers import Webhook, bot_id, updates_of, webhook_address, webhook_of
 from gateway.channels.telegram_calls import CONNECT_TIMEOUT, BotApi, off_the_wire
 from gateway.channels.telegram_updates import READERS, callback_of, message_of
 from gateway.config.model import Account, TelegramAccount
@@ -25,12 +26,15 @@ from gateway.errors import (
     AccountRefusedError,
     AnswerLostError,
     ChannelError,
+    ConflictError,
     ConnectionLostError,
     MarksRefusedError,
     SendError,
+    WebhookActiveError,
 )
 from gateway.messages.model import Format, Message, Outgoing
 from gateway.messages.pace import Limits, Rate
+from gateway.redact import Secret
 from statemachine.channel_events import ChannelPolicy
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -64,8 +68,16 @@ class TelegramAdapter:
 
     account_model: ClassVar[type[Account]] = TelegramAccount
 
+    def __init__(self, hooks: Hooks | None = None) -> None:
+        self._hooks = hooks or Hooks()
+
     def open(self, name: str, settings: TelegramAccount, intake: Intake) -> TelegramReceiver:
-        return TelegramReceiver(name, settings, intake)
+        if settings.receive == "polling":
+            return TelegramReceiver(name, settings, intake, self._hooks)
+        # Not at the boot of whoever polls.
+        from gateway.channels.telegram_webhook import WebhookReceiver  # noqa: PLC0415
+
+        return WebhookReceiver(name, settings, intake, self._hooks)
 
     def policy(self, settings: TelegramAccount) -> ChannelPolicy:
         """After a conflict wait for as long as the other's poll can last: a sooner retry would sustain it."""
@@ -98,9 +110,12 @@ class TelegramAdapter:
 class TelegramReceiver:
     """One generation of one bot: its session, its poll, and the sends that go through it."""
 
-    def __init__(self, name: str, settings: TelegramAccount, intake: Intake) -> None:
+    def __init__(self, name: str, settings: TelegramAccount, intake: Intake, hooks: Hooks) -> None:
+        self._name = name
         self._channel, self._account = name.split("/", 1)
+        self._hooks = hooks
         self._settings = settings
+        self._address = webhook_address(settings, self._account)
         self._intake = intake
         self._api = BotApi(settings)
         self._bot = self._identity = ""
@@ -109,12 +124,31 @@ class TelegramReceiver:
     # Receiving
 
     async def run(self) -> None:
-        self._bot = f"telegram:{bot_id(await self._api.call('getMe', {}, CONNECT_TIMEOUT))}"
-        self._identity = f"{self._bot}:{self._settings.token.fingerprint}"
+        await self._introduce()
         if self._settings.delete_webhook:
             await self._api.call("deleteWebhook", {}, CONNECT_TIMEOUT)
-        # The first poll is short, so that `running` is known at once; the long ones follow it.
-        await self._poll(timeout=0)
+        try:
+            await self._poll_first()
+            await self._poll_on()
+        except WebhookActiveError as error:
+            raise ConflictError(await self._why_no_poll(error)) from error
+
+    async def _introduce(self) -> None:
+        self._bot = f"telegram:{bot_id(await self._api.call('getMe', {}, CONNECT_TIMEOUT))}"
+        self._identity = f"{self._bot}:{self._settings.token.fingerprint}"
+
+    async def _poll_first(self) -> None:
+        """A short one, so that `running` is known at once. A webhook of our own goes; what it has not brought comes by polls."""
+        self._hooks.note(self._name, None)
+        try:
+            await self._poll(timeout=0)
+        except WebhookActiveError:
+            if not self._is_ours(await self._webhook()):
+                raise
+            await self._api.call("deleteWebhook", {}, CONNECT_TIMEOUT)
+            await self._poll(timeout=0)
+
+    async def _poll_on(self) -> None:
         while True:
             await self._intake.room()
             least = asyncio.get_running_loop().time() + SHORTEST_EMPTY_POLL
@@ -136,6 +170,29 @@ class TelegramReceiver:
             for _, update in updates:
                 self._thank(callback_of(update))
         return new > 0
+
+    # The webhook
+
+    async def _webhook(self) -> Webhook:
+        """The one that is set for the bot, by whomever."""
+        return webhook_of(await self._api.call("getWebhookInfo", {}, CONNECT_TIMEOUT))
+
+    async def _why_no_poll(self, error: WebhookActiveError) -> str:
+        """Where the messages go instead, so that a person knows whom to ask."""
+        try:
+            return (await self._webhook()).foreign()
+        except ChannelError:
+            return str(error)
+
+    def _identity_of(self, address: str) -> str:
+        """What was brought to an address has an offset of its own; that there is one says that we have set it."""
+        return f"{self._bot}:{Secret(address).fingerprint}"
+
+    def _is_ours(self, webhook: Webhook) -> bool:
+        known = self._intake.offset(self._identity_of(webhook.address)) is not None
+        return known or webhook.is_at(self._address)
+
+    # What an update is
 
     def _message(self, number: int, update: dict[str, Any]) -> Message:
         blank = Message(

@@ -7,10 +7,20 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
-from gateway.channels.telegram_updates import is_id, is_int, text_of
-from gateway.errors import AccountRefusedError, ChannelError, ConflictError, ConnectionLostError, MarksRefusedError
+from gateway.channels.telegram_updates import LATEST_DATE, is_id, is_int, text_of
+from gateway.config.model import TelegramAccount
+from gateway.errors import (
+    AccountRefusedError,
+    ChannelError,
+    ConflictError,
+    ConnectionLostError,
+    MarksRefusedError,
+    WebhookActiveError,
+)
 
 LARGEST = 16 * 1024 * 1024
 """Bytes of one answer: a hundred updates of the longest messages are a third of it."""
@@ -44,7 +54,7 @@ def _error(method: str, status: int, body: dict[str, Any]) -> ChannelError:
     if code in (401, 404):
         return AccountRefusedError(why)
     if code == 409:
-        return ConflictError(why)
+        return WebhookActiveError(why) if "webhook" in why.lower() else ConflictError(why)
     if code == 429:
         return ConnectionLostError(why, retry_after=_seconds(body.get("parameters")))
     if code == 400 and "can't parse entities" in why.lower():
@@ -85,3 +95,66 @@ def updates_of(result: Any) -> list[tuple[int, dict[str, Any]]]:
     if result and not found:
         raise not_the_bot_apis("getUpdates", "no update has an id")
     return sorted(found.items())
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """Where the updates of a bot are brought to, as getWebhookInfo says it; the address is empty where they are not."""
+
+    address: str
+    pending: int
+    error: str
+    error_at: int | None
+    """Wall-clock milliseconds."""
+
+    def is_at(self, address: str) -> bool:
+        """Servers write addresses in their own way."""
+        return _plain(self.address) == _plain(address)
+
+    @property
+    def shown(self) -> str:
+        """Its address for whoever looks: the path of somebody else's often holds a secret."""
+        scheme, host, port, path = _plain(self.address)
+        if not host:
+            return "a place that is no address"
+        end = f":{port}" if port != DEFAULT_PORTS.get(scheme) else ""
+        return f"{scheme}://{host}{end}{'/...' if path.strip('/') else ''}"
+
+    def foreign(self) -> str:
+        """What is to be said where it is somebody else's."""
+        if not self.address:
+            return "a webhook was set for the bot, and is gone again"
+        return (
+            f"what comes is brought to a webhook at {self.shown}, which this gateway has not set; "
+            "if nobody needs it any more, set delete_webhook: true for the account"
+        )
+
+
+def webhook_address(settings: TelegramAccount, account: str) -> str:
+    """Where a webhook of this account of ours is; nowhere, where it has no `webhook_url`."""
+    return f"{(settings.webhook_url or '').rstrip('/')}/telegram/{account}"
+
+
+DEFAULT_PORTS = {"https": 443, "http": 80}
+
+
+def _plain(address: str) -> tuple[str, str, int | None, str]:
+    """Scheme, host, port and the rest. Of what is no address, the text alone."""
+    try:
+        url = urlsplit(address)
+        return url.scheme, url.hostname or "", url.port or DEFAULT_PORTS.get(url.scheme), url.path + url.query
+    except ValueError:
+        return "", "", None, address
+
+
+def webhook_of(info: Any) -> Webhook:
+    """The webhook out of getWebhookInfo. Raises ConnectionLostError."""
+    if not isinstance(info, dict) or not isinstance(info.get("url"), str):
+        raise not_the_bot_apis("getWebhookInfo", "no url")
+    pending, at = info.get("pending_update_count"), info.get("last_error_date")
+    return Webhook(
+        text_of(info["url"]),
+        pending if is_id(pending) else 0,
+        text_of(info.get("last_error_message"))[:LONGEST_WHY],
+        at * 1000 if is_id(at) and at < LATEST_DATE else None,
+    )

@@ -58,7 +58,8 @@ def accounts(rows: list[Json], now: int) -> str:
     names = [f"{row['channel']}/{row['account']}" for row in rows]
     width = max(map(len, names))
     return "\n".join(
-        f"{name:<{width}}  {row['state']:<12}  generation {row['generation']:<4}  {_received(row, now)}{_wrong(row)}".rstrip()
+        f"{name:<{width}}  {row['state']:<12}  generation {row['generation']:<4}  {_received(row, now)}{_wrong(row)}"
+        f"{_webhook(row, now)}".rstrip()
         for name, row in zip(names, rows, strict=True)
     )
 
@@ -72,6 +73,12 @@ def _wrong(row: Json) -> str:
     if row["held"]:
         return "  stopped by a person"
     return f"  {row['error']}" if row["error"] else ""
+
+
+def _webhook(row: Json, now: int) -> str:
+    """What its network last said against the webhook, and when: that is remembered for ever."""
+    hook = row.get("webhook")
+    return f"  webhook: {hook['error']}, {ago(hook['error_at'], now)} ago" if hook and hook["error"] else ""
 
 
 def account(answer: Json) -> str:

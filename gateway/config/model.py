@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from functools import cache, cached_property
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from msgspec import Meta, defstruct, field
 
@@ -188,10 +189,31 @@ class TelegramAccount(Account, frozen=True, kw_only=True):
     poll_timeout_s: Annotated[
         int, CHANNEL, Meta(ge=1, le=50, description="How long one poll waits for messages, at most.")
     ] = 30
+    receive: Annotated[
+        Literal["polling", "webhook"],
+        CHANNEL,
+        Meta(
+            description="How messages come: `polling` asks Telegram for them, `webhook` has Telegram bring them to "
+            "`webhook_url`. Nothing is lost when it is changed."
+        ),
+    ] = "polling"
+    webhook_url: Annotated[
+        str | None,
+        CHANNEL,
+        Meta(
+            title="Webhook URL",
+            description="Where Telegram reaches this gateway from outside, by https: what it asks for below "
+            "`/telegram/` there must arrive at the gateway's own address. `receive: webhook` needs it.",
+            examples=["https://bot.example.org"],
+        ),
+    ] = None
     delete_webhook: Annotated[
         bool,
         CHANNEL,
-        Meta(description="Remove a webhook that is set for the bot. Unless this is on, one is an error that stops it."),
+        Meta(
+            description="Remove or replace a webhook that somebody else has set for the bot. Unless this is on, one is "
+            "left as it is, and the bot receives nothing."
+        ),
     ] = False
 
     sends_per_second: Annotated[
@@ -203,6 +225,15 @@ class TelegramAccount(Account, frozen=True, kw_only=True):
         float, LIVE, Meta(ge=0, description="The same in one chat, where a few may follow each other at once.")
     ] = 1.0
 
+    def __post_init__(self) -> None:
+        if self.webhook_url is not None:
+            _check_webhook_url(self.webhook_url)
+        elif self.receive == "webhook":
+            raise ValueError(
+                "webhook_url",
+                "receive: webhook needs it: set the https address under which Telegram reaches this gateway",
+            )
+
     @property
     def identity(self) -> str | None:
         """The bot's number, which a new token of the same bot keeps: what stands before the colon."""
@@ -212,6 +243,23 @@ class TelegramAccount(Account, frozen=True, kw_only=True):
     def claim(self) -> str | None:
         """Of the token and the server: a test's own server knows other bots by the same tokens."""
         return hashlib.sha256(f"{self.api_base.rstrip('/')} {self.token.reveal()}".encode()).hexdigest()[:15]
+
+
+def _check_webhook_url(text: str) -> None:
+    """Raises ValueError, which never shows what may be a secret in it."""
+    try:
+        url = urlsplit(text)
+        host, _ = url.hostname or "", url.port
+    except ValueError:
+        raise ValueError("webhook_url", "it is no address; write it as https://bot.example.org") from None
+    if url.scheme not in ("https", "http") or not host:
+        raise ValueError("webhook_url", "it is no address; write it as https://bot.example.org")
+    if url.scheme == "http" and not is_loopback(host):
+        raise ValueError(
+            "webhook_url", "Telegram comes by https only; write it as https://..., or use this machine's own"
+        )
+    if url.username is not None or url.query or url.fragment:
+        raise ValueError("webhook_url", "it may have a path, and no user, query or fragment: take those away")
 
 
 class WebchatAccount(Account, frozen=True, kw_only=True):

@@ -124,7 +124,8 @@ class Pipeline:
         self._taking_over: set[asyncio.Future[Any]] = set()
         self._changed = asyncio.Event()
         self._taken: dict[str, int] = {}
-        """Highest offsets behind what this process has taken over, on the disk or not yet, by bot: whatever token it had."""
+        """Highest offsets behind what was ever taken over, on the disk or not yet, by bot: whatever token it had, and
+        whether it was polled or brought."""
         self._coming = 0
         self._behind = False
         self._left_in_store = 0
@@ -215,6 +216,9 @@ class Pipeline:
 
     async def resume(self, beginning: Beginning) -> None:
         """Take up what no life before has finished, in order, as far as there is room."""
+        for identity, offset in beginning.offsets.items():
+            whose = identity.rpartition(":")[0]
+            self._taken[whose] = max(offset, self._taken.get(whose, 0))
         after, left, taken_up = 0, beginning.last_received, 0
         self._behind = True
         try:

@@ -69,6 +69,8 @@ class FakeTelegram:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        for bot in self.bots.values():
+            bot.connection_ends()
         await self.drop_connections()
         await self._runner.cleanup()
 

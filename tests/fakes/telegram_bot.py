@@ -6,14 +6,17 @@ import asyncio
 import contextlib
 import json
 import math
+import re
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from .telegram_markup import MarkupError, visible
 from .telegram_stats import Gap, Stats
+from .telegram_webhook import Webhook
 from .telegram_wire import (
     CONFLICT_FOREIGN,
     CONFLICT_SELF,
@@ -35,6 +38,7 @@ from .telegram_wire import (
 )
 
 LONGEST_TEXT = 4096
+SECRET = re.compile(r"[A-Za-z0-9_-]{0,256}")
 FIRST_UPDATE_ID = 500_000_001
 FUTURE_OFFSET = 10
 """How far beyond the next update id an offset may lie before Telegram disbelieves it."""
@@ -56,7 +60,12 @@ class Bot:
         self.updates: list[dict[str, Any]] = []
         self.allowed_updates: list[str] = []
         self.revoked = False
-        self._webhook_url = ""
+        self.webhook: Webhook | None = None
+        """The one that is set now, by the gateway or by somebody else."""
+        self.webhooks: list[Webhook] = []
+        """All that were ever set, in order."""
+        self.webhook_host: str | None = None
+        """What the proxy before the gateway says in Host."""
         self.next_update_id = FIRST_UPDATE_ID
         """A test may set it: after a week of silence Telegram goes on from a random one."""
         self._messages = 0
@@ -106,6 +115,8 @@ class Bot:
                 self._foreign.end("updates")
             if self._poll is not None:
                 self._poll.wake()
+            if self.webhook is not None:
+                self.webhook.wake()
         return update_id
 
     def fail_next(
@@ -139,14 +150,34 @@ class Bot:
 
     @property
     def webhook_url(self) -> str:
-        """Where updates are sent instead of being polled; setting it ends a held poll with 409."""
-        return self._webhook_url
+        """Where updates are sent instead of being polled; setting it is what somebody else does: nothing is brought there."""
+        return "" if self.webhook is None else self.webhook.url
 
     @webhook_url.setter
     def webhook_url(self, url: str) -> None:
-        self._webhook_url = url
-        if url:
+        self._change_webhook({"url": url})
+
+    def _change_webhook(self, params: dict[str, Any]) -> None:
+        """Polls end before the webhook begins, and what is being brought is broken off before it may be polled."""
+        if self.webhook is not None:
+            self.webhook.close()
+            self.webhook = None
+        if params.get("url"):
             self._cut_poll(CONFLICT_WEBHOOK)
+            self.webhook = Webhook(params, lambda: self.updates, self._brought)
+            self.webhook.host = self.webhook_host
+            self.webhooks.append(self.webhook)
+        self._changed.set()
+
+    def _brought(self, update_id: int) -> None:
+        self.stats.updates_written([update_id])
+        self.updates = [update for update in self.updates if update["update_id"] != update_id]
+        self._changed.set()
+
+    def connection_ends(self) -> None:
+        """The server ends: nothing is brought any more."""
+        if self.webhook is not None:
+            self.webhook.close()
 
     def foreign_poll(self, timeout: float = 30.0) -> ForeignPoll:
         """Let another program poll this bot now: as the later one it ends the gateway's poll."""
@@ -170,6 +201,14 @@ class Bot:
     async def wait_polls(self, count: int, timeout: float = 5.0) -> None:
         """Return when this many polls have arrived since the start."""
         await self._wait(lambda: self.stats.polls >= count, timeout, f"{count} polls")
+
+    async def wait_empty(self, timeout: float = 5.0) -> None:
+        """Return when nothing is pending: all was confirmed."""
+        await self._wait(lambda: not self.updates, timeout, "confirmation of all updates")
+
+    async def wait_webhook(self, timeout: float = 5.0) -> None:
+        """Return when a webhook is set."""
+        await self._wait(lambda: self.webhook is not None, timeout, "webhook")
 
     async def wait_polling(self, timeout: float = 5.0) -> None:
         """Return when a poll is in flight."""
@@ -210,6 +249,8 @@ class Bot:
 
     def poll_arrives(self, params: dict[str, Any], peer: Peer) -> Poll:
         """Count a new poll; an earlier one, if its client is really there, is ended with 409.
+
+        Nobody is polled while something is brought: `answer_poll` refuses it, and says so.
 
         A late event loop can notice a poll only after a newer one, when its client has long gone.
         """
@@ -323,19 +364,36 @@ class Bot:
         }
 
     def _webhook_info(self) -> dict[str, Any]:
-        return {
+        info = {
             "url": self.webhook_url,
             "has_custom_certificate": False,
             "pending_update_count": len(self.updates),
         }
+        hook = self.webhook
+        if hook is None:
+            return info
+        error = {"last_error_date": hook.error_at, "last_error_message": hook.error} if hook.error else {}
+        return info | {"max_connections": hook.most, "allowed_updates": self.allowed_updates} | error
 
     def _set_webhook(self, params: dict[str, Any]) -> Reply:
         url = str(params.get("url", ""))
+        parts = urlsplit(url)
+        if url and (parts.scheme not in ("http", "https") or not parts.hostname):
+            return failure(400, "Bad Request: bad webhook: An HTTPS URL must be provided for webhook")
+        if not SECRET.fullmatch(str(params.get("secret_token", ""))):
+            return failure(400, "Bad Request: secret token contains unallowed characters")
         if str(params.get("drop_pending_updates", "")).lower() in ("true", "1", "yes"):
             self.updates.clear()
-        verb, already = ("set" if url else "deleted"), self.webhook_url == url
+        self._allow(params)
+        secret = "" if self.webhook is None else self.webhook.secret
+        verb = "set" if url else "deleted"
+        already = self.webhook_url == url and secret == str(params.get("secret_token", ""))
         if not already:
-            self.webhook_url = url
+            self._forget_gone_poll()
+            self.stats.both += bool(url) and self._poll is not None
+            self._change_webhook(params)
+            if self.webhook is not None:
+                self.webhook.begin()
         return success(True, f"Webhook {'is already' if already else 'was'} {verb}")
 
     def _message(self, chat_id: int | str) -> dict[str, Any]:

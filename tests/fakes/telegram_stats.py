@@ -52,6 +52,8 @@ class Stats:
     """Update ids in the order they were written out, repeated when redelivered."""
     confirmed_offset: int = 0
     """The highest offset that made the server forget all updates below it."""
+    both: int = 0
+    """Times a webhook was set while a poll was still there: two receivers at one moment."""
     get_me_count: int = 0
     send_count: int = 0
     """Messages accepted by sendMessage."""

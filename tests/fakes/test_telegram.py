@@ -189,6 +189,7 @@ async def test_a_webhook_refuses_and_ends_polls(client: Client, bot: Bot) -> Non
     assert bot.webhook_url == ""
     assert await client.poll() == []
     assert bot.stats.conflicts_self == bot.stats.conflicts_foreign == 0
+    assert bot.stats.both == 1
 
 
 async def test_a_revoked_token_ends_polls_and_refuses_everything(client: Client, bot: Bot) -> None:

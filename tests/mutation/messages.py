@@ -43,6 +43,10 @@ MESSAGES = (
         '        bot = identity.rpartition(":")[0]\n', "        bot = identity\n", PIPELINE,
     ),
     Swap(
+        "what was brought in an earlier life is taken for new", PIPELINE_PY,
+        "            self._taken[whose] = max(", "            _ = max(", PIPELINE,
+    ),
+    Swap(
         "a handler that acts outside is given what is not on the disk", PIPELINE_PY,
         "        if opened.kept is not None and self._handlers.acts_outside(", "        if False and self._handlers.acts_outside(",
         PIPELINE,

@@ -9,6 +9,7 @@ from tests.mutation.changes import CHANGES
 from tests.mutation.messages import MESSAGES
 from tests.mutation.restarts import RESTARTS
 from tests.mutation.swaps import Swap
+from tests.mutation.webhooks import WEBHOOKS
 
 DISPATCHER, RUNNER, RECEIVERS = (
     "tests/gateway/test_dispatcher.py",
@@ -206,4 +207,5 @@ SWAPS = (
     *CHANGES,
     *MESSAGES,
     *RESTARTS,
+    *WEBHOOKS,
 )  # fmt: skip

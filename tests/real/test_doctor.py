@@ -309,10 +309,29 @@ async def test_a_webhook_that_takes_the_messages(config: Path) -> None:
     async with FakeTelegram() as telegram:
         telegram.add_bot(SECRET, "main_bot").webhook_url = "https://other.example/a-path-that-is-secret"
         (finding,) = await look(config, telegram.url, "network")
-        assert "other.example:" in finding.message
+        assert "https://other.example/..." in finding.message
         assert "a-path" not in finding.message
         assert "delete_webhook: true" in finding.remedy
         assert await look(config, telegram.url, "network", delete_webhook=True) == []
+
+
+@pytest.mark.parametrize("receive", ["webhook", "polling"])
+async def test_our_own_webhook_and_whether_it_is_reached(config: Path, receive: str) -> None:
+    more = {"receive": receive, "webhook_url": "https://bot.example.org:443/below/"}
+    async with FakeTelegram() as telegram:
+        bot = telegram.add_bot(SECRET, "main_bot")
+        assert await look(config, telegram.url, "network", **more) == []
+        bot.webhook_url = "https://bot.example.org/below/telegram/main"
+        assert await look(config, telegram.url, "network", **more) == []
+        assert bot.webhook is not None
+        bot.webhook.error, bot.webhook.error_at = "Connection refused", int(time.time()) - 60
+        bot.push("waiting")
+        (finding,) = await look(config, telegram.url, "network", **more)
+        assert finding.severity is Severity.WARNING
+        assert "Connection refused; 1 waits" in finding.message
+        assert "certificate" in finding.remedy
+        bot.webhook.error_at -= 3_600
+        assert await look(config, telegram.url, "network", **more) == []
 
 
 @pytest.mark.parametrize(("askew", "way"), [(3_600, "ahead of"), (-3_600, "behind")])

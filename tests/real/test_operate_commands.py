@@ -181,3 +181,13 @@ def test_times_are_said_in_their_largest_unit() -> None:
     said = [status_text.ago(then, 10 * day) for then in (10 * day, 10 * day - 59_000, 10 * day - 60_000, 9 * day, None)]
     assert said == ["0 s", "59 s", "1 min", "1 d", "ever"]
     assert status_text.ago(11 * day, 10 * day) == "0 s", "a clock that was set"
+
+
+def test_a_webhook_that_could_not_be_reached_is_told_of_with_its_account() -> None:
+    row = {"channel": "telegram", "account": "main", "state": "running", "generation": 1, "held": False, "error": None}
+    hook = {"address": "https://bot.example.org/telegram/main", "pending": 0, "error": "", "error_at": None}
+    row |= {"last_receive_ms": 1_000}
+    quiet = status_text.accounts([row | {"webhook": None}], 2_000)
+    assert status_text.accounts([row | {"webhook": hook}], 2_000) == quiet
+    said = status_text.accounts([row | {"webhook": hook | {"error": "Bad Gateway", "error_at": 1_000}}], 61_000)
+    assert said.endswith("received 1 min ago  webhook: Bad Gateway, 1 min ago")

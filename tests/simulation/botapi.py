@@ -79,6 +79,8 @@ class BotApi:
         elif method == "deleteWebhook":
             bot.webhook = False
             answer(*ok(True))
+        elif method == "getWebhookInfo":
+            answer(*ok({"url": "https://stranger.example/hook" if bot.webhook else ""}))
         elif method == "sendMessage":
             bot.sent += 1
             self.letters.arrives(bot.id, params["text"])

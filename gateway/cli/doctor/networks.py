@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from gateway.channels.telegram_answers import Webhook, webhook_address, webhook_of
 from gateway.channels.telegram_calls import BotApi
 from gateway.cli.doctor.finding import Finding, Patient, Severity
 from gateway.config.model import TelegramAccount
@@ -19,6 +20,8 @@ from gateway.errors import AccountRefusedError, ChannelError
 PATIENCE = 10.0
 """Seconds that a network gets to answer."""
 AT_ONCE = 20
+LATELY = 600.0
+"""Seconds for which a message that could not be brought is told of: Telegram remembers the last one for ever."""
 ASKEW = 30.0
 """Seconds that a clock may be wrong: more, and signatures and the age of messages are judged wrongly."""
 UNREACHED = "look at DNS, the firewall and the proxy of this machine, and at api_base"
@@ -53,22 +56,36 @@ async def _ask(name: str, settings: TelegramAccount) -> AsyncIterator[Finding]:
         me = await api.call("getMe", {}, PATIENCE)
         took = round((time.monotonic() - began) * 1000)
         yield Finding("network", Severity.OK, f"{name} is let in as @{_username(me)}, in {took} ms")
-        info = await api.call("getWebhookInfo", {}, PATIENCE)
-        hook = urlsplit(str(info.get("url") or "")) if isinstance(info, dict) else urlsplit("")
-        if hook.netloc and not settings.delete_webhook:
-            # Its path may hold a secret.
-            yield Finding(
-                "network",
-                Severity.ERROR,
-                f"{name} has a webhook at {hook.hostname}: what comes goes there, and polling is refused",
-                "if that is no longer wanted, set delete_webhook: true for the account",
-            )
+        for finding in _of_webhook(name, settings, webhook_of(await api.call("getWebhookInfo", {}, PATIENCE))):
+            yield finding
     except AccountRefusedError as error:
         yield Finding("network", Severity.ERROR, f"{name}: {error}", "get a new token from @BotFather, and set it")
     except ChannelError as error:
         yield Finding("network", Severity.ERROR, f"{name}: {error}", UNREACHED)
     finally:
         await api.close()
+
+
+def _of_webhook(name: str, settings: TelegramAccount, webhook: Webhook) -> Iterator[Finding]:
+    """Whose it is; and where it is our own, whether Telegram reaches it."""
+    ours = webhook.is_at(webhook_address(settings, name.partition("/")[2]))
+    if webhook.address and not ours and not settings.delete_webhook:
+        yield Finding(
+            "network",
+            Severity.ERROR,
+            f"{name} has a webhook at {webhook.shown}, which this config does not name: what comes goes there",
+            "if that is no longer wanted, set delete_webhook: true for the account",
+        )
+    if ours and webhook.error and webhook.error_at is not None:
+        ago = max(0.0, time.time() - webhook.error_at / 1000)
+        if ago < LATELY:
+            waiting = f"{webhook.pending} wait" if webhook.pending != 1 else "1 waits"
+            yield Finding(
+                "network",
+                Severity.WARNING,
+                f"{name}: {ago:,.0f} s ago Telegram could not bring a message to {webhook.shown}: {webhook.error}; {waiting}",
+                "see that webhook_url leads to the gateway: DNS, the certificate, the proxy and the firewall before it",
+            )
 
 
 def _username(me: Any) -> str:

@@ -164,3 +164,30 @@ def test_two_accounts_of_one_bot_are_refused(other: str) -> None:
     assert "the same bot as telegram/main" in issue.message
     assert "1001" not in issue.message
     assert config(telegram(main="token: '1001:old'", other=f"{other.removesuffix(', enabled: true')}, enabled: false"))
+
+
+def test_receiving_by_webhook_needs_the_address_where_it_comes_in() -> None:
+    (fault,) = faults(telegram(main="token: a-token, receive: webhook"))
+    assert fault.path == "channels.telegram.accounts.main.webhook_url"
+    assert "https address" in fault.message
+    settings = config(telegram(main="token: a-token, receive: webhook, webhook_url: 'https://bot.example.org/below'"))
+    assert getattr(settings.accounts()["telegram/main"], "receive", "") == "webhook"
+
+
+@pytest.mark.parametrize("local", ["http://127.0.0.1:8080", "http://localhost", "http://[::1]:8080/"])
+def test_on_this_machine_a_webhook_needs_no_https(local: str) -> None:
+    assert config(telegram(main=f"token: a-token, webhook_url: '{local}'"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "http://bot.example.org", "ftp://bot.example.org", "bot.example.org", "https://", "https://[bot", "",
+        "https://bot.example.org:port", "https://bot.example.org/?q=a-secret-part", "https://bot.example.org/#a-secret-part",
+        "https://me:a-secret-part@bot.example.org",
+    ],
+)  # fmt: skip
+def test_an_address_that_telegram_would_not_come_to_is_refused_and_not_repeated(wrong: str) -> None:
+    (fault,) = faults(telegram(main=f"token: a-token, webhook_url: '{wrong}'"))
+    assert fault.path == "channels.telegram.accounts.main.webhook_url"
+    assert "a-secret-part" not in fault.message

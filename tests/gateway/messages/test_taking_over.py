@@ -142,6 +142,23 @@ def test_a_bot_that_has_its_old_token_again_is_sent_nothing_twice(tmp_path: Path
     assert run(main, tmp_path).network.texts == ["one", "two", "three"]
 
 
+def test_what_was_brought_out_of_turn_in_an_earlier_life_is_known_when_it_is_polled(tmp_path: Path) -> None:
+    """The network had not heard that the third has arrived. All that is polled before it is new; the third is not."""
+    one, two, three = (
+        message(text, name=f"{IDENTITY}:{number}") for number, text in enumerate(("one", "two", "three"), 1)
+    )
+
+    async def brought(life: Life) -> None:
+        assert await life.pipeline.accept(f"{IDENTITY}:hook", 4, [three]) == 1
+
+    async def polled(life: Life) -> None:
+        assert await life.pipeline.accept(f"{IDENTITY}:token", 2, [one], 1) == 1
+        assert await life.pipeline.accept(f"{IDENTITY}:token", 4, [two, three], 2) == 1
+
+    assert run(brought, tmp_path).network.texts == ["three"]
+    assert run(polled, tmp_path).network.texts == ["one", "two"]
+
+
 def test_that_it_was_taken_over_is_told_although_it_cannot_be_read_back_at_once(tmp_path: Path) -> None:
     """Otherwise it would be in the store, known there, and handled by nobody before the next boot."""
 
