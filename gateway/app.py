@@ -7,7 +7,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -37,10 +37,12 @@ from gateway.plugins import Plugins
 from gateway.process import address as address_file
 from gateway.process import signals
 from gateway.process.accounts import Accounts
+from gateway.process.budget import REMEDY, Stage, shortfall
 from gateway.process.changes import LIFECYCLE, Changes
 from gateway.process.first import FirstRevision
 from gateway.process.messages import Messages
 from gateway.process.operations import ControlPlane, Operations, Reports, policy_of
+from gateway.process.shutdown import Shutdown
 from gateway.process.supervisor import Supervisor, handed_over
 from gateway.process.watcher import OFF, Watcher, signature_of
 from gateway.redact import Redactor
@@ -62,8 +64,6 @@ from statemachine.lifecycle_events import (
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-TEAR_DOWN_TIMEOUT = 2.0
-
 
 @dataclass(frozen=True)
 class Options:
@@ -76,8 +76,15 @@ class Options:
 class App:
     """A gateway: built by the constructor, run by `run`, which returns the exit code."""
 
-    def __init__(self, options: Options, extra_adapters: Mapping[str, Adapter] | None = None) -> None:
+    def __init__(
+        self,
+        options: Options,
+        extra_adapters: Mapping[str, Adapter] | None = None,
+        ending: Callable[[float, int], None] = lambda *_: None,
+    ) -> None:
+        """`ending` is told, when the end begins, within how many seconds the process must be gone, and its exit code."""
         self._options = options
+        self._ending = ending
         self._clock = Clock()
         self._redactor = Redactor()
         self._tail = LogTail()
@@ -98,7 +105,7 @@ class App:
         signals.install(self._on_signal)
         turning = asyncio.get_running_loop().create_task(self._dispatcher.run(), name="dispatcher")
         feeding = asyncio.get_running_loop().create_task(self._supervisor.feed(), name="watchdog")
-        self._dispatcher.post(LIFECYCLE, Boot(first.id, policy_of(first.config)), "boot")
+        self._dispatcher.post(LIFECYCLE, Boot(first.id, policy_of(first.config, self._supervisor.stop_limit)), "boot")
         try:
             # The dispatcher turns for ever: if it ends, nothing is decided any more, and only an end is honest.
             ends: set[asyncio.Future[Any]] = {self._exit, turning}
@@ -109,10 +116,12 @@ class App:
             signals.remove()
             turning.cancel()
             feeding.cancel()
-            # Not longer than this, whatever does not let itself be cancelled: a stop has a budget.
-            torn, _ = await asyncio.wait({asyncio.ensure_future(self._tear_down())}, timeout=TEAR_DOWN_TIMEOUT)
-            for done in torn:
-                done.result()
+            await self._tear_down()
+
+    @property
+    def last_moments(self) -> float:
+        """Seconds that threads have to end in, when `run` has returned."""
+        return self._shutdown.left(Stage.THREADS)
 
     def _report_standstill(self, turning: asyncio.Task[None]) -> int:
         log.critical("dispatcher_ended", exc_info=turning.exception())
@@ -165,9 +174,11 @@ class App:
             lambda: self._ledger.applied.gateway.reload.debounce_ms / 1000,
             lambda: self._changes.notice(Origin.FILE, "watcher"),
         )
+        self._shutdown = Shutdown(self._clock, self._ending)
         self._operations = Operations(
             self._ledger, self._changes, self._accounts, self._messages, self._make_control_plane,
-            Reports(self._on_applied, self._on_ready), self._clock, lambda: handed_over(os.environ),
+            Reports(self._on_applied, self._on_ready), self._clock, self._shutdown, self._supervisor.stop_limit,
+            lambda: handed_over(os.environ),
         )  # fmt: skip
         self._changes.transactions.connect(
             self._changes.restore, lambda: self._changes.notice(Origin.FILE, "watcher"), self._accounts.try_out
@@ -207,7 +218,7 @@ class App:
             standing=self._standing, reader=self._reader(), history=self._history, hub=self._hub, requests=self._requests,
             redactor=self._redactor, tail=self._tail, clock=self._clock,
             state_dir=self._options.state_dir, boot=lambda: self._boot, watching=lambda: self._watcher.kind,
-            tally=self._tally,
+            tally=self._tally, stop_shortfall=self._stop_shortfall,
         )  # fmt: skip
         return server.AdminServer(services)  # type: ignore[no-any-return]
 
@@ -231,7 +242,13 @@ class App:
         address_file.publish(self._options.state_dir, address)
         # The one line of standard output: for supervisors, tests, and whoever waits for it in a script.
         Lines(sys.stdout).msg(f"gateway ready {address} pid={os.getpid()} boot={self._boot.id}")
+        if short := self._stop_shortfall():
+            log.warning("stop_budget_cut", why=short, remedy=REMEDY)
         log.info("page_ready", page=address, sign_in=f"with the token in {self._options.state_dir / 'admin-token'}")
+
+    def _stop_shortfall(self) -> str:
+        """Why a stop has less time than the config gives it; "" where it has not."""
+        return shortfall(self._ledger.applied.gateway.restart.drain_timeout_ms / 1000, self._supervisor.stop_limit)
 
     def _on_signal(self, number: signal.Signals) -> None:
         """A signal is an event like any other."""
@@ -255,10 +272,16 @@ class App:
             self._supervisor.reload_answered(self._dispatcher.machine(LIFECYCLE).state.value)
 
     async def _tear_down(self) -> None:
+        """What still runs is ended, and what waits is written. An end that nobody asked for has a stop's time, too."""
         address_file.withdraw(self._options.state_dir)
         self._watcher.stop()
-        await self._runner.close()
-        await self._changes.transactions.close()
-        await self._receivers.aclose()
-        await self._messages.close()
+        code = self._exit.result() if self._exit.done() else 1
+        self._shutdown.begin(policy_of(self._ledger.applied, self._supervisor.stop_limit).stop_timeout, code)
+        await self._shutdown.stage(Stage.WORK, self._end_work(), lambda: ", ".join(self._runner.unfinished))
+        writing = self._messages.close(self._shutdown.left(Stage.STORE))
+        await self._shutdown.stage(Stage.STORE, writing, lambda: "what waited for the store may not be written")
         self._supervisor.close()
+        self._shutdown.report(code)
+
+    async def _end_work(self) -> None:
+        await asyncio.gather(self._runner.close(), self._changes.transactions.close(), self._receivers.aclose())

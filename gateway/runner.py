@@ -80,6 +80,11 @@ class Runner:
         """How many pieces of work are under way."""
         return sum(map(len, self._tasks.values()))
 
+    @property
+    def unfinished(self) -> list[str]:
+        """The names of their tasks."""
+        return sorted(task.get_name() for tasks in self._tasks.values() for task in tasks)
+
     async def close(self) -> None:
         """Cancel everything and wait for it."""
         for handle in self._timers.values():

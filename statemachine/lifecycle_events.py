@@ -57,6 +57,11 @@ class LifecyclePolicy:
     defer_timeout: float = 300.0
     defer_poll: float = 0.5
 
+    @property
+    def hurried_stop_timeout(self) -> float:
+        """What a second request leaves of `stop_timeout`."""
+        return self.stop_timeout / 10
+
 
 # Events: requests
 
@@ -230,9 +235,10 @@ class RestartGateway(Work, frozen=True):
 
 
 class StopGateway(Work, frozen=True):
-    """Ends in StopFinished or StopFailed."""
+    """Ends in StopFinished or StopFailed. All of the end, also what comes after this, has `within` seconds."""
 
     work: int
+    within: float
 
 
 class ReviewConfig(Work, frozen=True):
@@ -252,7 +258,9 @@ class AbandonPlan(Command, frozen=True):
 
 
 class HurryStop(Command, frozen=True):
-    """Waiting for clients and replies ends now."""
+    """What is left of the end has `within` seconds."""
+
+    within: float
 
 
 class TicketOpened(Command, frozen=True):

@@ -52,3 +52,5 @@ class Services:
     watching: Callable[[], str]
     """How the file is watched: inotify, polling or off."""
     tally: Tally
+    stop_shortfall: Callable[[], str]
+    """Why a stop has less time than the config gives it; "" where it has not."""

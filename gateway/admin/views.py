@@ -9,6 +9,7 @@ from typing import Any
 
 from gateway.admin.services import Services
 from gateway.config.custody import custody_of
+from gateway.process.budget import REMEDY
 from gateway.process.changes import LIFECYCLE
 from statemachine import MACHINES, Machine
 from statemachine.channel import Channel, is_running
@@ -112,6 +113,8 @@ class Views:
     def degraded(self) -> list[dict[str, str]]:
         """Why all is not well, each reason with its remedy."""
         reasons = [*self._config_reasons(), *self._message_reasons()]
+        if short := self._services.stop_shortfall():
+            reasons.append({"reason": "stop_budget", "detail": short, "remedy": REMEDY})
         for name, machine in self._channels().items():
             if machine.has_failed:
                 detail = f"{name} is {machine.state.value}: {machine.data.last_error or 'it does not end'}"

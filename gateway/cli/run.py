@@ -17,8 +17,6 @@ from gateway.cli.exits import EXIT_CONFIG, EXIT_FAILED, EXIT_HELD, complain
 from gateway.errors import ConfigError, LockedError
 from gateway.process.lock import StateLock
 
-LAST_MOMENTS = 1.0
-"""Seconds that tasks and threads get to end when everything has been decided."""
 TURN = 0.001
 """Seconds that a busy thread keeps the interpreter when the loop wants it. A thread that reads a long config is busy, and
 the loop asks for the interpreter after every call to the kernel: with the usual 5 ms a turn of it could take 30."""
@@ -37,7 +35,7 @@ def run(config: Path, state_dir: Path, extra_adapters: Mapping[str, Adapter] | N
         complain(f"{error}; stop it, or use another --state-dir")
         return EXIT_HELD
     try:
-        return _run_to_the_end(App(Options(config, state_dir), extra_adapters))
+        return _run_to_the_end(Options(config, state_dir), extra_adapters)
     except ConfigError as error:
         complain(f"{config} cannot be used:")
         for issue in error.issues:
@@ -48,16 +46,34 @@ def run(config: Path, state_dir: Path, extra_adapters: Mapping[str, Adapter] | N
         lock.release()
 
 
-def _run_to_the_end(app: App) -> int:
-    """Run it and be gone soon after: a task that will not be cancelled, or a thread, must not keep the process."""
+def _run_to_the_end(options: Options, extra_adapters: Mapping[str, Adapter] | None) -> int:
+    """Run it and be gone in time: a task that will not be cancelled, a thread, or a loop that does not turn must not keep it."""
     sys.setswitchinterval(TURN)
+    last_resort = LastResort()
+    app = App(options, extra_adapters, last_resort.within)
     with asyncio.Runner() as runner:
         code = runner.run(app.run())
-        last_resort = threading.Timer(LAST_MOMENTS, _give_up, (code,))
-        last_resort.daemon = True
-        last_resort.start()
+        last_resort.within(app.last_moments, code)
     last_resort.cancel()
     return code
+
+
+class LastResort:
+    """Ends the process from a thread of its own, unless it has ended by then."""
+
+    def __init__(self) -> None:
+        self._timer: threading.Timer | None = None
+
+    def within(self, seconds: float, code: int) -> None:
+        """After so many seconds, in the place of what was said before."""
+        self.cancel()
+        self._timer = threading.Timer(seconds, _give_up, (code,))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 def _give_up(code: int) -> None:

@@ -142,6 +142,11 @@ class Accounts:
             self._dispatcher.post(name, Stop(By.GATEWAY, confirm=True), "stop")
         await asyncio.gather(*(self._dispatcher.until(name, is_stopped) for name in names))
 
+    def left_running(self) -> str:
+        """The accounts that have not ended, and where each is."""
+        machines = {name: self._dispatcher.machine(name) for name in self._channels()}
+        return ", ".join(f"{name} is {each.state.value}" for name, each in machines.items() if not is_stopped(each))
+
     # One account
 
     async def _bring(self, name: str, action: AccountAction, config: Config, revision: str, cause: str) -> str:

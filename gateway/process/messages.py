@@ -194,12 +194,13 @@ class Messages:
         await self.pipeline.drain(account)
         await self.outbox.drain(account)
 
-    async def close(self) -> None:
+    async def close(self, patience: float) -> None:
+        """What waits is written, for at most so many seconds."""
         await self.pipeline.close()
         await self.outbox.close()
         await self.handlers.close()
         await self._errands.close()
-        if not await self.store.close():
+        if not await self.store.close(patience):
             log.warning(
                 "store_not_written", why="it could not be in time; what was received is sent again by its network"
             )

@@ -103,8 +103,10 @@ class FakeControl:
     async def stop_listening(self) -> None:
         self.told.append(("stop listening", None))
 
-    async def close(self, deadline: float) -> None:
-        self.told.append(("close", deadline))
+    clients = 0
+
+    async def close(self) -> None:
+        self.told.append(("close", None))
         self.listener.close()
 
     @property
