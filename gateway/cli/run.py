@@ -23,7 +23,7 @@ the loop asks for the interpreter after every call to the kernel: with the usual
 
 
 def run(config: Path, state_dir: Path, extra_adapters: Mapping[str, Adapter] | None = None) -> int:
-    """Run a gateway until it is stopped; the exit code."""
+    """Run a gateway until it is stopped; the exit code. The process must end then: soon after it is ended."""
     lock = StateLock(state_dir)
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -53,8 +53,8 @@ def _run_to_the_end(options: Options, extra_adapters: Mapping[str, Adapter] | No
     app = App(options, extra_adapters, last_resort.within)
     with asyncio.Runner() as runner:
         code = runner.run(app.run())
+        # Not taken back: Python waits for threads after the last line of the program, too.
         last_resort.within(app.last_moments, code)
-    last_resort.cancel()
     return code
 
 
@@ -66,14 +66,11 @@ class LastResort:
 
     def within(self, seconds: float, code: int) -> None:
         """After so many seconds, in the place of what was said before."""
-        self.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         self._timer = threading.Timer(seconds, _give_up, (code,))
         self._timer.daemon = True
         self._timer.start()
-
-    def cancel(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
 
 
 def _give_up(code: int) -> None:

@@ -27,6 +27,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 FILE = "gateway.sqlite3"
 CLOSE_PATIENCE = 5.0
 """Seconds that what waits gets to be written at the end of the process, where nobody says."""
+
 # In the order in which they are run where several wait: a row is inserted before it is changed, and changed in the order
 # in which the changes came. Each may be run twice, since a commit that failed in its last moment is tried again.
 RECEIVE = "INSERT OR IGNORE INTO inbox (number, id, account, conversation, body, received_at) VALUES (?, ?, ?, ?, ?, ?)"

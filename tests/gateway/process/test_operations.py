@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from gateway.errors import UnavailableError
 from gateway.messages.model import Message
+from gateway.process.budget import MOST, Stage
 from gateway.process.changes import LIFECYCLE
 from gateway.process.operations import RESTART_EXPECTED_MS, bind, policy_of
 from statemachine import Refusal, Step
@@ -28,6 +29,7 @@ from tests.virtual import run_virtual
 MAIN, OTHER = "telegram/main", "telegram/other"
 BOTH = telegram(main="token: one-token", other="token: two-token")
 S = LifecycleState
+HOURS = 10_000.0
 
 
 def run(main: Coroutine[Any, Any, None]) -> list[dict[str, Any]]:
@@ -504,6 +506,37 @@ def test_case_25_a_stop_ends_within_its_budget_whatever_hangs(tmp_path: Path) ->
             house.network.leave(stuck)
 
     run(main())
+
+
+def test_case_65_clients_that_do_not_close_are_left_and_counted(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with House(tmp_path, BOTH) as house:
+            await both_run(house)
+            house.control.close, house.control.clients = _never_closed, 3  # type: ignore[method-assign]
+            before = house.now()
+            await house.end()
+            assert house.now() - before == pytest.approx(MOST[Stage.CLIENTS], abs=0.1)
+            assert house.exit_code == 0
+
+    (line,) = [line for line in run(main()) if line["event"] == "stage_cut"]
+    assert (line["stage"], line["undone"]) == ("clients", "3 clients have not closed")
+
+
+@pytest.mark.parametrize("takes", [10.0, HOURS])
+def test_a_reply_that_is_being_sent_outlives_its_receiver_for_a_while(tmp_path: Path, takes: float) -> None:
+    """The account's own goodbye waits 3 s for it. What is on its way then is waited for, and no longer than its share."""
+
+    async def main() -> None:
+        async with House(tmp_path, BOTH) as house:
+            await both_run(house)
+            house.network.sends.append(takes)
+            busy(house, 0)
+            await asyncio.sleep(0.1)
+            await house.end()
+            assert [text for _, _, text in house.network.sent] == (["hello"] if takes < HOURS else [])
+
+    cut = [(line["stage"], line["undone"]) for line in run(main()) if line["event"] == "stage_cut"]
+    assert cut == ([] if takes < HOURS else [("replies", "1 messages are being sent")])
 
 
 @pytest.mark.parametrize("state", [S.HOT_RELOADING, S.RESTART_PENDING, S.RESTARTING])
