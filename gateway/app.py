@@ -40,6 +40,7 @@ from gateway.process.accounts import Accounts
 from gateway.process.budget import REMEDY, Stage, shortfall
 from gateway.process.changes import LIFECYCLE, Changes
 from gateway.process.first import FirstRevision
+from gateway.process.loopwatch import LoopWatch
 from gateway.process.messages import Messages
 from gateway.process.operations import ControlPlane, Operations, Reports, policy_of
 from gateway.process.shutdown import Shutdown
@@ -81,8 +82,14 @@ class App:
         options: Options,
         extra_adapters: Mapping[str, Adapter] | None = None,
         ending: Callable[[float, int], None] = lambda *_: None,
+        *,
+        watched: bool = False,
     ) -> None:
-        """`ending` is told, when the end begins, within how many seconds the process must be gone, and its exit code."""
+        """`ending` is told, when the end begins, within how many seconds the process must be gone, and its exit code.
+
+        `watched`: a thread looks at what blocks the loop, which has the time of this world.
+        """
+        self._watched = watched
         self._options = options
         self._ending = ending
         self._clock = Clock()
@@ -105,6 +112,7 @@ class App:
         signals.install(self._on_signal)
         turning = asyncio.get_running_loop().create_task(self._dispatcher.run(), name="dispatcher")
         feeding = asyncio.get_running_loop().create_task(self._supervisor.feed(), name="watchdog")
+        ticking = asyncio.get_running_loop().create_task(self._loop_watch.run(), name="loopwatch")
         self._dispatcher.post(LIFECYCLE, Boot(first.id, policy_of(first.config, self._supervisor.stop_limit)), "boot")
         try:
             # The dispatcher turns for ever: if it ends, nothing is decided any more, and only an end is honest.
@@ -116,6 +124,7 @@ class App:
             signals.remove()
             turning.cancel()
             feeding.cancel()
+            ticking.cancel()
             await self._tear_down()
 
     @property
@@ -150,6 +159,7 @@ class App:
         self._journal.listen(log_entry, ordinary=False)
         self._tally = Tally()
         self._journal.listen(self._tally.note)
+        self._loop_watch = LoopWatch(self._tally.lag.observe, self._clock.wall_ms, look=self._watched)
         self._supervisor = Supervisor(os.environ)
         self._journal.listen(self._supervisor.note, ordinary=False)
         self._requests = Requests(self._clock)
@@ -218,7 +228,8 @@ class App:
             standing=self._standing, reader=self._reader(), history=self._history, hub=self._hub, requests=self._requests,
             redactor=self._redactor, tail=self._tail, clock=self._clock,
             state_dir=self._options.state_dir, boot=lambda: self._boot, watching=lambda: self._watcher.kind,
-            tally=self._tally, stop_shortfall=self._stop_shortfall,
+            tally=self._tally, stop_shortfall=self._stop_shortfall, runner=self._runner,
+            loop_watch=self._loop_watch,
         )  # fmt: skip
         return server.AdminServer(services)  # type: ignore[no-any-return]
 

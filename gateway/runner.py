@@ -81,6 +81,11 @@ class Runner:
         return sum(map(len, self._tasks.values()))
 
     @property
+    def timers(self) -> list[str]:
+        """The machines that have one."""
+        return list(self._timers)
+
+    @property
     def unfinished(self) -> list[str]:
         """The names of their tasks."""
         return sorted(task.get_name() for tasks in self._tasks.values() for task in tasks)

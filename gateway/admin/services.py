@@ -21,9 +21,11 @@ from gateway.logtail import LogTail
 from gateway.metrics import Tally
 from gateway.process.accounts import Accounts
 from gateway.process.changes import Changes
+from gateway.process.loopwatch import LoopWatch
 from gateway.process.messages import Messages
 from gateway.redact import Redactor
 from gateway.requests import Requests
+from gateway.runner import Runner
 
 
 @dataclass(frozen=True)
@@ -52,5 +54,7 @@ class Services:
     watching: Callable[[], str]
     """How the file is watched: inotify, polling or off."""
     tally: Tally
+    runner: Runner
+    loop_watch: LoopWatch
     stop_shortfall: Callable[[], str]
     """Why a stop has less time than the config gives it; "" where it has not."""

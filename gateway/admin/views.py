@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +18,7 @@ from statemachine.circuit import Circuit, CircuitData
 from statemachine.lifecycle import is_serving
 
 AnyMachine = Machine[Any, Any]
-
+OWN_TASKS = frozenset({"dispatcher", "watchdog", "loopwatch", "store"})
 
 UNTRIED = Circuit("", CircuitData())
 """As good as the circuit of a handler that has never failed: it has none."""
@@ -46,8 +47,26 @@ class Views:
             "accounts": self.accounts(),
             "pending": services.messages.pending(),
             "handlers": self.handlers(),
-            "process": {"pid": os.getpid(), "tasks": len(asyncio.all_tasks())},
+            "process": self._process(),
         }
+
+    def _process(self) -> dict[str, Any]:
+        return {
+            "pid": os.getpid(),
+            "tasks": len(asyncio.all_tasks()),
+            "blocked": self._services.loop_watch.shown(),
+        }
+
+    def what_runs(self) -> dict[str, Counter[str]]:
+        """Tasks and timers by kind: what grows where something is begun and not ended. A step for each of them."""
+        tasks = Counter(task_kind(task.get_name()) for task in asyncio.all_tasks())
+        find = self._services.dispatcher.find
+        machines = [find(name) for name in self._services.runner.timers]
+        timers = Counter(machine.kind for machine in machines if machine is not None)
+        # The loop shows its timers to nobody; those of sleeps and deadlines are among them.
+        scheduled = getattr(asyncio.get_running_loop(), "_scheduled", ())
+        timers["loop"] = sum(not handle.cancelled() for handle in scheduled)
+        return {"tasks": tasks, "timers": timers}
 
     def handlers(self) -> list[dict[str, str]]:
         """What answers messages, and whether it is asked now."""
@@ -240,6 +259,14 @@ class Views:
             ],
             "instances": instances,
         }
+
+
+def task_kind(name: str) -> str:
+    """Of a task by its name: one of ours, the work of a machine by what it does, a receiver; anything else is `other`."""
+    parts = name.split(":", 2)
+    if len(parts) == 3:  # machine, work, cause
+        return parts[1]
+    return name if name in OWN_TASKS else "other"
 
 
 def machine_kind(name: str) -> type[AnyMachine] | None:

@@ -35,7 +35,6 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 DAY_MS = 86_400_000
 HOUSEKEEPING = 20.0
 """Seconds between two rounds of forgetting."""
-LOOK_EVERY = 1.0
 REQUESTS_RESTORED = 1_000
 """Requests of earlier lives whose outcome can be asked for."""
 JOURNAL_KEPT = 200_000
@@ -123,7 +122,6 @@ class Messages:
         self.outbox.resume(await self.store.unsent())
         self._errands.run(self.pipeline.resume(beginning))
         self._errands.run(self._keep_house())
-        self._errands.run(self._watch_loop())
         return [account for account, intent in beginning.intents.items() if intent == "stopped"]
 
     # What is shown
@@ -178,14 +176,6 @@ class Messages:
             kept = self._config().store
             before = self._clock.wall_ms() - kept.keep_days * DAY_MS
             await self.store.forget(before, kept.keep_messages, self._journal.last - JOURNAL_KEPT)
-
-    async def _watch_loop(self) -> None:
-        """How late the loop comes to what is due: what anything else in it waits, too."""
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + LOOK_EVERY
-            await asyncio.sleep(LOOK_EVERY)
-            self._tally.lag.observe(max(0.0, loop.time() - due))
 
     # Ending
 
