@@ -43,6 +43,7 @@ from gateway.process.first import FirstRevision
 from gateway.process.loopwatch import LoopWatch
 from gateway.process.messages import Messages
 from gateway.process.operations import ControlPlane, Operations, Reports, policy_of
+from gateway.process.reaper import reap
 from gateway.process.shutdown import Shutdown
 from gateway.process.supervisor import Supervisor, handed_over
 from gateway.process.watcher import OFF, Watcher, signature_of
@@ -83,13 +84,14 @@ class App:
         extra_adapters: Mapping[str, Adapter] | None = None,
         ending: Callable[[float, int], None] = lambda *_: None,
         *,
-        watched: bool = False,
+        own_process: bool = False,
     ) -> None:
         """`ending` is told, when the end begins, within how many seconds the process must be gone, and its exit code.
 
-        `watched`: a thread looks at what blocks the loop, which has the time of this world.
+        `own_process`: it is alone in it, in the time of this world. A thread looks at what blocks the loop, and children that
+        nobody waits for are let go.
         """
-        self._watched = watched
+        self._own_process = own_process
         self._options = options
         self._ending = ending
         self._clock = Clock()
@@ -113,6 +115,9 @@ class App:
         turning = asyncio.get_running_loop().create_task(self._dispatcher.run(), name="dispatcher")
         feeding = asyncio.get_running_loop().create_task(self._supervisor.feed(), name="watchdog")
         ticking = asyncio.get_running_loop().create_task(self._loop_watch.run(), name="loopwatch")
+        beside = [feeding, ticking]
+        if self._own_process:
+            beside.append(asyncio.get_running_loop().create_task(reap(), name="reaper"))
         self._dispatcher.post(LIFECYCLE, Boot(first.id, policy_of(first.config, self._supervisor.stop_limit)), "boot")
         try:
             # The dispatcher turns for ever: if it ends, nothing is decided any more, and only an end is honest.
@@ -123,8 +128,8 @@ class App:
             # From here on a signal ends the process as it would end any other.
             signals.remove()
             turning.cancel()
-            feeding.cancel()
-            ticking.cancel()
+            for task in beside:
+                task.cancel()
             await self._tear_down()
 
     @property
@@ -159,7 +164,7 @@ class App:
         self._journal.listen(log_entry, ordinary=False)
         self._tally = Tally()
         self._journal.listen(self._tally.note)
-        self._loop_watch = LoopWatch(self._tally.lag.observe, self._clock.wall_ms, look=self._watched)
+        self._loop_watch = LoopWatch(self._tally.lag.observe, self._clock.wall_ms, look=self._own_process)
         self._supervisor = Supervisor(os.environ)
         self._journal.listen(self._supervisor.note, ordinary=False)
         self._requests = Requests(self._clock)

@@ -18,7 +18,7 @@ from statemachine.circuit import Circuit, CircuitData
 from statemachine.lifecycle import is_serving
 
 AnyMachine = Machine[Any, Any]
-OWN_TASKS = frozenset({"dispatcher", "watchdog", "loopwatch", "store"})
+OWN_TASKS = frozenset({"dispatcher", "watchdog", "loopwatch", "reaper", "store"})
 
 UNTRIED = Circuit("", CircuitData())
 """As good as the circuit of a handler that has never failed: it has none."""

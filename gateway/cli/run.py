@@ -50,7 +50,7 @@ def _run_to_the_end(options: Options, extra_adapters: Mapping[str, Adapter] | No
     """Run it and be gone in time: a task that will not be cancelled, a thread, or a loop that does not turn must not keep it."""
     sys.setswitchinterval(TURN)
     last_resort = LastResort()
-    app = App(options, extra_adapters, last_resort.within, watched=True)
+    app = App(options, extra_adapters, last_resort.within, own_process=True)
     with asyncio.Runner() as runner:
         code = runner.run(app.run())
         # Not taken back: Python waits for threads after the last line of the program, too.
