@@ -599,3 +599,9 @@ def test_the_budgets_of_a_config() -> None:
     text = "gateway: {restart: {cooldown_ms: 1500, defer_timeout_ms: 2500, drain_timeout_ms: 3500}}"
     policy = policy_of(config(text))
     assert (policy.cooldown, policy.defer_timeout, policy.stop_timeout) == (1.5, 2.5, 3.5)
+
+
+def test_case_65_a_stop_has_less_than_its_supervisor_allows() -> None:
+    text = "gateway: {restart: {drain_timeout_ms: 30000}}"
+    assert policy_of(config(text), 45.0).stop_timeout == 30.0
+    assert policy_of(config(text), 10.0).stop_timeout == 9.0
