@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -39,14 +39,18 @@ from gateway.plugins import Plugins
 from gateway.process import address as address_file
 from gateway.process import signals
 from gateway.process.accounts import Accounts
+from gateway.process.budget import REMEDY, Stage, shortfall
 from gateway.process.changes import LIFECYCLE, Changes
 from gateway.process.claims import Claims
 from gateway.process.conflicts import Conflicts
 from gateway.process.first import FirstRevision
 from gateway.process.host import watch_host
 from gateway.process.image import Carried, Image, choose, collect, leave
+from gateway.process.loopwatch import LoopWatch
 from gateway.process.messages import Messages
 from gateway.process.operations import ControlPlane, Operations, Reports, policy_of
+from gateway.process.reaper import reap
+from gateway.process.shutdown import Shutdown
 from gateway.process.succession import Succession
 from gateway.process.supervisor import Supervisor, handed_over
 from gateway.process.watcher import OFF, Watcher, signature_of
@@ -79,8 +83,6 @@ from statemachine.lifecycle_events import (
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-TEAR_DOWN_TIMEOUT = 2.0
-
 
 @dataclass(frozen=True)
 class Options:
@@ -94,8 +96,22 @@ class Options:
 class App:
     """A gateway: built by the constructor, run by `run`, which returns the exit code."""
 
-    def __init__(self, options: Options, extra_adapters: Mapping[str, Adapter] | None = None) -> None:
+    def __init__(
+        self,
+        options: Options,
+        extra_adapters: Mapping[str, Adapter] | None = None,
+        ending: Callable[[float, int], None] = lambda *_: None,
+        *,
+        own_process: bool = False,
+    ) -> None:
+        """`ending` is told, when the end begins, within how many seconds the process must be gone, and its exit code.
+
+        `own_process`: it is alone in it, in the time of this world. A thread looks at what blocks the loop, and children that
+        nobody waits for are let go.
+        """
+        self._own_process = own_process
         self._options = options
+        self._ending = ending
         self._clock = Clock()
         self._redactor = Redactor()
         self._tail = LogTail()
@@ -122,8 +138,12 @@ class App:
         signals.install(self._on_signal)
         turning = asyncio.get_running_loop().create_task(self._dispatcher.run(), name="dispatcher")
         feeding = asyncio.get_running_loop().create_task(self._supervisor.feed(), name="watchdog")
+        ticking = asyncio.get_running_loop().create_task(self._loop_watch.run(), name="loopwatch")
         watching = asyncio.get_running_loop().create_task(watch_host(self._clock, self._accounts.woke), name="host")
-        policy = policy_of(first.config, self._choice.by)
+        beside = [feeding, ticking, watching]
+        if self._own_process:
+            beside.append(asyncio.get_running_loop().create_task(reap(), name="reaper"))
+        policy = policy_of(first.config, self._supervisor.stop_limit, self._choice.by)
         self._dispatcher.post(LIFECYCLE, Boot(first.id, policy, self._handover()), "boot")
         try:
             # The dispatcher turns for ever: if it ends, nothing is decided any more, and only an end is honest.
@@ -134,12 +154,14 @@ class App:
             # From here on a signal ends the process as it would end any other.
             signals.remove()
             turning.cancel()
-            feeding.cancel()
-            watching.cancel()
-            # Not longer than this, whatever does not let itself be cancelled: a stop has a budget.
-            torn, _ = await asyncio.wait({asyncio.ensure_future(self._tear_down())}, timeout=TEAR_DOWN_TIMEOUT)
-            for done in torn:
-                done.result()
+            for task in beside:
+                task.cancel()
+            await self._tear_down()
+
+    @property
+    def last_moments(self) -> float:
+        """Seconds that threads have to end in, when `run` has returned."""
+        return self._shutdown.left(Stage.THREADS)
 
     def _handover(self) -> Handover:
         """What the process before this one has left to it, or this one's image before."""
@@ -174,6 +196,7 @@ class App:
         self._journal.listen(log_entry, ordinary=False)
         self._tally = Tally()
         self._journal.listen(self._tally.note)
+        self._loop_watch = LoopWatch(self._tally.lag.observe, self._clock.wall_ms, look=self._own_process)
         self._supervisor = Supervisor(os.environ)
         self._journal.listen(self._supervisor.note, ordinary=False)
         self._journal.listen(Conflicts(self._clock).note, ordinary=False)
@@ -202,10 +225,11 @@ class App:
             lambda: self._ledger.applied.gateway.reload.debounce_ms / 1000,
             lambda: self._changes.notice(Origin.FILE, "watcher"),
         )
+        self._shutdown = Shutdown(self._clock, self._ending)
         self._operations = Operations(
             self._ledger, self._changes, self._accounts, self._messages, self._make_control_plane,
-            Reports(self._on_applied, self._on_ready), self._clock, self._find_listener, self._claims.take_all,
-            self._choice.by,
+            Reports(self._on_applied, self._on_ready), self._clock, self._shutdown, self._supervisor.stop_limit,
+            self._find_listener, self._claims.take_all, self._choice.by,
         )  # fmt: skip
         self._succession = Succession(
             self._operations, self._accounts, self._changes, self._messages, self._ledger, self._dispatcher,
@@ -266,7 +290,8 @@ class App:
             standing=self._standing, reader=self._reader(), history=self._history, hub=self._hub, hooks=self._hooks, requests=self._requests,
             redactor=self._redactor, tail=self._tail, clock=self._clock,
             state_dir=self._options.state_dir, boot=lambda: self._boot, watching=lambda: self._watcher.kind,
-            tally=self._tally, choice=self._choice,
+            tally=self._tally, choice=self._choice, stop_shortfall=self._stop_shortfall, runner=self._runner,
+            loop_watch=self._loop_watch,
         )  # fmt: skip
         return server.AdminServer(services)  # type: ignore[no-any-return]
 
@@ -290,7 +315,13 @@ class App:
         address_file.publish(self._options.state_dir, address)
         # The one line of standard output: for supervisors, tests, and whoever waits for it in a script.
         Lines(sys.stdout).msg(f"gateway ready {address} pid={os.getpid()} boot={self._boot.id}")
+        if short := self._stop_shortfall():
+            log.warning("stop_budget_cut", why=short, remedy=REMEDY)
         log.info("page_ready", page=address, sign_in=f"with the token in {self._options.state_dir / 'admin-token'}")
+
+    def _stop_shortfall(self) -> str:
+        """Why a stop has less time than the config gives it; "" where it has not."""
+        return shortfall(self._ledger.applied.gateway.restart.drain_timeout_ms / 1000, self._supervisor.stop_limit)
 
     def _on_signal(self, number: signal.Signals) -> None:
         """A signal is an event like any other."""
@@ -314,12 +345,18 @@ class App:
             self._supervisor.reload_answered(self._dispatcher.machine(LIFECYCLE).state.value)
 
     async def _tear_down(self) -> None:
+        """What still runs is ended, and what waits is written. An end that nobody asked for has a stop's time, too."""
         address_file.withdraw(self._options.state_dir)
         self._watcher.stop()
-        await self._runner.close()
-        await self._changes.transactions.close()
-        await self._receivers.aclose()
-        await self._messages.close()
+        code = self._exit.result() if self._exit.done() else 1
+        self._shutdown.begin(policy_of(self._ledger.applied, self._supervisor.stop_limit).stop_timeout, code)
+        await self._shutdown.stage(Stage.WORK, self._end_work(), lambda: ", ".join(self._runner.unfinished))
+        writing = self._messages.close(self._shutdown.left(Stage.STORE))
+        await self._shutdown.stage(Stage.STORE, writing, lambda: "what waited for the store may not be written")
         self._succession.close()
         self._claims.close()
         self._supervisor.close()
+        self._shutdown.report(code)
+
+    async def _end_work(self) -> None:
+        await asyncio.gather(self._runner.close(), self._changes.transactions.close(), self._receivers.aclose())

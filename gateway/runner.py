@@ -85,6 +85,16 @@ class Runner:
         """How many of them were told to end and have not: nobody waits for them, and they hold up nothing."""
         return sum(task.cancelling() > 0 for tasks in self._tasks.values() for task in tasks)
 
+    @property
+    def timers(self) -> list[str]:
+        """The machines that have one."""
+        return list(self._timers)
+
+    @property
+    def unfinished(self) -> list[str]:
+        """The names of their tasks."""
+        return sorted(task.get_name() for tasks in self._tasks.values() for task in tasks)
+
     async def close(self) -> None:
         """Cancel everything and wait for it."""
         for handle in self._timers.values():

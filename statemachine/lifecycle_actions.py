@@ -79,12 +79,12 @@ class LifecycleActions:
     @action
     def begin_stop(draft: Draft[LifecycleData], event: StopRequested) -> None:
         draft.set(work=draft.data.work + 1, stop_requests=1)
-        draft.emit(StopGateway(draft.data.work))
+        draft.emit(StopGateway(draft.data.work, draft.data.policy.stop_timeout))
 
     @action
     def hurry(draft: Draft[LifecycleData], event: StopRequested) -> None:
         draft.set(stop_requests=draft.data.stop_requests + 1)
-        draft.emit(HurryStop())
+        draft.emit(HurryStop(draft.data.policy.hurried_stop_timeout))
 
     @action
     def cancel_work(draft: Draft[LifecycleData], event: Event) -> None:
@@ -320,7 +320,7 @@ class LifecycleActions:
 
     @action
     def arm_short_deadline(draft: Draft[LifecycleData], event: Event) -> None:
-        _arm(draft, lambda token: ArmTimer(StopOverdue(token), after=draft.data.policy.stop_timeout / 10))
+        _arm(draft, lambda token: ArmTimer(StopOverdue(token), after=draft.data.policy.hurried_stop_timeout))
 
     @action
     def disarm(draft: Draft[LifecycleData], event: Event) -> None:

@@ -82,6 +82,11 @@ class LifecyclePolicy:
     defer_warn: float = 30.0
     restart_by: RestartBy = RestartBy.IN_PROCESS
 
+    @property
+    def hurried_stop_timeout(self) -> float:
+        """What a second request leaves of `stop_timeout`."""
+        return self.stop_timeout / 10
+
 
 # Events: requests
 
@@ -283,9 +288,10 @@ class ReplaceProcess(Work, frozen=True):
 
 
 class StopGateway(Work, frozen=True):
-    """Ends in StopFinished or StopFailed."""
+    """Ends in StopFinished or StopFailed. All of the end, also what comes after this, has `within` seconds."""
 
     work: int
+    within: float
 
 
 class ReviewConfig(Work, frozen=True):
@@ -305,7 +311,9 @@ class AbandonPlan(Command, frozen=True):
 
 
 class HurryStop(Command, frozen=True):
-    """Waiting for clients and replies ends now."""
+    """What is left of the end has `within` seconds."""
+
+    within: float
 
 
 class TicketOpened(Command, frozen=True):

@@ -183,11 +183,20 @@ class Pending(Body, frozen=True, kw_only=True):
     unmatched: int
 
 
+class Blocker(Body, frozen=True, kw_only=True):
+    """What kept the event loop: its line, for how many seconds, and when it was over (wall clock, ms)."""
+
+    place: str
+    seconds: float
+    at: int
+
+
 class Process(Body, frozen=True, kw_only=True):
-    """The process itself: how many asyncio tasks it has tells of leaks."""
+    """The process itself: how many asyncio tasks it has tells of leaks; `blocked` has the `longest` and the `last`."""
 
     pid: int
     tasks: int
+    blocked: dict[str, Blocker | None]
 
 
 class HandlerStatus(Body, frozen=True, kw_only=True):

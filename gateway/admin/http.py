@@ -281,7 +281,7 @@ class Http:
     async def metrics(self, _: web.Request) -> web.Response:
         """Metrics as Prometheus text. With `gateway.admin.metrics_public` no token is needed."""
         metrics = await asyncio.to_thread(import_module, "gateway.admin.metrics")
-        scrape = metrics.Exposition(self._services.tally, self._api.views.status())
+        scrape = metrics.Exposition(self._services.tally, self._api.views.status(), self._api.views.what_runs())
         text = self._services.redactor.text(await asyncio.to_thread(scrape.text))
         return web.Response(body=text.encode(), headers={"Content-Type": metrics.CONTENT_TYPE})
 

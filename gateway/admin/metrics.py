@@ -5,6 +5,7 @@ Nothing is kept for them but what `gateway.metrics` counts; everything else is l
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from enum import Enum
@@ -27,14 +28,15 @@ __all__ = ["CONTENT_TYPE", "Exposition"]
 class Exposition:
     """One scrape. Made in the loop's own turn, so that all of it is of one moment; put into words in a thread."""
 
-    def __init__(self, tally: Tally, status: Mapping[str, Any]) -> None:
+    def __init__(self, tally: Tally, status: Mapping[str, Any], runs: Mapping[str, Mapping[str, int]]) -> None:
         self._tally = deepcopy(tally)
         self._status = status
+        self._runs = runs
 
     def text(self) -> str:
         """Prometheus text, version 0.0.4."""
         registry = CollectorRegistry()
-        registry.register(_Fixed(list(_families(self._tally, self._status))))
+        registry.register(_Fixed([*_families(self._tally, self._status), *_process_families(self._status, self._runs)]))
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
         return generate_latest(registry).decode()
@@ -110,6 +112,22 @@ def _message_families(tally: Tally, status: Mapping[str, Any]) -> Iterator[Metri
     yield circuits
     yield _histogram("gateway_store_commit_seconds", "commits of the store", tally.commits)
     yield _histogram("gateway_loop_lag_seconds", "how late the loop came to what was due", tally.lag)
+
+
+def _process_families(status: Mapping[str, Any], runs: Mapping[str, Mapping[str, int]]) -> Iterator[Metric]:
+    longest = status["process"]["blocked"]["longest"]
+    text = "the longest that the loop was kept from what was due, since the process began"
+    blocked = GaugeMetricFamily("gateway_loop_blocked_seconds", text)
+    blocked.add_metric((), longest["seconds"] if longest else 0.0)
+    yield blocked
+    for what, kinds in runs.items():
+        family = GaugeMetricFamily(f"gateway_{what}", f"{what} that there are now, by kind", labels=["kind"])
+        for kind, count in sorted(kinds.items()):
+            family.add_metric((kind,), count)
+        yield family
+    threads = GaugeMetricFamily("gateway_threads", "threads of the interpreter that there are now")
+    threads.add_metric((), threading.active_count())
+    yield threads
 
 
 def _histogram(name: str, text: str, found: Histogram) -> HistogramMetricFamily:

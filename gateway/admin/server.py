@@ -154,20 +154,21 @@ class AdminServer:
             await _stop_accepting(self._site, self.listener)
             self._site = None
 
-    async def close(self, deadline: float) -> None:
-        """Tell the clients to go, and cut off those that have not gone in time."""
+    @property
+    def clients(self) -> int:
+        """How many are connected."""
+        return self._sockets.connected
+
+    async def close(self) -> None:
+        """Tell the clients to go, and return when they have gone. What is left is cut off with the process."""
         if self._ticking is not None:
             self._ticking.cancel()
         if self._runner is None:
             return
-        try:
-            async with asyncio.timeout(deadline):
-                await self.stop_listening()
-                await self._sockets.close_all(WSCloseCode.GOING_AWAY, "stop", self._app)
-                await asyncio.sleep(STOP_GRACE)
-                await self._runner.cleanup()
-        except TimeoutError:
-            pass  # what is left is cut off with the process
+        await self.stop_listening()
+        await self._sockets.close_all(WSCloseCode.GOING_AWAY, "stop", self._app)
+        await asyncio.sleep(STOP_GRACE)
+        await self._runner.cleanup()
 
 
 async def _stop_accepting(site: web.SockSite, listener: socket.socket) -> None:

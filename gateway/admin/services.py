@@ -23,9 +23,11 @@ from gateway.metrics import Tally
 from gateway.process.accounts import Accounts
 from gateway.process.changes import Changes
 from gateway.process.image import Choice
+from gateway.process.loopwatch import LoopWatch
 from gateway.process.messages import Messages
 from gateway.redact import Redactor
 from gateway.requests import Requests
+from gateway.runner import Runner
 
 
 @dataclass(frozen=True)
@@ -57,3 +59,7 @@ class Services:
     tally: Tally
     choice: Choice
     """How restarts are done."""
+    runner: Runner
+    loop_watch: LoopWatch
+    stop_shortfall: Callable[[], str]
+    """Why a stop has less time than the config gives it; "" where it has not."""

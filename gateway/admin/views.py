@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from gateway.admin.services import Services
 from gateway.config.custody import custody_of
+from gateway.process import budget, conflicts
 from gateway.process.changes import LIFECYCLE
-from gateway.process.conflicts import REMEDY
 from statemachine import MACHINES, Machine
 from statemachine.channel import Channel, is_running
 from statemachine.circuit import Circuit, CircuitData
 from statemachine.lifecycle import is_serving
 
 AnyMachine = Machine[Any, Any]
-
+OWN_TASKS = frozenset({"dispatcher", "watchdog", "loopwatch", "reaper", "store"})
 
 UNTRIED = Circuit("", CircuitData())
 """As good as the circuit of a handler that has never failed: it has none."""
@@ -48,8 +49,26 @@ class Views:
             "accounts": self.accounts(),
             "pending": services.messages.pending(),
             "handlers": self.handlers(),
-            "process": {"pid": os.getpid(), "tasks": len(asyncio.all_tasks())},
+            "process": self._process(),
         }
+
+    def _process(self) -> dict[str, Any]:
+        return {
+            "pid": os.getpid(),
+            "tasks": len(asyncio.all_tasks()),
+            "blocked": self._services.loop_watch.shown(),
+        }
+
+    def what_runs(self) -> dict[str, Counter[str]]:
+        """Tasks and timers by kind: what grows where something is begun and not ended. A step for each of them."""
+        tasks = Counter(task_kind(task.get_name()) for task in asyncio.all_tasks())
+        find = self._services.dispatcher.find
+        machines = [find(name) for name in self._services.runner.timers]
+        timers = Counter(machine.kind for machine in machines if machine is not None)
+        # The loop shows its timers to nobody; those of sleeps and deadlines are among them.
+        scheduled = getattr(asyncio.get_running_loop(), "_scheduled", ())
+        timers["loop"] = sum(not handle.cancelled() for handle in scheduled)
+        return {"tasks": tasks, "timers": timers}
 
     def handlers(self) -> list[dict[str, str]]:
         """What answers messages, and whether it is asked now."""
@@ -114,7 +133,11 @@ class Views:
 
     def degraded(self) -> list[dict[str, str]]:
         """Why all is not well, each reason with its remedy."""
-        return [*self._config_reasons(), *self._message_reasons(), *self._account_reasons()]
+        return [*self._config_reasons(), *self._process_reasons(), *self._message_reasons(), *self._account_reasons()]
+
+    def _process_reasons(self) -> Iterator[dict[str, str]]:
+        if short := self._services.stop_shortfall():
+            yield {"reason": "stop_budget", "detail": short, "remedy": budget.REMEDY}
 
     def _account_reasons(self) -> Iterator[dict[str, str]]:
         for name, machine in self._channels().items():
@@ -127,7 +150,7 @@ class Views:
                 began = datetime.fromtimestamp(since / 1000, UTC).isoformat(timespec="seconds")
                 often = f"{len(machine.data.conflicts)} conflicts in the last hour"
                 detail = f"somebody else receives on {name}, since {began} ({often}); it is {machine.state.value}"
-                yield {"reason": "channel_conflict", "detail": detail, "remedy": REMEDY}
+                yield {"reason": "channel_conflict", "detail": detail, "remedy": conflicts.REMEDY}
 
     def _conflict_since(self, machine: AnyMachine) -> int | None:
         """When somebody else began to receive on it, in wall-clock milliseconds."""
@@ -255,6 +278,14 @@ class Views:
             ],
             "instances": instances,
         }
+
+
+def task_kind(name: str) -> str:
+    """Of a task by its name: one of ours, the work of a machine by what it does, a receiver; anything else is `other`."""
+    parts = name.split(":", 2)
+    if len(parts) == 3:  # machine, work, cause
+        return parts[1]
+    return name if name in OWN_TASKS else "other"
 
 
 def machine_kind(name: str) -> type[AnyMachine] | None:

@@ -185,6 +185,11 @@ class WebSockets:
             await self._serve(connection)
         return socket
 
+    @property
+    def connected(self) -> int:
+        """How many clients there are, of whatever server."""
+        return len(self._connections)
+
     async def close_all(self, code: int, reason: str, of: web.Application) -> None:
         """Close every connection of one server."""
         mine = [connection for connection in self._connections if connection.context.app is of]

@@ -18,15 +18,13 @@ from gateway.errors import ConfigError, LockedError
 from gateway.process.image import Image, is_replaceable, receive, replace_image
 from gateway.process.lock import StateLock
 
-LAST_MOMENTS = 1.0
-"""Seconds that tasks and threads get to end when everything has been decided."""
 TURN = 0.001
 """Seconds that a busy thread keeps the interpreter when the loop wants it. A thread that reads a long config is busy, and
 the loop asks for the interpreter after every call to the kernel: with the usual 5 ms a turn of it could take 30."""
 
 
 def run(config: Path, state_dir: Path, extra_adapters: Mapping[str, Adapter] | None = None) -> int:
-    """Run a gateway until it is stopped; the exit code."""
+    """Run a gateway until it is stopped; the exit code. The process must end then: soon after it is ended."""
     carried, lock = receive(os.environ), StateLock(state_dir)
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -39,7 +37,7 @@ def run(config: Path, state_dir: Path, extra_adapters: Mapping[str, Adapter] | N
         return EXIT_HELD
     try:
         image = Image(carried, lock.descriptor, replace_image if is_replaceable() else None)
-        return _run_to_the_end(App(Options(config, state_dir, image), extra_adapters))
+        return _run_to_the_end(Options(config, state_dir, image), extra_adapters)
     except ConfigError as error:
         complain(f"{config} cannot be used:")
         for issue in error.issues:
@@ -50,16 +48,31 @@ def run(config: Path, state_dir: Path, extra_adapters: Mapping[str, Adapter] | N
         lock.release()
 
 
-def _run_to_the_end(app: App) -> int:
-    """Run it and be gone soon after: a task that will not be cancelled, or a thread, must not keep the process."""
+def _run_to_the_end(options: Options, extra_adapters: Mapping[str, Adapter] | None) -> int:
+    """Run it and be gone in time: a task that will not be cancelled, a thread, or a loop that does not turn must not keep it."""
     sys.setswitchinterval(TURN)
+    last_resort = LastResort()
+    app = App(options, extra_adapters, last_resort.within, own_process=True)
     with asyncio.Runner() as runner:
         code = runner.run(app.run())
-        last_resort = threading.Timer(LAST_MOMENTS, _give_up, (code,))
-        last_resort.daemon = True
-        last_resort.start()
-    last_resort.cancel()
+        # Not taken back: Python waits for threads after the last line of the program, too.
+        last_resort.within(app.last_moments, code)
     return code
+
+
+class LastResort:
+    """Ends the process from a thread of its own, unless it has ended by then."""
+
+    def __init__(self) -> None:
+        self._timer: threading.Timer | None = None
+
+    def within(self, seconds: float, code: int) -> None:
+        """After so many seconds, in the place of what was said before."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = threading.Timer(seconds, _give_up, (code,))
+        self._timer.daemon = True
+        self._timer.start()
 
 
 def _give_up(code: int) -> None:

@@ -107,7 +107,11 @@ class RestartSettings(Model, frozen=True, kw_only=True):
         int, GATEWAY, Meta(ge=0, description="How long a restart waits for work that is under way, at most.")
     ] = 300_000
     drain_timeout_ms: Annotated[
-        int, GATEWAY, Meta(ge=100, description="How long the gateway takes to stop, at most.")
+        int,
+        GATEWAY,
+        Meta(
+            ge=100, description="How long the gateway takes to stop, at most; less where its supervisor waits for less."
+        ),
     ] = 30_000
 
 

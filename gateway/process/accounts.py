@@ -158,6 +158,11 @@ class Accounts:
         for name in self._channels():
             self._dispatcher.tell(name, HostWoke(slept), "host")
 
+    def left_running(self) -> str:
+        """The accounts that have not ended, and where each is."""
+        machines = {name: self._dispatcher.machine(name) for name in self._channels()}
+        return ", ".join(f"{name} is {each.state.value}" for name, each in machines.items() if not is_stopped(each))
+
     # One account
 
     async def _bring(self, name: str, action: AccountAction, config: Config, revision: str, cause: str) -> str:

@@ -35,7 +35,6 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 DAY_MS = 86_400_000
 HOUSEKEEPING = 20.0
 """Seconds between two rounds of forgetting."""
-LOOK_EVERY = 1.0
 REQUESTS_RESTORED = 1_000
 """Requests of earlier lives whose outcome can be asked for."""
 JOURNAL_KEPT = 200_000
@@ -124,7 +123,6 @@ class Messages:
         self.outbox.resume(await self.store.unsent())
         self._errands.run(self.pipeline.resume(beginning))
         self._errands.run(self._keep_house())
-        self._errands.run(self._watch_loop())
         return [account for account, intent in beginning.intents.items() if intent == "stopped"]
 
     # What is shown
@@ -180,14 +178,6 @@ class Messages:
             before = self._clock.wall_ms() - kept.keep_days * DAY_MS
             await self.store.forget(before, kept.keep_messages, self._journal.last - JOURNAL_KEPT)
 
-    async def _watch_loop(self) -> None:
-        """How late the loop comes to what is due: what anything else in it waits, too."""
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + LOOK_EVERY
-            await asyncio.sleep(LOOK_EVERY)
-            self._tally.lag.observe(max(0.0, loop.time() - due))
-
     async def written_down(self) -> None:
         """Return when all that there is to keep is kept."""
         await self.store.committed()
@@ -199,12 +189,13 @@ class Messages:
         await self.pipeline.drain(account)
         await self.outbox.drain(account)
 
-    async def close(self) -> None:
+    async def close(self, patience: float) -> None:
+        """What waits is written, for at most so many seconds."""
         await self.pipeline.close()
         await self.outbox.close()
         await self.handlers.close()
         await self._errands.close()
-        if not await self.store.close():
+        if not await self.store.close(patience):
             log.warning(
                 "store_not_written", why="it could not be in time; what was received is sent again by its network"
             )

@@ -16,8 +16,10 @@ from gateway.config.ledger import Ledger
 from gateway.config.model import Config
 from gateway.errors import ClaimedError, ConfigError, StoreError
 from gateway.process.accounts import Accounts
+from gateway.process.budget import Stage, budget_of
 from gateway.process.changes import Changes
 from gateway.process.messages import Messages
+from gateway.process.shutdown import Shutdown
 from gateway.runner import Runner
 from statemachine import Event
 from statemachine import lifecycle_events as events
@@ -28,8 +30,6 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 EXIT_HELD = 76
 RESTART_EXPECTED_MS = 1_000
 CHECK_TIMEOUT = 10.0
-CLIENTS_DEADLINE = 2.0
-"""Seconds that clients get to close; after that their connections are cut."""
 
 
 class ControlPlane(Protocol):
@@ -53,8 +53,12 @@ class ControlPlane(Protocol):
     async def stop_listening(self) -> None:
         """Take no new connection; those that are open are served on."""
 
-    async def close(self, deadline: float) -> None:
-        """Close the clients with 1012 or 1001, and cut those that do not answer in time."""
+    async def close(self) -> None:
+        """Close the clients with 1001, and return when they have answered; cancelled, it leaves those that have not."""
+
+    @property
+    def clients(self) -> int:
+        """How many are connected."""
 
     @property
     def listener(self) -> socket.socket:
@@ -76,6 +80,7 @@ class Reports:
 class Operations:
     """Performs the lifecycle's work with the parts that `app` hands over.
 
+    `stop_limit` is the supervisor's, in seconds, where it has one.
     `handed_over` has the listening socket that was opened for this process, and raises OSError for what is none.
     `claim` raises ClaimedError where another process receives on an account. `restart_by` is how a run that begins restarts.
     """
@@ -89,10 +94,14 @@ class Operations:
         make_control: Callable[[], Awaitable[ControlPlane]],
         reports: Reports,
         clock: Clock,
+        shutdown: Shutdown,
+        stop_limit: float | None = None,
         handed_over: Callable[[], socket.socket | None] = lambda: None,
         claim: Callable[[Config], None] = lambda _: None,
         restart_by: RestartBy = RestartBy.IN_PROCESS,
     ) -> None:
+        self._shutdown = shutdown
+        self._stop_limit = stop_limit
         self._handed_over = handed_over
         self._claim = claim
         self._restart_by = restart_by
@@ -104,7 +113,6 @@ class Operations:
         self._control: ControlPlane | None = None
         self._reports = reports
         self._clock = clock
-        self._hurry = asyncio.Event()
         self._lingering: Callable[[], int] = lambda: 0
 
     def register(self, runner: Runner) -> None:
@@ -134,7 +142,7 @@ class Operations:
         runner.command(events.SettleRevision, self._changes.settle)
         runner.command(events.AbandonPlan, lambda _, effect: self._ledger.put_back(effect.revision))
         runner.command(events.WarnOfWaiting, self._warn_of_waiting)
-        runner.command(events.HurryStop, lambda *_: self._hurry.set())
+        runner.command(events.HurryStop, lambda _, effect: self._shutdown.hurry(effect.within))
 
     async def open(self, _: str, effect: events.OpenGateway) -> Event:
         """Port first, so that a second gateway with it taken never polls; then the accounts; then the server on top."""
@@ -210,7 +218,7 @@ class Operations:
         self._reports.applied(revision.config)
         await self._changes.runs(revision)
         await self._reports.ready(control.address)
-        policy = policy_of(revision.config, self._restart_by)
+        policy = policy_of(revision.config, self._stop_limit, self._restart_by)
         return events.Restarted(effect.work, revision.id, self._clock.monotonic(), policy)
 
     async def next_run(self) -> tuple[Revision, socket.socket]:
@@ -237,19 +245,16 @@ class Operations:
         return bind(admin.host, admin.port)
 
     async def stop(self, _: str, effect: events.StopGateway) -> Event:
-        """No new clients; receivers end, with what they owe; replies go out; clients go. A second request ends the waiting."""
-        if self._control is not None:
-            self._control.announce_shutdown("stop", None)
-            await self._control.stop_listening()
-        patient = asyncio.ensure_future(self._accounts.stop_all("stop", confirm=True))
-        hurried = asyncio.ensure_future(self._hurry.wait())
-        try:
-            await asyncio.wait({patient, hurried}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            patient.cancel()
-            hurried.cancel()
-        if self._control is not None:
-            await self._control.close(CLIENTS_DEADLINE)
+        """No new clients; receivers end, with what they owe; replies go out; clients go. Each in its time."""
+        run, control, outbox = self._shutdown.stage, self._control, self._messages.outbox
+        self._shutdown.begin(effect.within)
+        if control is not None:
+            control.announce_shutdown("stop", None)
+            await run(Stage.LISTENING, control.stop_listening(), lambda: "new connections are still taken")
+        await run(Stage.RECEIVERS, self._accounts.stop_all("stop", confirm=True), self._accounts.left_running)
+        await run(Stage.REPLIES, outbox.drain(), lambda: f"{outbox.under_way} messages are being sent")
+        if control is not None:
+            await run(Stage.CLIENTS, control.close(), lambda: f"{control.clients} clients have not closed")
         return events.StopFinished(effect.work)
 
 
@@ -268,11 +273,15 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def policy_of(config: Config, restart_by: RestartBy = RestartBy.IN_PROCESS) -> LifecyclePolicy:
-    """What a config gives to the run of the gateway that begins with it: its budgets, and how it restarts."""
+def policy_of(
+    config: Config, stop_limit: float | None = None, restart_by: RestartBy = RestartBy.IN_PROCESS
+) -> LifecyclePolicy:
+    """What a config gives to the run of the gateway that begins with it: how it restarts, and its budgets; a stop's is below
+    the supervisor's.
+    """
     restart = config.gateway.restart
     return LifecyclePolicy(
-        stop_timeout=restart.drain_timeout_ms / 1000,
+        stop_timeout=budget_of(restart.drain_timeout_ms / 1000, stop_limit),
         cooldown=restart.cooldown_ms / 1000,
         defer_timeout=restart.defer_timeout_ms / 1000,
         restart_by=restart_by,

@@ -18,6 +18,7 @@ import structlog
 
 from gateway.dispatcher import LIFECYCLE
 from gateway.journal import Entry
+from gateway.process.budget import limit_of
 from statemachine.lifecycle import Phase, phase_of
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -33,6 +34,8 @@ class Supervisor:
         self._address = environ.get("NOTIFY_SOCKET", "")
         self._every = _feed_every(environ) if self._address else 0.0
         self._socket: socket.socket | None = None
+        self.stop_limit = _stop_limit(environ)
+        """Seconds that a stop may take before the process is killed; None where nobody says."""
 
     def note(self, entry: Entry) -> None:
         """A journal listener: where the gateway is, and each time that it is ready, begins to reload or to end."""
@@ -85,6 +88,14 @@ def _words(phase: Phase) -> dict[str, str]:
         # It compares this with the time of its own signal, by the same clock of the kernel.
         return {"RELOADING": "1", "MONOTONIC_USEC": str(time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000)}
     return {"STOPPING": "1"} if phase is Phase.ENDING else {}
+
+
+def _stop_limit(environ: Mapping[str, str]) -> float | None:
+    try:
+        return limit_of(environ)
+    except ValueError as error:
+        log.warning("stop_limit_unknown", why=str(error))
+        return None
 
 
 def _feed_every(environ: Mapping[str, str]) -> float:

@@ -25,8 +25,8 @@ from gateway.store.writer import Writer
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 FILE = "gateway.sqlite3"
-CLOSE_PATIENCE = 1.0
-"""Seconds that what waits gets to be written at the end of the process."""
+CLOSE_PATIENCE = 5.0
+"""Seconds that what waits gets to be written at the end of the process, where nobody says."""
 
 # In the order in which they are run where several wait: a row is inserted before it is changed, and changed in the order
 # in which the changes came. Each may be run twice, since a commit that failed in its last moment is tried again.
@@ -170,14 +170,15 @@ class Store:
         """The same, waited for."""
         await self._writer.next_commit()
 
-    async def close(self) -> bool:
-        """Whether everything was written in time."""
+    async def close(self, patience: float = CLOSE_PATIENCE) -> bool:
+        """Whether everything was written within so many seconds. Most of them are for what waits to be written."""
+        reading = patience / 8
         if self._checkpoint is not None:
-            await asyncio.wait({self._checkpoint}, timeout=CLOSE_PATIENCE)
+            await asyncio.wait({self._checkpoint}, timeout=reading)
         left = asyncio.ensure_future(self._in_reader(self._database.leave_beside))
-        await asyncio.wait({left}, timeout=CLOSE_PATIENCE)
+        await asyncio.wait({left}, timeout=reading)
         self._readers.shutdown(wait=False, cancel_futures=True)
-        return await self._writer.close(CLOSE_PATIENCE)
+        return await self._writer.close(patience / 2)
 
     # Incoming
 

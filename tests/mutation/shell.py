@@ -197,6 +197,28 @@ SWAPS = (
         "        if at_work := self._messages.at_work:", "        if at_work := 0:", (PROCESS,),
     ),
     Swap(
+        "a stage of a stop waits for as long as it likes", "gateway/process/shutdown.py",
+        "timeout=self.left(stage)", "timeout=None", ("tests/gateway/process/test_operations.py",),
+    ),
+    Swap(
+        "a second signal shortens nothing", "gateway/process/shutdown.py",
+        "            self._budget.hurry(self._stage, seconds, self._clock.monotonic())\n", "",
+        ("tests/gateway/process/test_operations.py",),
+    ),
+    Swap(
+        "what a stage leaves over is lost", "gateway/process/budget.py",
+        "self._from + self._span * part - now", "self._span * SHARES[stage]", ("tests/gateway/process/test_budget.py",),
+    ),
+    Swap(
+        "a stop is longer than the supervisor allows", "gateway/process/operations.py",
+        "budget_of(restart.drain_timeout_ms / 1000, stop_limit)", "restart.drain_timeout_ms / 1000",
+        ("tests/gateway/process/test_operations.py",),
+    ),
+    Swap(
+        "a child that somebody waits for is taken from him", "gateway/process/reaper.py",
+        "if is_first or pid in inherited:", "if True:", ("tests/gateway/process/test_reaper.py",),
+    ),
+    Swap(
         "the file is written in place", "gateway/config/file.py",
         "        Path(name).replace(target)\n", "        target.write_bytes(raw)\n        Path(name).unlink()\n", (CONFIG,),
     ),

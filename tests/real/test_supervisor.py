@@ -18,6 +18,7 @@ import pytest
 
 from gateway.cli.exits import EXIT_CONFIG, EXIT_HELD
 from gateway.config.model import RestartSettings
+from gateway.process.budget import LIMIT, budget_of, limit_of
 from gateway.process.supervisor import Supervisor
 from tests.debian import find_program
 from tests.real.process import ROOT, Gateway, config_text
@@ -266,8 +267,11 @@ async def test_the_unit_runs_as_it_stands(tmp_path: Path) -> None:
 
 
 def test_the_unit_gives_a_stop_more_time_than_the_gateway_takes() -> None:
-    budget = RestartSettings().drain_timeout_ms / 1_000
-    assert float(settings()["TimeoutStopSec"]) > budget
+    unit, budget = settings(), RestartSettings().drain_timeout_ms / 1_000
+    name, _, limit = unit["Environment"].partition("=")
+    # systemd says nothing of its limit: what the unit tells the gateway is what it tells systemd.
+    assert (name, limit) == (LIMIT, unit["TimeoutStopSec"])
+    assert budget_of(budget, limit_of({name: limit})) == budget
     assert settings()["RestartPreventExitStatus"] == f"{EXIT_HELD} {EXIT_CONFIG}"
 
 

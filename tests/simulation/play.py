@@ -34,8 +34,8 @@ from tests.simulation.writers import Writers
 
 PATIENCE = 3_600.0
 """Virtual seconds of calm in which everything must come to rest."""
-TEAR_DOWN = 2.1
-"""Seconds beyond a stop's own budget until `run` has returned: what `app` gives its last parts, and a little."""
+TEAR_DOWN = 0.8
+"""Seconds beyond a stop's own budget until `run` has returned: the moment that each stage has at the least, and a little."""
 REBOOT = 0.2
 IMAGE = 0.3
 """Seconds from one image's end to the first line of the next that matters."""

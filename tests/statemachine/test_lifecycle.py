@@ -717,7 +717,7 @@ ROWS: tuple[tuple[Case, ...], ...] = (
                 SettleRevision("b", "failed", ANY), SettleRevision("c", "failed", ANY),
                 SettleRevision("e", "failed", ANY), CloseTicket("p1", "failed", ANY),
                 CloseTicket("p2", "refused", ANY), CloseTicket("for g", "refused", ANY),
-                StopGateway(5), armed(StopOverdue(8), 40.0),
+                StopGateway(5, 40.0), armed(StopOverdue(8), 40.0),
             ),
             {
                 "carried": None, "kept": None, "reviewed": None, "served": (), "tickets": (),
@@ -734,7 +734,7 @@ ROWS: tuple[tuple[Case, ...], ...] = (
     (
         Case(
             "the second request hurries it", (S.STOPPING,), d(stop_requests=1), StopRequested("SIGINT"), None,
-            (HurryStop(), armed(StopOverdue(8), 4.0)), {"stop_requests": 2, "timer": 8}, Outcome.COALESCED,
+            (HurryStop(4.0), armed(StopOverdue(8), 4.0)), {"stop_requests": 2, "timer": 8}, Outcome.COALESCED,
         ),
     ),
     (Case("stop of what has failed", (S.FAILED,), d(), StopRequested("SIGTERM"), S.STOPPED, (Exit(1),)),),
@@ -1412,7 +1412,7 @@ def test_a_second_stop_hurries_and_a_third_ends_it():
     story.fire(StopRequested("SIGINT"), S.STOPPING)
     assert story.armed == armed(StopOverdue(story.token), POLICY.stop_timeout)
     effects = story.fire(StopRequested("SIGINT"), S.STOPPING, Outcome.COALESCED)
-    assert effects == (HurryStop(), armed(StopOverdue(story.token), POLICY.stop_timeout / 10))
+    assert effects == (HurryStop(POLICY.stop_timeout / 10), armed(StopOverdue(story.token), POLICY.stop_timeout / 10))
     story.fire(StopRequested("SIGINT"), S.STOPPED)
     assert story.said(Exit) == [Exit(0)]
     story.refuse(StopRequested("SIGINT"))

@@ -14,7 +14,7 @@ from gateway.cli.doctor.finding import Finding, Patient, Severity
 from gateway.process.address import find
 
 LOOKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
-    machine.state_folder, machine.disk, machine.descriptors, machine.watching, store.store, running.gateway, running.port,
+    machine.state_folder, machine.disk, machine.descriptors, machine.stopping, machine.watching, store.store, running.gateway, running.port,
 )  # fmt: skip
 CODES = {Severity.OK: 0, Severity.NOTE: 0, Severity.WARNING: 2, Severity.ERROR: 1}
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.cli.doctor.finding import Finding, Patient, Severity
+from gateway.process.budget import LIMIT, REMEDY, limit_of, shortfall
 
 MEGABYTE = 1 << 20
 LITTLE, NONE = 200 * MEGABYTE, 20 * MEGABYTE
@@ -97,6 +98,23 @@ def descriptors(patient: Patient) -> Iterator[Finding]:
         )
     else:
         yield Finding("files", Severity.OK, said)
+
+
+def stopping(patient: Patient) -> Iterator[Finding]:
+    """Whether a stop ends before a supervisor would kill the process. Of one that runs its own environment counts."""
+    if patient.config is None or patient.address is not None:
+        return
+    wanted = patient.config.gateway.restart.drain_timeout_ms / 1000
+    try:
+        limit = limit_of(os.environ)
+    except ValueError as error:
+        yield Finding("stop", Severity.WARNING, str(error), f"set {LIMIT} to seconds, or unset it")
+        return
+    if short := shortfall(wanted, limit):
+        yield Finding("stop", Severity.WARNING, short, REMEDY)
+    else:
+        allowed = "nothing says that it is ended sooner" if limit is None else f"{LIMIT} allows {limit:g} s"
+        yield Finding("stop", Severity.OK, f"a stop may take {wanted:g} s, and {allowed}")
 
 
 def watching(patient: Patient) -> Iterator[Finding]:

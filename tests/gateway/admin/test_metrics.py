@@ -43,6 +43,10 @@ LABELS = {
     "gateway_loop_lag_seconds_bucket": {"le"},
     "gateway_loop_lag_seconds_count": set(),
     "gateway_loop_lag_seconds_sum": set(),
+    "gateway_loop_blocked_seconds": set(),
+    "gateway_tasks": {"kind"},
+    "gateway_timers": {"kind"},
+    "gateway_threads": set(),
 }
 """Every metric of ours, and its labels."""
 

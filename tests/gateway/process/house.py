@@ -115,8 +115,10 @@ class FakeControl:
     async def stop_listening(self) -> None:
         self.told.append(("stop listening", None))
 
-    async def close(self, deadline: float) -> None:
-        self.told.append(("close", deadline))
+    clients = 0
+
+    async def close(self) -> None:
+        self.told.append(("close", None))
         self.listener.close()
 
     @property
@@ -168,7 +170,7 @@ class House(App):
         self._journal.ignore(log_entry)
         self._runner._random = Random(self.seed)
         self.turning = loop.create_task(self._dispatcher.run())
-        policy = policy_of(first.config, self._choice.by)
+        policy = policy_of(first.config, None, self._choice.by)
         self._dispatcher.post(LIFECYCLE, Boot(first.id, policy, self._handover()), "boot")
 
     async def __aenter__(self) -> Self:

@@ -14,8 +14,9 @@ from structlog.testing import capture_logs
 
 from gateway.errors import UnavailableError
 from gateway.messages.model import Message
+from gateway.process.budget import MOST, Stage
 from gateway.process.changes import LIFECYCLE
-from gateway.process.operations import CLIENTS_DEADLINE, RESTART_EXPECTED_MS, bind, policy_of
+from gateway.process.operations import RESTART_EXPECTED_MS, bind, policy_of
 from statemachine import Refusal, Step
 from statemachine.channel_events import By, Stop
 from statemachine.lifecycle import LifecycleState
@@ -29,6 +30,7 @@ from tests.virtual import run_virtual
 MAIN, OTHER = "telegram/main", "telegram/other"
 BOTH = telegram(main="token: one-token", other="token: two-token")
 S = LifecycleState
+HOURS = 10_000.0
 
 
 def run(main: Coroutine[Any, Any, None]) -> list[dict[str, Any]]:
@@ -477,7 +479,7 @@ def test_a_stop_tells_the_clients_then_ends_the_receivers_then_the_server(tmp_pa
             await both_run(house)
             house.network.live(MAIN)[0].script.closes_in = 2.0
             await house.end()
-            told = [("shutdown", ("stop", None)), ("stop listening", None), ("close", CLIENTS_DEADLINE)]
+            told = [("shutdown", ("stop", None)), ("stop listening", None), ("close", None)]
             assert house.control.told[1:] == told
             assert house.exit_code == 0
             assert [receiver.confirmed for receiver in house.network.receivers] == [1, 1]
@@ -508,7 +510,8 @@ def test_case_25_a_second_stop_is_sooner_and_a_third_is_at_once(tmp_path: Path) 
             assert house.exit_code is None
             await house.post(StopRequested("SIGTERM"))
             await house._exit
-            assert house.now() - before < 1.1
+            # The receiver's share of a tenth of what there was.
+            assert house.now() - before == pytest.approx(1 + 3 * 0.6 / 0.98, abs=0.1)
             assert house.exit_code == 0
 
     run(main())
@@ -518,7 +521,7 @@ def test_a_third_stop_asks_nobody(tmp_path: Path) -> None:
     async def main() -> None:
         async with House(tmp_path, BOTH) as house:
             await both_run(house)
-            house.control.close = _never_closed  # type: ignore[assignment, method-assign]
+            house.control.close = _never_closed  # type: ignore[method-assign]
             before = house.now()
             for _ in range(3):
                 await house.post(StopRequested("SIGTERM"))
@@ -528,7 +531,7 @@ def test_a_third_stop_asks_nobody(tmp_path: Path) -> None:
     run(main())
 
 
-async def _never_closed(_: float) -> None:
+async def _never_closed() -> None:
     await asyncio.Event().wait()
 
 
@@ -542,11 +545,42 @@ def test_case_25_a_stop_ends_within_its_budget_whatever_hangs(tmp_path: Path) ->
             stuck.script.lingers, stuck.script.fence_hangs = NEVER, True
             before = house.now()
             await house.end()
-            assert house.now() - before == pytest.approx(20, abs=0.1)
+            assert house.now() - before == pytest.approx(20 * 0.62, abs=0.1)
             assert house.exit_code == 0
             house.network.leave(stuck)
 
     run(main())
+
+
+def test_case_65_clients_that_do_not_close_are_left_and_counted(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with House(tmp_path, BOTH) as house:
+            await both_run(house)
+            house.control.close, house.control.clients = _never_closed, 3  # type: ignore[method-assign]
+            before = house.now()
+            await house.end()
+            assert house.now() - before == pytest.approx(MOST[Stage.CLIENTS], abs=0.1)
+            assert house.exit_code == 0
+
+    (line,) = [line for line in run(main()) if line["event"] == "stage_cut"]
+    assert (line["stage"], line["undone"]) == ("clients", "3 clients have not closed")
+
+
+@pytest.mark.parametrize("takes", [10.0, HOURS])
+def test_a_reply_that_is_being_sent_outlives_its_receiver_for_a_while(tmp_path: Path, takes: float) -> None:
+    """The account's own goodbye waits 3 s for it. What is on its way then is waited for, and no longer than its share."""
+
+    async def main() -> None:
+        async with House(tmp_path, BOTH) as house:
+            await both_run(house)
+            house.network.sends.append(takes)
+            busy(house, 0)
+            await asyncio.sleep(0.1)
+            await house.end()
+            assert [text for _, _, text in house.network.sent] == (["hello"] if takes < HOURS else [])
+
+    cut = [(line["stage"], line["undone"]) for line in run(main()) if line["event"] == "stage_cut"]
+    assert cut == ([] if takes < HOURS else [("replies", "1 messages are being sent")])
 
 
 @pytest.mark.parametrize("state", [S.HOT_RELOADING, S.RESTART_PENDING, S.RESTARTING])
@@ -609,3 +643,9 @@ def test_the_budgets_of_a_config() -> None:
     text = "gateway: {restart: {cooldown_ms: 1500, defer_timeout_ms: 2500, drain_timeout_ms: 3500}}"
     policy = policy_of(config(text))
     assert (policy.cooldown, policy.defer_timeout, policy.stop_timeout) == (1.5, 2.5, 3.5)
+
+
+def test_case_65_a_stop_has_less_than_its_supervisor_allows() -> None:
+    text = "gateway: {restart: {drain_timeout_ms: 30000}}"
+    assert policy_of(config(text), 45.0).stop_timeout == 30.0
+    assert policy_of(config(text), 10.0).stop_timeout == 9.0
