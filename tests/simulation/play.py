@@ -386,14 +386,20 @@ class Play(Writers):
         """The process is halted, or the host suspended: the outside goes on, and then everything is late at once."""
         self.faults["stall"] += 1
         self.stalled += seconds
+        began = self.time.now
         ran = self._running() if seconds >= SLEEP else {}
         self.frozen += 1
         try:
             self.time.run_until(self.time.now + seconds)
         finally:
             self.frozen -= 1
-        if seconds >= SUSPENDED:
-            self.time.slept += seconds
+        if seconds >= SUSPENDED and not self.frozen:
+            slept = self.time.now - began
+            self.time.slept += slept
+            for trial in self.witness.trials:
+                # The time to confirm runs by the clock that stood still.
+                if trial.is_open and trial.deadline is not None:
+                    trial.deadline += slept
             self.faults["suspended"] += 1
         process, stalled = self.process, self.stalled
         if process is not None and ran:
