@@ -17,7 +17,7 @@ from tests.real.process import Client, Gateway, config_text, telegram_account
 from tests.real.test_founding_case import TOKEN, one_receiver, runs
 from tests.real.test_messages import SLOW, answered, first_told, kept, push, twice_in_silence
 
-MODES = ("auto", "in_process")
+MODES = ("exec", "in_process")
 
 
 def text_of(telegram: FakeTelegram, mode: str, delay_ms: int = 0, **account: Any) -> str:
