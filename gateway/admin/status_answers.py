@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from msgspec import UNSET, UnsetType
+
 from gateway.admin.body import Body
 from gateway.admin.message_answers import Webhook
 

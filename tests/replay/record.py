@@ -160,7 +160,7 @@ async def record(name: str, folder: Path) -> Path:
         text = config_text(
             telegram_account("main", BOT, telegram.url, poll_timeout_s=1),
             channels="  stubborn: {accounts: {it: {mode: good, stop_timeout_ms: 300}}}\n",
-            restart="{delay_ms: 600, cooldown_ms: 0}",
+            restart="{mode: in_process, delay_ms: 600, cooldown_ms: 0}",
         )
         async with Gateway(folder, text, command=RECORDING) as gateway:
             client = await gateway.client()
