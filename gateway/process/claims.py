@@ -13,6 +13,7 @@ import os
 import stat
 import struct
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 import structlog
@@ -56,10 +57,10 @@ class Claims:
         if claim is not None:
             self._held[account] = claim
 
-    def take_all(self, config: Config) -> None:
-        """What a gateway begins with: all at once, or it does not begin. Raises ClaimedError."""
+    def take_all(self, config: Config, held: Collection[str]) -> None:
+        """What a gateway begins with: all at once, or it does not begin. Those `held` a person has stopped. Raises ClaimedError."""
         for name, account in config.accounts().items():
-            if account.enabled:
+            if account.enabled and name not in held:
                 self.take(name, account)
         self._drop_others()
 

@@ -108,7 +108,7 @@ class Messages:
         runner.command(delivery.LineUp, lambda name, _: self.outbox.line_up(name))
 
     async def open(self) -> Collection[str]:
-        """Open the store and take up what an earlier life has left. The accounts that a person has stopped.
+        """Open the store, and read what an earlier life has left. The accounts that a person has stopped.
 
         Raises StoreError.
         """
@@ -119,11 +119,16 @@ class Messages:
         self._requests.keep_with(self._keep_request)
         self._requests.restore(await self.store.requests(REQUESTS_RESTORED))
         self.handlers.apply(self._config())
-        self.commands.resume(await self.store.notices())
-        self.outbox.resume(await self.store.unsent())
-        self._errands.run(self.pipeline.resume(beginning))
+        self._left = beginning, await self.store.notices(), await self.store.unsent()
         self._errands.run(self._keep_house())
         return [account for account, intent in beginning.intents.items() if intent == "stopped"]
+
+    def resume(self) -> None:
+        """Take up what an earlier life has left."""
+        beginning, notices, unsent = self._left
+        self.commands.resume(notices)
+        self.outbox.resume(unsent)
+        self._errands.run(self.pipeline.resume(beginning))
 
     # What is shown
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -97,7 +97,7 @@ class Operations:
         shutdown: Shutdown,
         stop_limit: float | None = None,
         handed_over: Callable[[], socket.socket | None] = lambda: None,
-        claim: Callable[[Config], None] = lambda _: None,
+        claim: Callable[[Config, Collection[str]], None] = lambda *_: None,
         restart_by: RestartBy = RestartBy.IN_PROCESS,
     ) -> None:
         self._shutdown = shutdown
@@ -154,9 +154,9 @@ class Operations:
             log.error("cannot_listen", why=why)
             return events.StartFailed(effect.work, why, 1)
         try:
-            # All of them are ours before one of them polls, and before anything is read or written for them.
-            self._claim(self._ledger.applied)
             held = await self._messages.open()
+            # All of them are ours before one of them polls, and before anything is done for them.
+            self._claim(self._ledger.applied, held)
         except ClaimedError as error:
             listener.close()
             log.error("account_held", why=str(error), holder=error.holder)
@@ -165,6 +165,7 @@ class Operations:
             listener.close()
             log.error("store_unusable", why=str(error))
             return events.StartFailed(effect.work, str(error), 1)
+        self._messages.resume()
         self._accounts.boot(self._ledger.applied, self._ledger.applied_id, held)
         await self._changes.begin()
         # Made only now: its library is large, and the first polls are already on their way.

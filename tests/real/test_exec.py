@@ -255,7 +255,7 @@ async def test_exit_asks_whoever_supervises_for_another_process(tmp_path: Path) 
         await gateway.close()
 
 
-async def test_a_token_has_one_receiver_among_all_gateways_of_the_machine(tmp_path: Path) -> None:
+async def test_case_12_a_token_has_one_receiver_among_all_gateways_of_the_machine(tmp_path: Path) -> None:
     """The second gateway, with another state folder and another home, ends with 76 and names the first; that one is not
     touched, and its death lets the token go, whatever kind of death it was. A restart keeps it all the while."""
     async with FakeTelegram() as telegram:
@@ -300,7 +300,7 @@ async def test_a_token_that_another_gateway_holds_is_waited_for_and_one_that_is_
         for name in ("one", "two"):
             (tmp_path / name).mkdir()
         async with (
-            Gateway(tmp_path / "one", config_text(account)) as first,
+            Gateway(tmp_path / "one", config_text(account, restart=AT_ONCE)) as first,
             Gateway(tmp_path / "two", config_text()) as second,
         ):
             await first.until(lambda s: s["accounts"][0]["state"] == "running")
@@ -312,6 +312,9 @@ async def test_a_token_that_another_gateway_holds_is_waited_for_and_one_that_is_
             code, _ = await first.http("POST", "/api/v1/channels/telegram/main/stop")
             assert code == 200
             await second.until(lambda s: all(each["state"] == "running" for each in s["accounts"]))
+            # One that a person has stopped is wanted by nobody here: that another gateway has it keeps none from booting.
+            await restart(first)
+            assert (await first.account("telegram/main"))["state"] == "stopped"
             code, answer = await first.http("POST", "/api/v1/channels/telegram/main/start")
             assert answer["state"] == "conflict", (code, answer)
         assert bot.stats.overlaps == 0

@@ -67,7 +67,7 @@ class Judge:
 
     def replaced(self, process: Process) -> None:
         """Nothing of it receives when another image takes its place, and that one knows all whom it has to answer."""
-        open_ones = [session.owner for session in process.line_open()]
+        open_ones = [session.owner for session in process.line_open() if ":receiver:" in session.owner]
         stuck = [name for name, machine in process.channels().items() if not is_stopped(machine)]
         self._expect(not open_ones or bool(stuck), "one receiver", f"replaced while {open_ones} received")
         assert process.carried is not None, "it was replaced"

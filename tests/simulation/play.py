@@ -16,6 +16,7 @@ from gateway.process.changes import LIFECYCLE
 from gateway.process.host import LATE, TICK
 from gateway.process.image import Carried
 from statemachine import Refusal
+from statemachine.channel import is_running
 from statemachine.channel_events import By, Restart, Start, Stop
 from statemachine.delivery import DiscardRequested, RetryRequested
 from statemachine.lifecycle_events import RestartCancelled, RestartRequested, Ticket
@@ -25,7 +26,7 @@ from tests.simulation.disk import Disk
 from tests.simulation.judgement import QUIET, Judge
 from tests.simulation.letters import Letters
 from tests.simulation.network import Fault, Network, Quirk
-from tests.simulation.process import CRASHED, EXIT_CONFIG, REPLACED, Process
+from tests.simulation.process import CRASHED, EXIT_CONFIG, EXIT_HELD, REPLACED, Process
 from tests.simulation.referee import Referee, Violation
 from tests.simulation.schedule import Action, Schedule
 from tests.simulation.stage import staged
@@ -37,6 +38,8 @@ PATIENCE = 3_600.0
 TEAR_DOWN = 0.8
 """Seconds beyond a stop's own budget until `run` has returned: the moment that each stage has at the least, and a little."""
 REBOOT = 0.2
+NEIGHBOUR_PAUSE = 1.0
+"""Seconds until a gateway that found another one with its accounts is started again."""
 IMAGE = 0.3
 """Seconds from one image's end to the first line of the next that matters."""
 HALF = 0.05
@@ -85,6 +88,12 @@ class Play(Writers):
         """Somebody has removed the interpreter: no other image can be had."""
         self.carried: Carried | None = None
         """What the image before has left to the next."""
+        self.claimed: set[str] = set()
+        """What the gateway holds among the processes of its machine; its end releases it, another image of it keeps it."""
+        self.neighbours: set[str] = set()
+        """What another gateway of that machine holds."""
+        self.wanted_claims: dict[str, str] = {}
+        """By account: what the gateway last wanted for it."""
         self.counts = self.referee.counts
         self.faults: Counter[str] = Counter()
         self.entries: list[Entry] = []
@@ -147,13 +156,14 @@ class Play(Writers):
         if code == REPLACED:
             self._go_on(process)
             return
+        self.claimed.clear()
         if self.over or self.counts["boots"] >= MOST_BOOTS:
             self.referee.expect(self.over, "comes to rest", f"it was booted {MOST_BOOTS} times")
             self.over = True
             return
         if code == EXIT_CONFIG:
             self._mend_what_boots_cannot()
-        boot, self.next_boot = self.next_boot, REBOOT
+        boot, self.next_boot = max(self.next_boot, NEIGHBOUR_PAUSE if code == EXIT_HELD else 0.0), REBOOT
         self.time.run_until(self.time.now + boot)
 
     def _go_on(self, process: Process) -> None:
@@ -197,6 +207,7 @@ class Play(Writers):
             self.process.crash_in = 0
         self.port_taken_until = 0.0
         self.program_gone = False
+        self.neighbours.clear()
         self._mend_what_boots_cannot()
         self._look()
 
@@ -431,6 +442,27 @@ class Play(Writers):
 
     def _put_program_back(self) -> None:
         self.program_gone = False
+
+    def do_neighbour(self, account: str, seconds: float) -> None:
+        """Another gateway on the same machine wants an account; it receives on none that it does not hold."""
+        claim = self.wanted_claims.get(f"telegram/{account}")
+        if claim is None or claim in self.claimed:
+            self.counts["neighbours refused"] += 1
+            return
+        self.faults["neighbouring gateway"] += 1
+        self.neighbours.add(claim)
+        self._hold_neighbour(f"telegram/{account}", claim)
+        self.time.after(seconds, lambda: self._hold_neighbour(f"telegram/{account}", claim))
+        self.time.after(seconds, lambda: self.neighbours.discard(claim))
+
+    def _hold_neighbour(self, account: str, claim: str) -> None:
+        machine = self.process.channels().get(account) if self.process is not None and self.process.built else None
+        receives = machine is not None and is_running(machine) and machine.data.run.settings.claim == claim
+        self.referee.expect(
+            not (receives and claim in self.neighbours),
+            "one receiver",
+            f"{account} receives, and another gateway holds it",
+        )
 
     def do_wall_clock(self, seconds: float) -> None:
         self.faults["wall clock set"] += 1

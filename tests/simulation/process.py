@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from gateway.app import App, Options
 from gateway.config.model import Config
 from gateway.dispatcher import Dispatcher
-from gateway.errors import ConfigError, HandlerError
+from gateway.errors import ClaimedError, ConfigError, HandlerError
 from gateway.handlers.registry import Handlers
 from gateway.journal import Entry, log_entry
 from gateway.log import LevelFilter
@@ -42,6 +42,7 @@ HANDLING = (0.0, 0.0, 0.0, 0.01, 0.3)
 """Seconds that a handler takes."""
 ILLS = ("fails", "may be tried again", "is away", "hangs", "breaks")
 CRASHED, REPLACED = -9, -1
+EXIT_HELD, NEIGHBOUR = 76, 4711
 
 
 class Replaced(Crash):
@@ -160,15 +161,30 @@ class Control:
         await asyncio.sleep(0.05)
 
 
+class SimulatedClaims(Claims):
+    """The kernel's locks of a machine that has one other gateway, which sometimes wants an account, too."""
+
+    def __init__(self, play: Play) -> None:
+        super().__init__(folders=())
+        self._play = play
+
+    def _lock(self, account: str, claim: str) -> None:
+        self._play.wanted_claims[account] = claim
+        if claim in self._play.neighbours:
+            raise ClaimedError(account, NEIGHBOUR)
+        self._play.claimed.add(claim)
+
+    def _unlock(self, start: int, length: int) -> None:
+        places = {claim: int(claim, 16) for claim in self._play.claimed}
+        self._play.claimed -= {
+            c for c, place in places.items() if start <= place and (not length or place < start + length)
+        }
+
+
 class SimulatedApp(App):
     """The real `App`, but for its log, its control plane, and the eyes on it."""
 
     process: Process
-
-    def __init__(self, options: Options) -> None:
-        super().__init__(options)
-        # Of the machine that this runs on, which has simulations beside it.
-        self._claims = Claims(folders=())
 
     def _configure_log(self, config: Config) -> LevelFilter:
         return LevelFilter(config.gateway.log.level)
@@ -209,6 +225,7 @@ class Process:
         # Half of the schedules restart in the process.
         image = Image(carried, -1, None if play.schedule.seed // 2 % 2 else self._replace)
         self.app = SimulatedApp(Options(play.disk.path, play.disk.state_dir, image))
+        self.app._claims = SimulatedClaims(play)
         self.app.process = self
         self.monitor.wanted = lambda name: self.app._ledger.applied.accounts().get(name)
 

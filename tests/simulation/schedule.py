@@ -218,6 +218,7 @@ class _Makers:
             "locked store": (0.3, lambda: {"seconds": some((0.5, 5.0, 40.0))}),
             "full disk": (0.5, lambda: {"seconds": some((0.5, 5.0, 20.0))}),
             "port taken": (0.4, lambda: {"seconds": some((1.0, 10.0))}),
+            "neighbour": (0.7, lambda: {"account": some(NAMES), "seconds": some((0.5, 1.5, 5.0))}),
             "no program": (0.4, lambda: {"seconds": some((1.0, 10.0, 60.0))}),
             "stall": (0.8, lambda: {"seconds": some((0.3, 2.0, 5.0, 12.0, 90.0, 600.0))}),
             "wall clock": (0.3, lambda: {"seconds": some((-3600.0, -1.0, 60.0, 86400.0))}),

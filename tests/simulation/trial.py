@@ -58,6 +58,8 @@ class Trial:
     """When somebody last decided something about it, and how wrong the wall clock was."""
     granted: list[float] = field(default_factory=list)
     """The seconds that it was given at first and by each extension."""
+    asked_for: list[float] = field(default_factory=list)
+    """The seconds of extensions that were asked for: an answer tells of the newest decision, before that has its own."""
     excuses: set[str] = field(default_factory=set)
     """What may have ended it before its time."""
     lazy: int = 0

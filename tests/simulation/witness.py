@@ -206,11 +206,12 @@ class Witness:
                 f"beside {trial.revision[:8]} another was {told}",
             )
 
-    def decides(self, revision: str) -> Trial | None:
+    def decides(self, revision: str, seconds: float) -> Trial | None:
         """Somebody confirms, extends or cancels; the trial that is meant."""
         trial = next((trial for trial in reversed(self.trials) if trial.revision == revision), None)
         if trial is not None:
             trial.deciding += 1
+            trial.asked_for.append(seconds)
             trial.asked_at, trial.asked_wall = self._now, self._play.time.wall_jump
         return trial
 
@@ -259,7 +260,7 @@ class Witness:
             return
         deadline = self._play.time.at_wall(confirm_by)
         # It is told of the newest decision, which need not be its own.
-        most = max(trial.granted)
+        most = max(trial.granted + trial.asked_for)
         self._expect(
             deadline <= self._now + most + 0.001, "an answer is true", f"it has {deadline - self._now} s of {most}"
         )

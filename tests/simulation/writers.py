@@ -112,7 +112,7 @@ class Writers:
             self._call(self._decide(trials[back].revision, Decision(decision), seconds), "decide")
 
     async def _decide(self, revision: str, decision: Decision, seconds: float) -> None:
-        trial = self.witness.decides(revision)
+        trial = self.witness.decides(revision, seconds)
         confirm_by = None
         try:
             told = await self.alive.app._changes.decide(revision, decision, "client", seconds)
