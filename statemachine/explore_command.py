@@ -24,6 +24,7 @@ def run(
     confirm: bool = False,
     messages: bool = False,
     restart_by: str = IN_PROCESS,
+    rivals: bool = False,
     limit: int | None = None,
     test: Path | None = None,
     as_json: bool = False,
@@ -33,11 +34,12 @@ def run(
         world: Model[Any] = MessageWorld(budget)
         made, options = f"MessageWorld({budget})", f"--messages --budget {budget}"
     else:
-        world = World(channels, budget=budget, reload=reload, confirm=confirm, restart_by=restart_by)
+        world = World(channels, budget=budget, reload=reload, confirm=confirm, restart_by=restart_by, rivals=rivals)
         way = "" if restart_by == IN_PROCESS else f", restart_by={restart_by!r}"
-        more = f"{'' if reload else ', reload=False'}{', confirm=True' if confirm else ''}{way}"
+        more = f"{'' if reload else ', reload=False'}{', confirm=True' if confirm else ''}{way}{', rivals=True' if rivals else ''}"
         made = f"World({channels}, budget={budget}{more})"
         options = f"--channels {channels} --budget {budget}{' --confirm' if confirm else ''}{f' --restart {restart_by}' if way else ''}"
+        options += " --rivals" if rivals else ""
     began = time.perf_counter()
 
     def progress(states: int, edges: int) -> None:

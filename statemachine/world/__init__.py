@@ -6,7 +6,7 @@ The outside is bounded by budgets, since it can always do one thing more: what i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 from statemachine._machine import Machine
@@ -37,7 +37,8 @@ Worlds = tuple[int, ...]
 class World:
     """A model for `statemachine.explore`, over the machine classes; with `confirm` changes that must be confirmed are written, too.
 
-    `restart_by` says how the process restarts, by the value of a `RestartBy`.
+    `restart_by` says how the process restarts, by the value of a `RestartBy`; with `rivals` there is another gateway on
+    the machine, which wants the same accounts.
     """
 
     def __init__(
@@ -51,12 +52,13 @@ class World:
         change: type[Machine[Any, Any]] = Change,
         confirm: bool = False,
         restart_by: str = RestartBy.IN_PROCESS.value,
+        rivals: bool = False,
     ) -> None:
         self._channels = channels
         self._process_model = ProcessModel(
             lifecycle, change, reload=reload, confirm=confirm, restart_by=RestartBy(restart_by)
         )
-        self._account_model = AccountModel(channel)
+        self._account_model = AccountModel(channel, rivals=rivals)
         self._processes: _Numbered[Process] = _Numbered()
         self._accounts: _Numbered[Account] = _Numbered()
         self._budget = budget
@@ -84,7 +86,7 @@ class World:
         if process.ended:
             return
         if budget:
-            yield from self._kills(process, budget - 1)
+            yield from self._kills(process, budget - 1, accounts)
         calls = self._process_model.takes_calls(process)
         for place, number in enumerate(accounts):
             settings = settings_of(process.ledger, place) if calls else None
@@ -128,19 +130,32 @@ class World:
 
     # Inside
 
-    def _kills(self, process: Process, budget: int) -> Iterator[Move[Worlds]]:
-        again = self._begin(process.disk, budget, process.standing)
+    def _kills(self, process: Process, budget: int, accounts: list[int]) -> Iterator[Move[Worlds]]:
+        again = self._begin(process.disk, budget, process.standing, accounts=accounts)
         yield Move("the process is killed and started again", again, owed=False)
         window = process.standing.window
         if window is not None and window.runs:
-            late = self._begin(process.disk, budget, process.standing, overdue=True)
+            late = self._begin(process.disk, budget, process.standing, overdue=True, accounts=accounts)
             yield Move("the process is killed, and started again too late", late, owed=False)
 
-    def _begin(self, disk: str, budget: int, standing: Standing = NOTHING_STANDS, *, overdue: bool = False) -> Worlds:
+    def _begin(
+        self,
+        disk: str,
+        budget: int,
+        standing: Standing = NOTHING_STANDS,
+        *,
+        overdue: bool = False,
+        accounts: Sequence[int] = (),
+    ) -> Worlds:
         """A new process, and no receiver of an older one: the kernel has closed them."""
         process = self._processes.number(self._process_model.begin(disk, standing, overdue=overdue))
-        account = self._accounts.number(self._account_model.begin())
-        return (process, budget, *[account] * self._channels)
+        begun = self._anew(accounts) or [self._accounts.number(self._account_model.begin())] * self._channels
+        return _ordered(process, budget, begun)
+
+    def _anew(self, accounts: Sequence[int], *, image: bool = False) -> list[int]:
+        """The accounts in a process that begins, or in another image of it."""
+        model = self._account_model
+        return [self._accounts.number(model.begin(self._accounts[number], anew=image)) for number in accounts]
 
     def _changes(self, number: int) -> tuple[ProcessChange, ...]:
         if number not in self._process_moves:
@@ -156,7 +171,7 @@ class World:
     def _tell_accounts(self, change: ProcessChange, budget: int, accounts: list[int]) -> Move[Worlds]:
         broken = change.broken
         if change.after.ended or change.anew:  # its receivers end with the process
-            accounts = [self._accounts.number(self._account_model.begin())] * len(accounts)
+            accounts = self._anew(accounts, image=change.anew)
         elif change.asks:
             told = [self._ask(number, ask) for number, ask in zip(accounts, change.asks, strict=True)]
             accounts = [number for number, _ in told]

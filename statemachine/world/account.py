@@ -58,10 +58,15 @@ class Receiver(Enum):
     NONE = "none"
     OPENING = "opening"
     UP = "up"
+    BARRED = "barred"
+    """There is none, and its work is about to say why: another gateway of the machine has the account."""
 
 
 class Account(NamedTuple):
-    """One account. `timer` is the event that is armed; `hangs`: neither a receive nor its end will come by themselves."""
+    """One account. `timer` is the event that is armed; `hangs`: neither a receive nor its end will come by themselves.
+
+    `claimed`: it is held among the processes of the machine; `rival`: by another gateway there.
+    """
 
     state: Any
     data: ChannelData
@@ -71,6 +76,8 @@ class Account(NamedTuple):
     fencing: bool = False
     watched: bool = False
     timer: type[Event] | None = None
+    claimed: bool = False
+    rival: bool = False
 
 
 class Change(NamedTuple):
@@ -94,6 +101,7 @@ class View(NamedTuple):
     broken: bool
     hangs: bool
     settings: str
+    rival: bool
 
 
 def run_with(settings: str) -> Run:
@@ -103,19 +111,25 @@ def run_with(settings: str) -> Run:
 class AccountModel:
     """The moves of an account, over a channel machine class."""
 
-    def __init__(self, channel: type[Machine[Any, Any]]) -> None:
+    def __init__(self, channel: type[Machine[Any, Any]], *, rivals: bool = False) -> None:
+        """`rivals`: there is another gateway on the machine, which wants the same account."""
+        self._rivals = rivals
         self._machine = channel("account", ChannelData())
         self._initial = channel.initial
         self._stale: dict[tuple[Any, ChannelData], tuple[str, ...]] = {}
 
-    def begin(self) -> Account:
-        return Account(self._initial, _blank(ChannelData()))
+    def begin(self, before: Account | None = None, *, anew: bool = False) -> Account:
+        """Of a process that begins. What the kernel holds for a process ends with it, but for another image of it."""
+        blank = Account(self._initial, _blank(ChannelData()))
+        return blank if before is None else blank._replace(claimed=anew and before.claimed, rival=before.rival)
 
     def view(self, account: Account) -> View:
         machine = self._at(account)
         data = account.data
         settled, stopped, rests = is_settled(machine), is_stopped(machine), comes_to_rest(machine)
-        return View(settled, stopped, rests, data.held, is_broken(machine), account.hangs, str(data.run.settings))
+        return View(
+            settled, stopped, rests, data.held, is_broken(machine), account.hangs, str(data.run.settings), account.rival
+        )
 
     def is_under_way(self, account: Account) -> bool:
         """Whether something is under way with it, or a wait or a conflict that nothing will end; or it hangs, unseen."""
@@ -150,7 +164,12 @@ class AccountModel:
 
     def changes(self, account: Account) -> list[Change]:
         """All that its receiver, its network and its timer can do next."""
-        found = [*self._receiver_changes(account), *self._fence_changes(account), *self.woken(account)]
+        found = [
+            *self._receiver_changes(account),
+            *self._fence_changes(account),
+            *self._rival_changes(account),
+            *self.woken(account),
+        ]
         if account.timer is not None:
             # A deadline passes only for what hangs; slowness that ends in time changes nothing.
             overdue = account.timer in DEADLINES
@@ -159,9 +178,25 @@ class AccountModel:
                 found.append(self._change(f"the timer rings: {event.trigger}", account._replace(timer=None), event))
         return found
 
+    def _rival_changes(self, account: Account) -> list[Change]:
+        """Who takes an account while a receiver of ours lives is a second one."""
+        if not self._rivals or account.claimed:
+            return []
+        if account.rival:
+            free = account._replace(rival=False)
+            return [Change("another gateway lets it go", free, owed=True, cost=0, broken=())]
+        lives = account.receiver is not Receiver.NONE
+        taken = account._replace(rival=True)
+        broken = (ONE_RECEIVER,) if lives else ()
+        return [Change("another gateway of the machine takes it", taken, owed=False, cost=1, broken=broken)]
+
     def _receiver_changes(self, account: Account) -> list[Change]:
         if account.receiver is Receiver.NONE:
             return []
+        if account.receiver is Receiver.BARRED:
+            cause = Cause.CLOSED if account.told else Cause.CONFLICT
+            ended = ReceiverEnded(CURRENT, cause, "", NOW)
+            return [self._change("another gateway has it", _gone(account), ended)]
         found = []
         gone = _gone(account)
         if account.receiver is Receiver.OPENING:
@@ -213,6 +248,10 @@ class AccountModel:
         for effect in step.effects:
             after, wrong = _perform(after, effect)
             broken += wrong
+            if self._rivals and isinstance(effect, OpenReceiver):
+                after = after._replace(receiver=Receiver.BARRED) if after.rival else after._replace(claimed=True)
+        if after.claimed and after.data.held and is_stopped(machine):
+            after = after._replace(claimed=False)
         return after._replace(data=_blank(after.data)), broken
 
     def _hold_stale(self, account: Account) -> tuple[str, ...]:

@@ -40,7 +40,10 @@ def turns(process: Process, accounts: Accounts) -> Iterator[Turn]:
 
 def _opening(process: Process, work: Work, accounts: Accounts) -> Iterator[Turn]:
     settings = [settings_of(process.ledger, number) for number in range(len(accounts))]
-    if not work.begun:
+    barred = [view.rival and some != OFF for view, some in zip(accounts, settings, strict=True)]
+    if not work.begun and any(barred):
+        yield Turn("another gateway has an account of it", process, events.StartFailed(CURRENT, "", 76))
+    elif not work.begun:
         asks = tuple(Start(run_with(some), By.GATEWAY) if some != OFF else None for some in settings)
         yield Turn("the accounts are asked to start", _begun(process, work), asks=asks)
     else:

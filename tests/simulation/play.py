@@ -16,9 +16,9 @@ from gateway.process.changes import LIFECYCLE
 from gateway.process.host import LATE, TICK
 from gateway.process.image import Carried
 from statemachine import Refusal
-from statemachine.channel import is_running
 from statemachine.channel_events import By, Restart, Start, Stop
 from statemachine.delivery import DiscardRequested, RetryRequested
+from statemachine.lifecycle import is_leaving
 from statemachine.lifecycle_events import RestartCancelled, RestartRequested, Ticket
 from tests.simulation.botapi import BotApi
 from tests.simulation.clock import Crash, StandstillError, Time
@@ -310,8 +310,8 @@ class Play(Writers):
             self.process.app._dispatcher.post(LIFECYCLE, RestartCancelled(tickets[pick].id), "client")
 
     def do_channel(self, account: str, verb: str) -> None:
-        if self.process is None or not self.process.listens:
-            return
+        if self.process is None or not self.process.listens or is_leaving(self.process.lifecycle):
+            return  # or it is refused
         app, name = self.process.app, f"telegram/{account}"
         settings = app._ledger.applied.accounts().get(name)
         if settings is None:
@@ -457,7 +457,10 @@ class Play(Writers):
 
     def _hold_neighbour(self, account: str, claim: str) -> None:
         machine = self.process.channels().get(account) if self.process is not None and self.process.built else None
-        receives = machine is not None and is_running(machine) and machine.data.run.settings.claim == claim
+        same = (
+            machine is not None and machine.data.run.settings is not None and machine.data.run.settings.claim == claim
+        )
+        receives = same and self.process is not None and self.process.receives(account)
         self.referee.expect(
             not (receives and claim in self.neighbours),
             "one receiver",

@@ -341,6 +341,10 @@ class Process:
     def line_open(self) -> list[Any]:
         return [session for session in self.line.sessions if session.bot and not session.over]
 
+    def receives(self, account: str) -> bool:
+        """Whether a receiver of it has a connection."""
+        return any(session.owner.startswith(f"{account}:receiver:") for session in self.line_open())
+
     # What is done to it
 
     def signal(self, number: int, heard: Callable[[], object] = lambda: None) -> None:
