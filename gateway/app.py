@@ -177,7 +177,11 @@ class App:
         """What it begins with: the file, or what stands in its place. Raises ConfigError when there is neither."""
         self._standing = Standing(self._options.state_dir)
         self._history = History(self._options.state_dir / "config-history", self._clock, self._standing.pinned)
-        boot = FirstRevision(self._options.config, self._reader(), self._standing, self._history, self._clock)
+        carried = self._options.image.carried
+        boot = FirstRevision(
+            self._options.config, self._reader(), self._standing, self._history, self._clock,
+            carried.revisions if carried is not None else (),
+        )  # fmt: skip
         self._first = boot.choose()
         self._redactor.learn(secrets_of(self._first.revision.config))
         return self._first.revision
@@ -194,7 +198,8 @@ class App:
         """Make every part and tie them together; nothing runs yet."""
         self._journal = Journal(self._clock)
         self._journal.listen(log_entry, ordinary=False)
-        self._tally = Tally()
+        carried = self._options.image.carried
+        self._tally = Tally(carried.restarts if carried is not None else None)
         self._journal.listen(self._tally.note)
         self._loop_watch = LoopWatch(self._tally.lag.observe, self._clock.wall_ms, look=self._own_process)
         self._supervisor = Supervisor(os.environ)
@@ -213,7 +218,6 @@ class App:
         )  # fmt: skip
         self._receivers = self._messages.receivers
         self._journal.listen(lambda entry: self._claims.note(entry, self._ledger.applied), ordinary=False)
-        carried = self._options.image.carried
         self._accounts = Accounts(self._dispatcher, self._adapters, carried.generations if carried is not None else {})
         self._changes = Changes(
             self._options.config, self._first, self._reader(), self._ledger, self._standing, self._history, self._dispatcher,
@@ -264,13 +268,15 @@ class App:
         admin = self._ledger.applied.gateway.admin
         return self._options.image.listener(admin.host, admin.port) or handed_over(os.environ)
 
-    def _follow(self, listener: socket.socket, address: tuple[str, int]) -> NoReturn:
+    def _follow(self, listener: socket.socket, revision: Revision) -> NoReturn:
         """The next image takes the place of this one. Raises OSError."""
         image = self._options.image
         assert image.replace is not None, "or another way to restart was chosen"
         handover = handover_of(self._dispatcher.machine(LIFECYCLE))
         descriptors = (listener.fileno(), image.lock, self._claims.descriptor)
-        image.replace(Carried(handover, self._accounts.generations, address, *descriptors))
+        admin, known = revision.config.gateway.admin, (revision.id, self._ledger.accepted.id, self._ledger.applied_id)
+        generations, address = self._accounts.generations, (admin.host, admin.port)
+        image.replace(Carried(handover, generations, dict(self._tally.restarts), known, address, *descriptors))
 
     def _end(self, code: int) -> None:
         if code == EXIT_RESTART and not self._exit.done():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Mapping
 from itertools import accumulate
 from typing import Any
 
@@ -14,7 +15,7 @@ from gateway.journal import Entry
 from statemachine.channel_events import Cause, ReceiverEnded
 from statemachine.delivery import Delivery
 from statemachine.incoming import Incoming, has_ended
-from statemachine.lifecycle_events import Restarted, Ticket
+from statemachine.lifecycle_events import Restarted, Started, Ticket
 from statemachine.record import ABSENT
 
 REPORTED = frozenset({"sent", "dead", "unknown", "retry_wait"})
@@ -41,14 +42,17 @@ class Histogram:
 
 
 class Tally:
-    """A listener of the journal from its first entry on. Asked by whoever shows metrics, at the time of asking."""
+    """A listener of the journal from its first entry on. Asked by whoever shows metrics, at the time of asking.
 
-    def __init__(self) -> None:
+    All is counted from this image of the program on, but `restarts`: one by another image would else never be seen to be more.
+    """
+
+    def __init__(self, restarts: Mapping[str, int] | None = None) -> None:
         self.transitions: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         """Rows taken, by kind of machine, trigger and the state that followed."""
         self.refusals: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         """By kind of machine, trigger and the state that it was refused in."""
-        self.restarts: defaultdict[str, int] = defaultdict(int)
+        self.restarts: defaultdict[str, int] = defaultdict(int, restarts or {})
         """Restarts that were completed, by what asked for them first: config_change, signal or call."""
         self.coalesced = 0
         """Requests for a restart that joined one that was pending."""
@@ -86,7 +90,7 @@ class Tally:
         if isinstance(entry.event, ReceiverEnded):
             if entry.event.cause is Cause.CONFLICT:
                 self.conflicts[entry.machine] += 1
-        elif isinstance(entry.event, Restarted):
+        elif isinstance(entry.event, (Started, Restarted)) and _known(entry, "served"):
             self.restarts[_reason(_known(entry, "served"))] += 1
         elif entry.outcome == "coalesced" and _tickets_now(entry) > len(_known(entry, "tickets")):
             self.coalesced += 1

@@ -80,7 +80,7 @@ def test_who_fired_what(collector: Collector) -> None:
     collect(collector)
     service, tables = collector.service, collector.tables
     both = {("channel", 3): 1, ("change", 1): 1}
-    assert service.rows == both | {("channel", 0): 1, ("lifecycle", 0): 1, ("lifecycle", 42): 1}
+    assert service.rows == both | {("channel", 0): 1, ("lifecycle", 0): 1, ("lifecycle", 45): 1}
     refusals = {
         ("channel", "starting", "start"): 1,
         ("channel", "running", "receiver_ready"): 1,

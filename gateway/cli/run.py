@@ -15,7 +15,7 @@ from gateway.app import App, Options
 from gateway.channels.base import Adapter
 from gateway.cli.exits import EXIT_CONFIG, EXIT_FAILED, EXIT_HELD, complain
 from gateway.errors import ConfigError, LockedError
-from gateway.process.image import Image, is_replaceable, receive, replace_image
+from gateway.process.image import Image, is_replaceable, receive, replace_image, stand_in_for_closed
 from gateway.process.lock import StateLock
 
 TURN = 0.001
@@ -25,6 +25,7 @@ the loop asks for the interpreter after every call to the kernel: with the usual
 
 def run(config: Path, state_dir: Path, extra_adapters: Mapping[str, Adapter] | None = None) -> int:
     """Run a gateway until it is stopped; the exit code. The process must end then: soon after it is ended."""
+    stand_in_for_closed()
     carried, lock = receive(os.environ), StateLock(state_dir)
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

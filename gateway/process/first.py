@@ -5,6 +5,7 @@ The user's file is read and never written here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +41,17 @@ class First:
 class FirstRevision:
     """Chooses the first revision."""
 
-    def __init__(self, path: Path, reader: Reader, standing: Standing, history: History, clock: Clock) -> None:
+    def __init__(
+        self,
+        path: Path,
+        reader: Reader,
+        standing: Standing,
+        history: History,
+        clock: Clock,
+        handed_on: Sequence[str] = (),
+    ) -> None:
+        """`handed_on` are revisions that an image of this process before this one knew to be usable, the best first."""
+        self._handed_on = handed_on
         self._path = path
         self._reader = reader
         self._standing = standing
@@ -68,7 +79,8 @@ class FirstRevision:
         except ConfigError as error:
             # What ran before a change that was not confirmed, or what is known to be good.
             last_good = self._kept(overdue.base) if overdue is not None else None
-            last_good = last_good or self._kept(self._standing.record.last_good)
+            for known in (self._standing.record.last_good, *self._handed_on):
+                last_good = last_good or self._kept(known)
             if last_good is None:
                 raise
             log.error("running_on_last_good", revision=last_good.id[:12])

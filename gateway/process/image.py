@@ -37,11 +37,15 @@ class Carried(msgspec.Struct, frozen=True):
     """What one image hands to the next. The last three are numbers of descriptors; -1 is none.
 
     `address` is what the config said that the listener listens on: another one needs another socket. `generations` says how
-    far each account had come: the numbers go on, so that none is used twice.
+    far each account had come: the numbers go on, so that none is used twice; and so does the
+    count of `restarts`, by reason. `revisions` can be used, and are kept: the one
+    that the restart was begun with, and the one that ran; for a file that was spoilt in the moment between the images.
     """
 
     handover: Handover
     generations: dict[str, int]
+    restarts: dict[str, int]
+    revisions: tuple[str, ...]
     address: tuple[str, int]
     listener: int
     lock: int
@@ -116,8 +120,10 @@ def replace_image(carried: Carried) -> NoReturn:
         _close_on_exec()
         for number in handed_on:
             os.set_inheritable(number, True)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            # Where nobody reads, or there is none, nothing is lost by it but what nobody reads.
+            with contextlib.suppress(AttributeError, OSError, ValueError):
+                stream.flush()
         environ = os.environ | {VARIABLE: f"{os.getpid()}:{memory}"}
         os.execve(sys.executable, sys.orig_argv, environ)  # noqa: S606 - itself, as it was started
     except OSError:
@@ -133,6 +139,17 @@ def _close_on_exec() -> None:
         with contextlib.suppress(OSError):
             if int(path.name) > 2:
                 os.set_inheritable(int(path.name), False)
+
+
+def stand_in_for_closed() -> None:
+    """Standard streams that whoever started us has closed: or the first file that is opened takes their number, and the
+    next image takes that for its own error output.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 def receive(environ: MutableMapping[str, str]) -> Carried | None:

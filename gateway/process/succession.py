@@ -10,6 +10,7 @@ from typing import NoReturn
 import structlog
 
 from gateway.clock import Clock
+from gateway.config.file import Revision
 from gateway.config.ledger import Ledger
 from gateway.dispatcher import Dispatcher
 from gateway.errors import ConfigError
@@ -27,8 +28,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 WRITE_PATIENCE = 2.0
 """Seconds for what is being written. What is not written by then is what a power cut would lose: nothing that was confirmed."""
 
-Follow = Callable[[socket.socket, tuple[str, int]], NoReturn]
-"""Hands the listener, and the address that the config gives it, to the next image. Raises OSError where there can be none."""
+Follow = Callable[[socket.socket, Revision], NoReturn]
+"""Hands the listener, and the revision that asks for it, to the next image. Raises OSError where there can be none."""
 
 
 class Succession:
@@ -54,7 +55,7 @@ class Succession:
         self._follow = follow
         self._clock = clock
         self._listener: socket.socket | None = None
-        self._address = ("", 0)
+        self._revision: Revision | None = None
 
     def register(self, runner: Runner) -> None:
         """Tell the runner who performs what, and which completion an exception becomes."""
@@ -69,11 +70,9 @@ class Succession:
     async def vacate(self, _: str, effect: events.VacateGateway) -> Event:
         """Receivers and clients side by side. New connections wait in the backlog of the socket that is handed on."""
         try:
-            revision, self._listener = await self._operations.next_run()
+            self._revision, self._listener = await self._operations.next_run()
         except (ConfigError, OSError) as error:
             return self._failed(effect.work, str(error), recovered=True)
-        admin = revision.config.gateway.admin
-        self._address = (admin.host, admin.port)
         control = self._operations.announce(effect.tickets)
         # The last poll that confirms is left out: the first of the next image says the same.
         await asyncio.gather(control.vacate(), self._accounts.end_all())
@@ -83,11 +82,12 @@ class Succession:
     async def replace(self, _: str, effect: events.ReplaceProcess) -> Event:
         """What has come before the signals were blocked is decided here; what comes later, by the next image."""
         assert self._listener is not None, "vacated first"
+        assert self._revision is not None, "it came with the listener"
         await self._write_down()
         with signals.held():
             await self._dispatcher.quiet()
             try:
-                self._follow(self._listener, self._address)
+                self._follow(self._listener, self._revision)
             except OSError as error:
                 why = f"the program cannot be started anew: {error.strerror}"
         log.error("not_replaced", why=why)

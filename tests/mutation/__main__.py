@@ -11,6 +11,7 @@ from typing import Any
 
 from statemachine import BrokenActionError, Change, Channel, Circuit, Delivery, Incoming
 from statemachine.explore import Model, explore
+from statemachine.lifecycle_events import RestartBy
 from statemachine.promises import PROMISES
 from statemachine.world import MessageWorld, World
 from tests.mutation.by_tests import killers
@@ -46,7 +47,7 @@ def promise_broken_by(mutant: Mutant) -> str:
         return ""
     built = mutant.build()
     for budget, limit in ((1, LIMIT), (2, None)) if is_fence(mutant) else ((1, LIMIT),):
-        world = _world(built, budget)
+        world = _world(built, budget, _way_of(mutant))
         try:
             found = explore(world, until=PROMISES, limit=limit).violations
         except BrokenActionError as error:
@@ -58,7 +59,14 @@ def promise_broken_by(mutant: Mutant) -> str:
     return ""
 
 
-def _world(built: AnyMachine, budget: int) -> Model[Any]:
+def _way_of(mutant: Mutant) -> str:
+    """How the process restarts in the world where its row matters."""
+    if "(vacated" not in mutant.name:
+        return RestartBy.IN_PROCESS.value
+    return RestartBy.EXIT.value if " to stopped)" in mutant.name else RestartBy.EXEC.value
+
+
+def _world(built: AnyMachine, budget: int, restart_by: str) -> Model[Any]:
     if issubclass(built, Incoming):
         return MessageWorld(budget, incoming=built)
     if issubclass(built, Delivery):
@@ -67,7 +75,7 @@ def _world(built: AnyMachine, budget: int) -> Model[Any]:
         return World(1, change=built, budget=budget, confirm=True)
     if issubclass(built, Channel):
         return World(1, channel=built, budget=budget)
-    return World(1, lifecycle=built, budget=budget)
+    return World(1, lifecycle=built, budget=budget, restart_by=restart_by)
 
 
 def main() -> int:

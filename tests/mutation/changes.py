@@ -278,7 +278,7 @@ CHANGES = (
     ),
     Swap(
         "what an earlier process left undecided stays so", TRANSACTIONS_PY,
-        '                if entry.outcome in UNDECIDED and pending.road == "boot":\n', "                if False:\n", FENCES,
+        "                if entry.outcome in UNDECIDED and entry.number != resumed:\n", "                if False:\n", FENCES,
     ),
     Swap(
         "a plan that was not seen is carried out", "gateway/process/consent.py",

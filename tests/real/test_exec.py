@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
 
 from gateway.config.model import TelegramAccount
@@ -62,6 +63,11 @@ async def test_the_process_stays_and_who_asked_is_told_by_its_next_image(tmp_pat
             assert after["restart"]["by"] == "exec"
             assert after["accounts"][0]["generation"] == before["accounts"][0]["generation"] + 1
             assert await outcome_of(gateway, asked["id"]) == "done"
+            await restart(gateway)
+            async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {gateway.token}"}) as session:
+                figures = await (await session.get(gateway.url + "/metrics")).text()
+            assert 'gateway_restarts_total{reason="call"} 1.0' in figures
+            assert 'gateway_restarts_total{reason="signal"} 1.0' in figures
             assert ("running", "restart_pending") in gateway.moves("gateway")
         assert bot.stats.max_in_flight == 1
         assert bot.stats.conflicts_self == 0
@@ -387,3 +393,26 @@ async def test_who_was_let_in_is_heard(tmp_path: Path) -> None:
         writer.close()
         assert answer.startswith(b"HTTP/1.1 200"), answer
         await asyncio.wait_for(gateway.ready(2), 20)
+
+
+async def test_a_file_that_is_spoilt_between_two_images_keeps_none_from_booting(tmp_path: Path) -> None:
+    """The next image runs what the one before it knew to be good, says so, and leaves the file alone."""
+    spoilt = "gateway: {nonsense"
+    (tmp_path / "spoiling.py").write_text(
+        "import os, pathlib\n"
+        "from gateway.process import image\n"
+        "def replace(carried):\n"
+        f"    pathlib.Path({str(tmp_path / 'gateway.yaml')!r}).write_text({spoilt!r})\n"
+        "    original(carried)\n"
+        "original, image.replace_image = image.replace_image, replace\n"
+        "from gateway.cli.main import main\n"
+        "raise SystemExit(main())\n"
+    )
+    text = config_text(restart=AT_ONCE)
+    gateway = Gateway(tmp_path, text, command=[sys.executable, "-m", "spoiling", "run"])
+    gateway._environ = {"PYTHONPATH": f"{Path(__file__).parents[2]}:{tmp_path}"}
+    async with gateway:
+        await restart(gateway)
+        status = await gateway.until(lambda s: s["state"] == "running")
+        assert [reason["reason"] for reason in status["degraded"]] == ["config_rejected"]
+        assert gateway.config.read_text() == spoilt

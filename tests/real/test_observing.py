@@ -61,7 +61,9 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> Figures:
 async def scrape(folder: Path) -> str:
     async with FakeTelegram() as telegram:
         bot = telegram.add_bot(SECRET, "main_bot")
-        text = config_text(telegram_account("main", SECRET, telegram.url), restart="{delay_ms: 0, cooldown_ms: 0}")
+        text = config_text(
+            telegram_account("main", SECRET, telegram.url), restart="{mode: in_process, delay_ms: 0, cooldown_ms: 0}"
+        )
         (folder / "hello.py").write_text("def answer(message):\n    return 'hello'\n")
         text = text.replace("{type: echo}", '{type: python, target: "hello:answer"}')
         async with Gateway(folder, text) as gateway:

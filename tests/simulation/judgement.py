@@ -50,7 +50,7 @@ class Judge:
     def ended(self, process: Process, code: int) -> None:
         """Whoever was taken up has been answered, whatever ended the process; nothing of it can receive."""
         if code == EXIT_CONFIG:
-            self._refused_to_boot()
+            self._refused_to_boot(process)
         if code == EXIT_CONFIG or not process.built:
             return
         ended = code == 0 or process.lifecycle.state.value in ("failed", "stopped")
@@ -76,8 +76,10 @@ class Judge:
         self._expect(handed == known, "one outcome a request", f"handed on were {handed}, open are {known}")
         self._secrets(process)
 
-    def _refused_to_boot(self) -> None:
+    def _refused_to_boot(self, process: Process) -> None:
         """Right only with a file that cannot be used, and nothing that could run in its place."""
+        handed_on = process.app._options.image.carried is not None
+        self._expect(not handed_on, "a boot falls back to what was good", "an image refuses what the one before it ran")
         raw, standing = self._play.disk.raw(), self._play.witness.standing()
         self._play.counts["boots refused"] += 1
         usable = raw is not None and self.is_usable(raw)

@@ -72,6 +72,11 @@ class Monitor:
             if said is not None and said != getattr(before, current, said):
                 self._referee.blame("nothing stale has an effect", f"{name} took {event.trigger} of {carried} {said}")
         self._note(name, before, event, result)
+        if isinstance(event, events.Boot):
+            # What the image before has left was opened there.
+            self.served = {ticket.id for ticket in event.handover.served}
+            self.open = {ticket.id: ticket.revision for ticket in event.handover.tickets}
+            return
         if self.reloading and isinstance(event, (channels.Restart, channels.Stop)) and event.by is By.GATEWAY:
             self._hold_touch(name, before, event, result)
         for effect in result.effects:
