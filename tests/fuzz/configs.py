@@ -30,15 +30,20 @@ SPECIAL: dict[str, st.SearchStrategy[Any]] = {
     "url": st.sampled_from(["http://127.0.0.1:9000/hook", "https://example.org/a?b=c#d"]),
     "base_url": st.sampled_from(["http://127.0.0.1:11434/v1", "https://api.openai.com/v1/"]),
     "target": st.sampled_from(["my_bot:answer", "bots.one:f"]),
+    "webhook_url": st.sampled_from(
+        ["https://bot.example.org", "https://[2001:db8::1]:8443/bots", "http://127.0.0.1:1"]
+    ),
     "argv": st.lists(PLAIN_TEXT.filter(str.strip), min_size=1, max_size=3),
 }
 """Fields whose rule the type does not say."""
+NEEDED = frozenset({"webhook_url"})
+"""Fields without which a value of another one cannot be used."""
 
 
 def valid(model: type[Model]) -> st.SearchStrategy[dict[str, Any]]:
     """Plain data that the model takes: what is required, and some of what is not."""
     fields = {name: SPECIAL[name] if name in SPECIAL else _of(field.type) for name, field in fields_of(model).items()}
-    required = {name: fields[name] for name, field in fields_of(model).items() if field.required}
+    required = {name: fields[name] for name, field in fields_of(model).items() if field.required or name in NEEDED}
     return st.fixed_dictionaries(required, optional={name: fields[name] for name in fields if name not in required})
 
 

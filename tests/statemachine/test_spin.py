@@ -235,6 +235,7 @@ def test_what_is_no_model_is_said_to_be_none() -> None:
 NEVER_TAKEN = {
     "lifecycle row 7 (config_changed)": "a plan becomes stale by two edits and a fault: budget 3",
     "lifecycle row 11 (config_changed)": "drift: reload mode `off`",
+    "lifecycle row 34 (work_in_flight)": "it only says that a restart waits, which the model has no ear for",
     "lifecycle row 37 (vacated)": "another way to restart: by exit",
     "lifecycle row 38 (vacated)": "another way to restart: by exec",
     "lifecycle row 41 (restart_failed)": "two requests and a fault: budget 3",
