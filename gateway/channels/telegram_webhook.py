@@ -14,8 +14,8 @@ from typing import Any
 
 from gateway.channels.base import Intake
 from gateway.channels.hooks import Hooks, WebhookReport
-from gateway.channels.telegram import ALLOWED_UPDATES, TelegramReceiver
 from gateway.channels.telegram_calls import CONNECT_TIMEOUT
+from gateway.channels.telegram_receiver import ALLOWED_UPDATES, TelegramReceiver
 from gateway.channels.telegram_updates import callback_of
 from gateway.config.model import TelegramAccount
 from gateway.errors import ChannelError, ConflictError, ConnectionLostError, UnavailableError

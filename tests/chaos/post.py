@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from typing import Any
 
-from gateway.channels.telegram import AGAIN
+from gateway.channels.telegram_receiver import AGAIN
 from tests.chaos.process import now
 from tests.chaos.settings import BOTS, OPTIONAL
 from tests.chaos.world import World

@@ -20,7 +20,8 @@ from typing import Any
 
 from gateway.admin import methods
 from gateway.admin.config_calls import ConfigCalls
-from gateway.channels.telegram import TelegramAdapter, TelegramReceiver
+from gateway.channels.telegram import TelegramAdapter
+from gateway.channels.telegram_receiver import TelegramReceiver
 from gateway.cli.run import run
 from gateway.requests import Requests
 

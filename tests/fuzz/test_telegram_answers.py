@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.channels.base import Intake, Offsets
-from gateway.channels.telegram import SHORTEST_EMPTY_POLL, TelegramAdapter
+from gateway.channels.telegram import TelegramAdapter
 from gateway.channels.telegram_answers import LONGEST_WAIT
+from gateway.channels.telegram_receiver import SHORTEST_EMPTY_POLL
 from gateway.channels.telegram_updates import FILES, READERS
 from gateway.errors import AnswerLostError, ChannelError, ConnectionLostError, SendError
 from gateway.messages.model import Format, Message, Outgoing

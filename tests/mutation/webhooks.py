@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.mutation.swaps import Swap
 
-WEBHOOK_PY, TELEGRAM_PY = "gateway/channels/telegram_webhook.py", "gateway/channels/telegram.py"
+WEBHOOK_PY, TELEGRAM_PY = "gateway/channels/telegram_webhook.py", "gateway/channels/telegram_receiver.py"
 DOOR_PY, HTTP_PY = "gateway/admin/webhooks.py", "gateway/admin/http.py"
 RECEIVER = ("tests/gateway/channels/test_telegram_webhook.py",)
 DOOR = ("tests/gateway/admin/test_webhooks.py",)

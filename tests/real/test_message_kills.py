@@ -14,7 +14,7 @@ from random import Random
 
 import pytest
 
-from gateway.channels.telegram import AGAIN
+from gateway.channels.telegram_receiver import AGAIN
 from tests.fakes.telegram import Bot, FakeTelegram
 from tests.real.process import Gateway, config_text, telegram_account
 

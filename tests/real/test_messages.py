@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from gateway.channels.telegram import AGAIN
+from gateway.channels.telegram_receiver import AGAIN
 from tests.fakes.telegram import Bot, FakeTelegram
 from tests.real.process import Gateway, config_text, telegram_account
 from tests.real.test_founding_case import MAIN, TOKEN, one_receiver, runs

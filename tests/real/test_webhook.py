@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gateway.channels.telegram import AGAIN
+from gateway.channels.telegram_receiver import AGAIN
 from tests.fakes.telegram import Bot, FakeTelegram
 from tests.fakes.telegram_webhook import SECRET_HEADER
 from tests.real.process import TOKEN, Gateway, config_text, telegram_account

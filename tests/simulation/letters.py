@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.channels.telegram import AGAIN
+from gateway.channels.telegram_receiver import AGAIN
 from gateway.store.store import FILE
 
 if TYPE_CHECKING:

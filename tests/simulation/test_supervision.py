@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.channels.telegram import ANSWER_MARGIN, STALL_MARGIN
+from gateway.channels.telegram import STALL_MARGIN
+from gateway.channels.telegram_receiver import ANSWER_MARGIN
 from gateway.journal import Entry
 from tests.simulation.play import Result, play
 from tests.simulation.schedule import BOTS, Action, Schedule

@@ -321,7 +321,9 @@ class Witness:
         if here is not None and self.is_usable(here):
             return
         standing = self.standing()
-        kept = {standing.get("last_good")}
+        assert self._play.process is not None, "it boots"
+        carried = self._play.process.app._options.image.carried
+        kept = {standing.get("last_good"), *(carried.revisions if carried is not None else ())}
         kept |= {
             (standing.get(name) or {}).get(key) for name in ("window", "set_aside") for key in ("revision", "base")
         }

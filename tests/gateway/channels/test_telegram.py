@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from gateway.channels import telegram as telegram_module
-from gateway.channels.telegram import AGAIN, ANSWER_MARGIN, CHAT_BURST, CONFLICT_MARGIN, STALL_MARGIN, TelegramAdapter
+from gateway.channels import telegram_receiver as telegram_module
+from gateway.channels.telegram import CHAT_BURST, CONFLICT_MARGIN, STALL_MARGIN, TelegramAdapter
 from gateway.channels.telegram_calls import BotApi
+from gateway.channels.telegram_receiver import AGAIN, ANSWER_MARGIN
 from gateway.channels.telegram_updates import READERS
 from gateway.errors import (
     AccountRefusedError,
