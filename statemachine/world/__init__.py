@@ -16,7 +16,7 @@ from statemachine.explore import Move
 from statemachine.lifecycle import Lifecycle, LifecycleState
 from statemachine.lifecycle_events import Impact, RestartBy
 from statemachine.promises import CHANGE_KEPT, CONFIRMED, ENDS, ONE_OUTCOME, STOP_ARRIVES
-from statemachine.world.account import OFF, Account, AccountModel, View
+from statemachine.world.account import NAP, NIGHT, OFF, Account, AccountModel, View
 from statemachine.world.account import Change as AccountChange
 from statemachine.world.change import NOTHING_STANDS, Standing
 from statemachine.world.config import BAD, FIRST, impact, settings_of
@@ -87,6 +87,7 @@ class World:
             return
         if budget:
             yield from self._kills(process, budget - 1, accounts)
+            yield from self._sleeps(process_number, budget - 1, accounts)
         calls = self._process_model.takes_calls(process)
         for place, number in enumerate(accounts):
             settings = settings_of(process.ledger, place) if calls else None
@@ -137,6 +138,22 @@ class World:
         if window is not None and window.runs:
             late = self._begin(process.disk, budget, process.standing, overdue=True, accounts=accounts)
             yield Move("the process is killed, and started again too late", late, owed=False)
+
+    def _sleeps(self, process: int, budget: int, accounts: list[int]) -> Iterator[Move[Worlds]]:
+        """The host sleeps, for a while or for long, and each account is told. What changes nothing is no move."""
+        for slept in (NAP, NIGHT):
+            told = [self._wake(number, slept) for number in accounts]
+            broken = tuple(promise for _, wrong in told for promise in wrong)
+            woken = [number for number, _ in told]
+            if woken != accounts or broken:
+                yield Move("the host slept", _ordered(process, budget, woken), owed=False, broken=broken)
+
+    def _wake(self, number: int, slept: float) -> tuple[int, tuple[str, ...]]:
+        key = number, slept
+        if key not in self._told:
+            after, broken = self._account_model.woken(self._accounts[number], slept)
+            self._told[key] = self._accounts.number(after), broken
+        return self._told[key]
 
     def _begin(
         self,

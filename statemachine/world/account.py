@@ -44,7 +44,7 @@ NOW = 0.0
 POLICY = ChannelPolicy(intensity=2, stall_after=1.0)
 """The second failure in a row spends the intensity: the smallest number for which there is one that does not."""
 NAP, NIGHT = 1.0, 1e6
-"""A sleep that is shorter than any wait, and one that is longer."""
+"""Sleeps of the host: one that is shorter than any wait, and one that is longer."""
 WAIT = 10.0
 OFF = "off"
 """Settings of an account that is not to run."""
@@ -150,15 +150,11 @@ class AccountModel:
         events = (Start(run, By.PERSON), Stop(By.PERSON, confirm=True), Restart(run, By.PERSON))
         return [self._change(f"a person asks: {event.trigger}", account, event, owed=False, cost=1) for event in events]
 
-    def woken(self, account: Account) -> list[Change]:
-        """The host has slept, for a while or for long. What changes nothing is no move, but where something had to change."""
-        found = []
-        for slept in (NAP, NIGHT):
-            change = self._change("the host slept", account, HostWoke(slept), owed=False, cost=1)
-            if is_running(self._at(account)) and not change.after.told:
-                change = change._replace(broken=(*change.broken, WAKES))
-            found.append(change)
-        return [change for change in dict.fromkeys(found) if change.after != account or change.broken]
+    def woken(self, account: Account, slept: float) -> tuple[Account, tuple[str, ...]]:
+        """The account after the host has slept, which it does for all of them at once, and the promises that this broke."""
+        after, broken = self.tell(account, HostWoke(slept))
+        unmoved = is_running(self._at(account)) and not after.told
+        return after, (*broken, WAKES) if unmoved else broken
 
     # What happens by itself
 
@@ -168,7 +164,6 @@ class AccountModel:
             *self._receiver_changes(account),
             *self._fence_changes(account),
             *self._rival_changes(account),
-            *self.woken(account),
         ]
         if account.timer is not None:
             # A deadline passes only for what hangs; slowness that ends in time changes nothing.
@@ -284,7 +279,8 @@ def _perform(account: Account, effect: Effect) -> tuple[Account, tuple[str, ...]
             opened = _gone(account)._replace(receiver=Receiver.OPENING, fencing=False)
             return opened, ((ONE_RECEIVER,) if alive else ()) + ((STAYS_STOPPED,) if data.held else ())
         case CloseReceiver(generation=generation) if generation == data.generation:
-            return account._replace(told=account.receiver is not Receiver.NONE), ()
+            # Nobody looks at one that was told to end.
+            return account._replace(told=account.receiver is not Receiver.NONE, watched=False), ()
         case WatchReceiver(generation=generation, within=within) if generation == data.generation:
             return account._replace(watched=account.receiver is not Receiver.NONE and within is not None), ()
         case FenceReceiver(generation=generation) if generation == data.generation:
@@ -306,6 +302,7 @@ def _blank(data: ChannelData) -> ChannelData:
     spent = (NOW,) * min(len(data.failures), POLICY.intensity - 1)
     return replace(
         data, generation=CURRENT, timer=CURRENT, failures=spent, attempts=0, conflicts=(), last_error="",
+        last_cause=data.last_cause if data.last_cause is Cause.CRASHED else Cause.CLOSED,
         conflict_since=None if data.conflict_since is None else NOW, wait=WAIT,
         run=data.run if data.run.settings is not None else run_with(OFF),
     )  # fmt: skip
