@@ -302,13 +302,19 @@ def write(path: Path, raw: bytes, expected: bytes | EllipsisType | None = ...) -
         if isinstance(expected, EllipsisType):
             Path(name).replace(target)
         elif not swap.put(Path(name), target, expected):
-            Path(name).unlink(missing_ok=True)
+            _take_away(Path(name))
             return False
     except OSError as error:
-        Path(name).unlink(missing_ok=True)
+        _take_away(Path(name))
         raise ConfigWriteError(f"{path} cannot be written: {error.strerror}") from error
     sync_folder(target.parent)
     return True
+
+
+def _take_away(left: Path) -> None:
+    """What cannot be written cannot be taken away either, where it is the folder's fault: the next write sweeps it."""
+    with contextlib.suppress(OSError):
+        left.unlink(missing_ok=True)
 
 
 def _sweep(target: Path) -> None:
