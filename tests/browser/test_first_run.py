@@ -72,6 +72,7 @@ async def test_a_message_typed_on_the_page_is_answered(tmp_path: Path, page: Pag
     async with Gateway(tmp_path, config_text()) as gateway:
         faults = watch(page, gateway.url)
         await sign_in(page, gateway.url)
+        await page.get_by_role("link", name="Web chat").click()
         await page.get_by_role("textbox", name="message").fill("hello, gateway")
         await page.keyboard.press("Enter")
         await expect(page.locator("article.assistant")).to_contain_text("hello, gateway")
@@ -94,6 +95,7 @@ async def test_the_open_page_survives_a_restart(tmp_path: Path, page: Page) -> N
     restart = "{delay_ms: 0, cooldown_ms: 0}"
     async with Gateway(tmp_path, config_text(restart=restart)) as gateway:
         await sign_in(page, gateway.url)
+        await page.get_by_role("link", name="Web chat").click()
         box = page.get_by_role("textbox", name="message")
         await box.fill("before")
         await page.keyboard.press("Enter")

@@ -1,5 +1,5 @@
 // The gateway's WebSocket protocol: one connection that mends itself, and the queue of unsent messages.
-// page.js is the only user; nothing here touches the document.
+// Nothing here touches the document.
 
 const HANDSHAKE_MS = 10_000;
 const REQUEST_MS = 15_000;
@@ -94,8 +94,15 @@ export class GatewayClient extends EventTarget {
     if (this.status === "waiting") this.#open();
   }
 
-  request(method, params = {}) {
-    return this.status === "online" ? this.#call(method, params) : Promise.reject(disconnected());
+  request(method, params = {}, withinMs = REQUEST_MS) {
+    return this.status === "online" ? this.#call(method, params, withinMs) : Promise.reject(disconnected());
+  }
+
+  /** The text that GET answers: for what the socket does not carry. */
+  async read(path) {
+    const answer = await fetch(path, { headers: { Authorization: `Bearer ${this.#token}` } });
+    if (!answer.ok) throw new GatewayError({ message: `the gateway answered ${answer.status}` });
+    return answer.text();
   }
 
   /** The server's clock: ages are shown against it, this machine's may be wrong. */
@@ -183,11 +190,11 @@ export class GatewayClient extends EventTarget {
     }
   }
 
-  #call(method, params) {
+  #call(method, params, withinMs = REQUEST_MS) {
     const id = String(++this.#lastId);
     const { promise, resolve, reject } = deferred();
-    const late = { code: "TIMEOUT", message: `No answer to ${method} in ${REQUEST_MS / 1000} s.` };
-    const timer = setTimeout(() => reject(new GatewayError(late)), REQUEST_MS);
+    const late = { code: "TIMEOUT", message: `No answer to ${method} in ${withinMs / 1000} s.` };
+    const timer = setTimeout(() => reject(new GatewayError(late)), withinMs);
     this.#pending.set(id, { resolve, reject });
     this.#socket.send(JSON.stringify({ type: "req", id, method, params }));
     return promise.finally(() => {

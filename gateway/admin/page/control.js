@@ -1,0 +1,63 @@
+// Start, stop and restart of an account, as buttons: off with the reason where its machine takes no such trigger.
+
+import { button, h, setText, words } from "./dom.js";
+
+const VERBS = ["start", "stop", "restart"];
+const CALL_MS = 60_000; // an account is given time to settle
+
+/** The buttons of one account, in `element`; a refusal is told in `note`. */
+export class Control {
+  element = h("div", "control");
+  note = h("p", "control-note");
+  #client;
+  #account = null;
+  #buttons;
+  #busy = false;
+
+  constructor(client, name) {
+    this.#client = client;
+    this.element.role = "group";
+    this.element.ariaLabel = `Control ${name}`;
+    this.note.role = "status";
+    this.#buttons = VERBS.map((verb) => {
+      const label = button("small", verb[0].toUpperCase() + verb.slice(1), () => this.#press(verb));
+      label.setAttribute("aria-label", `${label.textContent} ${name}`);
+      return label;
+    });
+    this.element.append(...this.#buttons);
+  }
+
+  show(account) {
+    this.#account = account;
+    VERBS.forEach((verb, index) => {
+      const why = this.#whyNot(verb);
+      // Not `disabled`, which takes the focus away and with it the way to the reason.
+      this.#buttons[index].setAttribute("aria-disabled", String(Boolean(why)));
+      this.#buttons[index].title = why;
+      if (why) this.#buttons[index].setAttribute("aria-description", why);
+      else this.#buttons[index].removeAttribute("aria-description");
+    });
+  }
+
+  #whyNot(verb) {
+    if (this.#busy) return "A call is under way.";
+    if (this.#account.allowed.includes(verb)) return "";
+    return `Its machine takes no ${verb} while ${words(this.#account.state)}.`;
+  }
+
+  async #press(verb) {
+    const why = this.#whyNot(verb);
+    if (why) return setText(this.note, why);
+    setText(this.note, "");
+    this.#busy = true;
+    this.show(this.#account);
+    const { channel, account: accountId } = this.#account;
+    try {
+      await this.#client.request(`channels.${verb}`, { channel, accountId }, CALL_MS);
+    } catch (error) {
+      setText(this.note, error.message);
+    }
+    this.#busy = false;
+    this.show(this.#account);
+  }
+}
