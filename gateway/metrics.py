@@ -16,7 +16,7 @@ from statemachine.change_events import ChangeProposed
 from statemachine.channel_events import Cause, ReceiverEnded
 from statemachine.delivery import Delivery
 from statemachine.incoming import Incoming, has_ended
-from statemachine.lifecycle_events import Restarted, Ticket
+from statemachine.lifecycle_events import Restarted, Started, Ticket
 from statemachine.record import ABSENT
 
 REPORTED = frozenset({"sent", "dead", "unknown", "retry_wait"})
@@ -107,8 +107,10 @@ class Tally:
             self._note_restart(entry)
 
     def _note_restart(self, entry: Entry) -> None:
-        if isinstance(entry.event, Restarted):
-            self.restarts[_reason(_known(entry, "served"))] += 1
+        served = _known(entry, "served")
+        # In a process that took the place of another one a restart is complete when it has started.
+        if isinstance(entry.event, Restarted) or (isinstance(entry.event, Started) and served):
+            self.restarts[_reason(served)] += 1
         elif entry.outcome == "coalesced" and _tickets_now(entry) > len(_known(entry, "tickets")):
             self.coalesced += 1
 
