@@ -12,6 +12,8 @@ from itertools import accumulate
 from typing import Any
 
 from gateway.journal import Entry
+from statemachine.change import Change, ChangeState
+from statemachine.change_events import ChangeProposed
 from statemachine.channel_events import Cause, ReceiverEnded
 from statemachine.delivery import Delivery
 from statemachine.incoming import Incoming, has_ended
@@ -19,16 +21,25 @@ from statemachine.lifecycle_events import Restarted, Started, Ticket
 from statemachine.record import ABSENT
 
 REPORTED = frozenset({"sent", "dead", "unknown", "retry_wait"})
+DECIDED = {
+    ChangeState.PROBATION.value: "applied",
+    ChangeState.COMMITTED.value: "applied",
+    ChangeState.ROLLED_BACK.value: "rolled_back",
+    ChangeState.REJECTED.value: "rejected",
+}
+"""The states in which it is known whether a change runs, and what it came to."""
+
+QUICK = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+LONG = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+"""Seconds: of what nobody waits for, and of what may wait for a restart."""
 
 
 class Histogram:
     """How often what took so many seconds was seen. A fixed number of figures, however often that is."""
 
-    bounds = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-    """Seconds."""
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(self.bounds) + 1)
+    def __init__(self, bounds: tuple[float, ...] = QUICK) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
 
     def observe(self, seconds: float) -> None:
@@ -56,6 +67,10 @@ class Tally:
         """Restarts that were completed, by what asked for them first: config_change, signal or call."""
         self.coalesced = 0
         """Requests for a restart that joined one that was pending."""
+        self.applies = {outcome: Histogram(LONG) for outcome in DECIDED.values()}
+        """By outcome: from a change's proposal until it runs (`applied`), or will not (`rolled_back`, `rejected`)."""
+        self._proposed: dict[str, int] = {}
+        """Changes of which that is not known yet: when they were proposed, wall-clock ms."""
         self.conflicts: defaultdict[str, int] = defaultdict(int)
         """By account: how often its network said that somebody else receives on it."""
         self.received = 0
@@ -87,13 +102,29 @@ class Tally:
             if entry.before != entry.after and entry.after in REPORTED:
                 self.outgoing[entry.after] += 1
             return
-        if isinstance(entry.event, ReceiverEnded):
+        if kind == Change.kind:
+            self._note_change(entry)
+        elif isinstance(entry.event, ReceiverEnded):
             if entry.event.cause is Cause.CONFLICT:
                 self.conflicts[entry.machine] += 1
-        elif isinstance(entry.event, (Started, Restarted)) and _known(entry, "served"):
-            self.restarts[_reason(_known(entry, "served"))] += 1
+        else:
+            self._note_restart(entry)
+
+    def _note_restart(self, entry: Entry) -> None:
+        served = _known(entry, "served")
+        # In a process that took the place of another one a restart is complete when it has started.
+        if isinstance(entry.event, Restarted) or (isinstance(entry.event, Started) and served):
+            self.restarts[_reason(served)] += 1
         elif entry.outcome == "coalesced" and _tickets_now(entry) > len(_known(entry, "tickets")):
             self.coalesced += 1
+
+    def _note_change(self, entry: Entry) -> None:
+        """Each change is timed once. One that an earlier process began is not: nobody here knows when it was proposed."""
+        if isinstance(entry.event, ChangeProposed):
+            self._proposed[entry.machine] = entry.at
+        if entry.after in DECIDED and (began := self._proposed.pop(entry.machine, None)) is not None:
+            # The wall clock may have been set back meanwhile.
+            self.applies[DECIDED[entry.after]].observe(max(0, entry.at - began) / 1000)
 
 
 def _known(entry: Entry, name: str) -> tuple[Ticket, ...]:

@@ -300,8 +300,8 @@ class Cancelled(Body, frozen=True, kw_only=True):
 # Journal and machines
 
 
-class Entry(Body, frozen=True, kw_only=True):
-    """One step or refusal of a machine, its event, and what caused it. `row` is None for a refusal; `guards` said no."""
+class Told(Body, frozen=True, kw_only=True):
+    """One step or refusal of a machine, and what caused it. `row` is None for a refusal; `guards` said no."""
 
     seq: int
     at: int
@@ -317,6 +317,11 @@ class Entry(Body, frozen=True, kw_only=True):
     generation: int | None
     row: int | None
     guards: list[str]
+
+
+class Entry(Told, frozen=True, kw_only=True):
+    """The same with the event that came."""
+
     event: dict[str, Any]
 
 
@@ -359,4 +364,14 @@ class OpenApi(Body, frozen=True, kw_only=True, forbid_unknown_fields=False):
     openapi: str
     info: dict[str, Any]
     paths: dict[str, Any]
+    components: dict[str, Any]
+
+
+class AsyncApi(Body, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """An AsyncAPI document, version 3.0."""
+
+    asyncapi: str
+    info: dict[str, Any]
+    channels: dict[str, Any]
+    operations: dict[str, Any]
     components: dict[str, Any]

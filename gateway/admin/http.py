@@ -112,6 +112,7 @@ class Http:
             Route("GET", "/healthz", self.health, {200: "Health"}),
             Route("GET", "/readyz", self.ready, ready, query=schemas.ReadyQuery),
             Route("GET", "/api/v1/openapi.json", self.openapi, {200: "OpenApi"}),
+            Route("GET", "/api/v1/asyncapi.json", self.asyncapi, {200: "AsyncApi"}),
             Route("GET", METRICS, self.metrics, {200: ("text/plain",)}),
         ]
 
@@ -264,6 +265,13 @@ class Http:
         from gateway.admin.openapi import document  # noqa: PLC0415
 
         return self._json(document(self.routes(), self._services.model()))
+
+    async def asyncapi(self, request: web.Request) -> web.Response:
+        """The AsyncAPI document of the WebSocket: every method, event and frame."""
+        # Imported when asked for, as the other one.
+        from gateway.admin.asyncapi import document  # noqa: PLC0415
+
+        return self._json(document(request.host))
 
     async def health(self, _: web.Request) -> web.Response:
         """Whether the process lives and its loop turns."""

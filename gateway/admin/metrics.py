@@ -73,6 +73,11 @@ def _families(tally: Tally, status: Mapping[str, Any]) -> Iterator[Metric]:
     drift = GaugeMetricFamily("gateway_config_drift", "1 while the file differs from what runs")
     drift.add_metric((), float(config["drift"]))
     yield drift
+    text = "from a change's proposal until it ran, or was known not to"
+    applies = HistogramMetricFamily("gateway_config_apply_seconds", text, labels=["outcome"])
+    for outcome, histogram in tally.applies.items():
+        applies.add_metric((outcome,), histogram.buckets(), histogram.total)
+    yield applies
     yield from _message_families(tally, status)
     # An account that never had one is shown with none, so that the first is seen as a change.
     conflicts = {(account["channel"], account["account"]): 0 for account in accounts}

@@ -142,8 +142,8 @@ class HowToRestart(Body, frozen=True, kw_only=True):
     why: str
 
 
-class Status(Body, frozen=True, kw_only=True):
-    """Where everything is."""
+class LifecycleStatus(Body, frozen=True, kw_only=True):
+    """Where the lifecycle is, what it waits for, and why not all is well."""
 
     state: str
     since: int | None
@@ -151,6 +151,11 @@ class Status(Body, frozen=True, kw_only=True):
     tickets: list[Ticket]
     degraded: list[Reason]
     allowed: list[str]
+
+
+class Status(LifecycleStatus, frozen=True, kw_only=True):
+    """Where everything is."""
+
     boot: str
     boot_at: int
     now: int

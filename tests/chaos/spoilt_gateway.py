@@ -15,6 +15,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def plant_silent() -> None:
     async def never(_: methods.Context, __: Any) -> Any:
         await asyncio.Event().wait()
 
-    methods.METHODS["chat.send"] = methods.Method(honest.params, honest.scope, never)
+    methods.METHODS["chat.send"] = replace(honest, call=never)
 
 
 def plant_forgetful() -> None:

@@ -7,9 +7,10 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+import pytest
 from structlog.testing import capture_logs
 
-from gateway.errors import ConflictError, ConnectionLostError
+from gateway.errors import ConfigError, ConflictError, ConnectionLostError
 from statemachine.channel_events import By, Stop
 from statemachine.lifecycle import LifecycleState
 from statemachine.lifecycle_events import RestartRequested, Ticket
@@ -103,6 +104,37 @@ def test_a_request_that_joins_a_pending_restart_is_coalesced(tmp_path: Path) -> 
             await house.edit(COLDER)
             await asyncio.sleep(1)
             assert house._tally.coalesced == 3
+
+    run(main())
+
+
+def test_a_change_is_timed_once_from_its_proposal_until_it_is_known_whether_it_runs(tmp_path: Path) -> None:
+    """One that needs a restart runs after it; one that is rolled back later has run before."""
+
+    async def main() -> None:
+        async with House(tmp_path, COLD) as house:
+            await house.until_account(MAIN, "running")
+            applies = house._tally.applies
+            before = {outcome: sum(applies[outcome].counts) for outcome in applies}
+
+            def seen() -> dict[str, int]:
+                return {outcome: sum(applies[outcome].counts) - before[outcome] for outcome in applies}
+
+            await house.write(COLD.replace("gateway:\n", "gateway:\n  name: other\n"))
+            assert seen() == {"applied": 1, "rolled_back": 0, "rejected": 0}
+            total = applies["applied"].total
+            await house.write(COLDER)
+            await asyncio.sleep(1)
+            assert seen()["applied"] == 1
+            await house.until(S.RESTARTING)
+            await house.until(S.RUNNING)
+            await asyncio.sleep(100)
+            assert seen() == {"applied": 2, "rolled_back": 0, "rejected": 0}
+            assert 2 <= applies["applied"].total - total < 100
+            with pytest.raises(ConfigError):
+                await house.write("gateway: {name: ''}\n")
+            assert seen() == {"applied": 2, "rolled_back": 0, "rejected": 1}
+            assert house._tally._proposed == {}
 
     run(main())
 

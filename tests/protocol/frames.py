@@ -1,5 +1,5 @@
 """Holds every frame that a gateway sends to any test against the published schema: its envelope, and its payload where
-the schema has one.
+the schema has one. And against the gateway's own AsyncAPI document, which has them all; so are the requests that it obeys.
 
 Tests connect with `session()`, whose WebSockets check what they receive; whatever reads frames in another way tells a
 `Frames` of its own. A fault is raised where the frame was received, and noted for the end of the test (`conftest.py`):
@@ -18,6 +18,7 @@ import aiohttp
 from jsonschema import Draft7Validator
 
 from tests.node.packages import SCHEMA as PUBLISHED
+from tests.protocol.own import own_faults
 
 KEPT = Path(__file__).with_name("openclaw-v4.schema.json")
 """A copy of those definitions that are used, for where the package cannot be had."""
@@ -82,7 +83,7 @@ class Frames:
     """The frames of one connection."""
 
     def __init__(self) -> None:
-        self._asked: dict[str, list[str]] = {}
+        self._asked: dict[str, list[dict[str, Any]]] = {}
         self._answered: Counter[str] = Counter()
         self._listed: set[str] | None = None
         self._seq = 0
@@ -94,7 +95,7 @@ class Frames:
         except (ValueError, RecursionError):
             return
         if isinstance(frame, dict) and isinstance(frame.get("id"), str) and isinstance(frame.get("method"), str):
-            self._asked.setdefault(frame["id"], []).append(frame["method"])
+            self._asked.setdefault(frame["id"], []).append(frame)
 
     def heard(self, text: str) -> None:
         """What the gateway sent. Raises FrameError."""
@@ -115,25 +116,26 @@ class Frames:
             self._seq += 1
             faults += [] if frame.get("seq") == self._seq else [f"seq is {frame.get('seq')}, and not {self._seq}"]
         definition = payload_of(event)
-        return faults + (faults_in(definition, frame.get("payload")) if definition else [])
+        faults += faults_in(definition, frame.get("payload")) if definition else []
+        return faults or own_faults(f"event.{event}", frame)
 
     def _response(self, frame: dict[str, Any]) -> list[str]:
         faults = faults_in("ResponseFrame", frame)
         if faults:
             return faults
-        methods = self._methods(frame["id"])
+        asked = self._requests(frame["id"])
         if not frame["ok"]:
-            return _refusal(frame)
-        if not methods or "error" in frame or "payload" not in frame:
+            return _refusal(frame) or own_faults("refusal", frame)
+        if not asked or "error" in frame or "payload" not in frame:
             return ["an answer has a payload and no error, and follows a request with its id"]
         # Where one id stood for several requests, the answer may be to any of them.
         payload = frame["payload"]
-        faults = min([faults_in(name, payload) if name else [] for name in map(result_of, methods)], key=len)
+        faults = min([_answer(request, frame) for request in asked], key=len)
         if not faults and isinstance(payload, dict) and payload.get("type") == "hello-ok":
             self._listed = set(payload["features"]["events"])
         return faults
 
-    def _methods(self, request: str) -> list[str]:
+    def _requests(self, request: str) -> list[dict[str, Any]]:
         """What was asked under this id, until all of it is answered."""
         asked = self._asked.get(request, [])
         self._answered[request] += 1
@@ -141,6 +143,12 @@ class Frames:
             self._asked.pop(request, None)
             del self._answered[request]
         return asked
+
+
+def _answer(request: dict[str, Any], frame: dict[str, Any]) -> list[str]:
+    method, name = request["method"], result_of(request["method"])
+    faults = faults_in(name, frame["payload"]) if name else []
+    return faults or [*own_faults(f"{method}.answer", frame), *own_faults(f"{method}.request", request)]
 
 
 def _refusal(frame: dict[str, Any]) -> list[str]:

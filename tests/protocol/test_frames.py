@@ -16,9 +16,18 @@ TESTS = Path(__file__).resolve().parents[1]
 HELLO = {
     "type": "hello-ok",
     "protocol": 4,
-    "server": {"version": "1", "connId": "c"},
-    "features": {"methods": ["connect"], "events": ["tick", "chat"]},
-    "snapshot": {"presence": [], "health": {}, "stateVersion": {"presence": 0, "health": 0}, "uptimeMs": 0},
+    "server": {"version": "1", "bootId": "b", "connId": "c"},
+    "features": {"methods": ["connect"], "events": ["tick", "chat", "journal"]},
+    "snapshot": {
+        "presence": [],
+        "health": {"ok": True, "ts": 1},
+        "stateVersion": {"presence": 0, "health": 0},
+        "uptimeMs": 0,
+        "appliedConfigHash": "a",
+        "configPath": "gateway.yaml",
+        "stateDir": ".gateway",
+        "authMode": "token",
+    },
     "auth": {"role": "operator", "scopes": []},
     "policy": {"maxPayload": 1, "maxBufferedBytes": 1, "tickIntervalMs": 1},
 }
@@ -38,26 +47,50 @@ def refusal(**error: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def signed_in() -> Frames:
-    """A connection that has had its hello, and asked for the log and for what has no published shape."""
+    """A connection that has had its hello, and asked for the log and for what has no published shape; twice not rightly."""
     frames = Frames()
-    frames.said(json.dumps({"type": "req", "id": "0", "method": "connect"}))
+    frames.said(json.dumps({"type": "req", "id": "0", "method": "connect", "params": SIGNING_IN}))
     frames.heard(json.dumps(response("0", HELLO)))
-    for number, method in enumerate(("logs.tail", "journal.list"), 1):
-        frames.said(json.dumps({"type": "req", "id": str(number), "method": method}))
+    for number, (method, params) in enumerate(ASKED, 1):
+        frames.said(json.dumps({"type": "req", "id": str(number), "method": method, "params": params}))
     return frames
 
 
-TAIL = {"file": "stderr", "cursor": 0, "size": 0, "lines": []}
+SIGNING_IN = {
+    "minProtocol": 4,
+    "maxProtocol": 4,
+    "client": {"id": "test", "version": "1", "platform": "linux", "mode": "test"},
+}
+ASKED: list[tuple[str, Any]] = [
+    ("logs.tail", None),
+    ("journal.list", {}),
+    ("journal.list", {"limit": 0}),
+    ("no.such", {}),
+]
+TAIL = {
+    "file": "stderr",
+    "cursor": 0,
+    "size": 0,
+    "lines": [],
+    "reset": False,
+    "truncated": False,
+    "skippedBytes": 0,
+}
 GOOD = [
     response("1", TAIL),
-    response("2", {"whatever": "ours"}),
+    response("2", {"entries": []}),
     refusal(),
     refusal(details={"code": "MISSING_SCOPE", "missingScope": "a", "requiredScopes": ["a"]}),
     event("tick", {"ts": 1}, seq=1),
 ]
 BAD = [
     (response("1", TAIL | {"cursor": -1}), "LogsTailResult: cursor: -1 is less than"),
-    (response("3", {}), "follows a request"),
+    (response("5", {}), "follows a request"),
+    (response("2", {"entries": [{}]}), "journal.list.answer: payload.entries.0: 'seq' is a required"),
+    (response("3", {"entries": []}), "journal.list.request: params: .*'limit': 0. is not valid"),
+    (response("4", {}), "the AsyncAPI document has no no.such.answer"),
+    (refusal(details={"why": "none of ours"}), "refusal: error.details: "),
+    (event("journal", {"seq": 1}, seq=1), "event.journal: payload: 'at' is a required"),
     ({"type": "res", "id": "1", "ok": True}, "has a payload"),
     ({"type": "res", "id": "1", "ok": True, "payload": {}, "more": 1}, "ResponseFrame: the whole: .*'more'"),
     ({"type": "res", "id": "1", "ok": False}, "has an error"),

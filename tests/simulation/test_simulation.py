@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -28,7 +29,9 @@ DIGEST = "from tests.simulation.test_simulation import digest; print(digest(rang
 def digest(seeds: Sequence[int]) -> str:
     """All that was decided in these schedules."""
     decided = [(entry.as_dict(), repr(entry.event)) for seed in seeds for entry in run_seed(seed).entries]
-    return hashlib.sha256(repr(decided).encode()).hexdigest()
+    # A full disk is told of by its path, which is another one each time.
+    told = re.sub(r"simulation-\w+", "", repr(decided))
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def assert_held(result: Result) -> None:

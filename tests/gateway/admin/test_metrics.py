@@ -25,6 +25,9 @@ LABELS = {
     "gateway_restart_coalesced_total": set(),
     "gateway_config_revision_info": {"on_disk", "accepted", "applied"},
     "gateway_config_drift": set(),
+    "gateway_config_apply_seconds_bucket": {"outcome", "le"},
+    "gateway_config_apply_seconds_count": {"outcome"},
+    "gateway_config_apply_seconds_sum": {"outcome"},
     "gateway_conflicts_total": {"channel", "account"},
     "gateway_circuit_state": {"handler", "state"},
     "gateway_messages_received_total": set(),
@@ -49,6 +52,14 @@ LABELS = {
     "gateway_threads": set(),
 }
 """Every metric of ours, and its labels."""
+PROMISED = """
+lifecycle_state{state} channel_state{channel,account,state} transitions_total{machine,trigger,dest}
+refusals_total{machine,trigger,state} restarts_total{reason} restart_coalesced_total config_revision_info
+config_apply_seconds receive_gap_seconds{channel,account} conflicts_total{channel,account} messages_received_total
+messages_handled_total messages_sent_total messages_dead_total outbox_depth handler_seconds{handler}
+store_commit_seconds loop_lag_seconds
+"""
+"""What dashboards elsewhere may rely on: of these no name and no label is taken away."""
 
 
 class Scrape:
@@ -104,6 +115,16 @@ def test_names_labels_and_kinds_are_those_of_the_contract(tmp_path: Path) -> Non
                 assert found.value(name) is not None, name
 
     run(main())
+
+
+def test_every_name_that_is_promised_is_there() -> None:
+    names = PROMISED.split()
+    assert len(names) == 18
+    for promised in names:
+        name, _, labels = promised.rstrip("}").partition("{")
+        shown = [f"gateway_{name}{end}" for end in ("", "_bucket") if f"gateway_{name}{end}" in LABELS]
+        assert shown, name
+        assert set(filter(None, labels.split(","))) <= LABELS[shown[0]], name
 
 
 def test_states_are_those_of_the_status(tmp_path: Path) -> None:

@@ -89,6 +89,7 @@ def test_a_write_says_what_it_takes_and_what_may_come_of_it(tmp_path: Path) -> N
         ("GET", "/healthz", 200),
         ("GET", "/readyz", 200),
         ("GET", "/api/v1/openapi.json", 200),
+        ("GET", "/api/v1/asyncapi.json", 200),
         ("GET", "/api/v1/status", 200),
         ("GET", "/api/v1/config", 200),
         ("GET", "/api/v1/config/schema", 200),
@@ -183,5 +184,5 @@ def test_its_models_are_not_imported_before_it_is_asked_for() -> None:
     code = "import sys, gateway.admin.server; print([n for n in sys.modules if n.startswith('gateway.admin.')])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "gateway.admin.http" in loaded
-    assert "gateway.admin.openapi" not in loaded
-    assert "gateway.admin.answers" not in loaded
+    for name in ("openapi", "asyncapi", "answers", "frame_answers"):
+        assert f"gateway.admin.{name}'" not in loaded
