@@ -87,13 +87,20 @@ CHECKS: dict[str, Check] = {
             "explore, 1 account, 3 things", "python -m statemachine explore --channels 1 --budget 3 --json", _explored
         ),
         Check("explore, changes", "python -m statemachine explore --channels 1 --confirm --json", _explored),
+        Check("explore, exec", "python -m statemachine explore --channels 2 --restart exec --rivals --json", _explored),
+        Check("explore, exit", "python -m statemachine explore --channels 1 --restart exit --json", _explored),
         Check("explore, messages", "python -m statemachine explore --messages --json", _explored),
         Check("Spin", "python -m statemachine promela --check", _spun),
+        Check("Spin, exec", "python -m statemachine promela --check --restart exec", _spun),
         Check("simulation", "python -m tests.simulation --seeds 20000 --json", _simulated),
         Check("chaos", "python -m tests.chaos --minutes 60 --json chaos.json", _chaotic, "chaos.json"),
         Check("mutants", "python -m tests.mutation", _mutated),
         _tests("founding race", "tests/founding"),
         _tests("founding case, real process", "tests/real/test_founding_case.py"),
+        _tests(
+            "restarts, real process", "tests/real/test_exec.py tests/real/test_restarts.py tests/real/test_signals.py"
+        ),
+        _tests("webhook, real process", "tests/real/test_webhook.py"),
         _tests("transactions", "tests/real/test_transactions.py"),
         _tests("writers", "tests/real/test_writers.py"),
         _tests("killed writes", "tests/real/test_kills.py"),

@@ -10,6 +10,7 @@ from tests.proof.checks import CHECKS
 EXPLORED = ("explore, 3 accounts", "explore, 5 accounts", "explore, 1 account, 3 things", "Spin")
 CHANGES = ("explore, changes", "simulation", "chaos", "transactions")
 MESSAGES = ("explore, messages", "simulation")
+REPLACED = ("explore, exec", "explore, exit", "Spin, exec", "simulation", "chaos", "restarts, real process")
 ALL_ROADS = (*EXPLORED, "simulation", "chaos")
 
 
@@ -30,10 +31,12 @@ PROMISES = (
     Promise("Nothing of an older generation, timer or piece of work has an effect.", (*EXPLORED, "simulation", "mutants")),
     Promise("What a person stopped stays stopped.", (*EXPLORED, "simulation")),
     Promise("A receiver that hangs is found and replaced, and a quiet one is not; what ran before its host slept begins anew.", (*EXPLORED, "simulation")),
+    Promise("A process is replaced when no receiver of it lives, keeps its port and its locks, and what follows answers whoever asked.", REPLACED),
+    Promise("On one machine an account has one receiver among all gateways.", ("explore, exec", "simulation", "restarts, real process")),
     Promise("Of a change that must be confirmed only what was confirmed stays, and nothing is begun beside it.", CHANGES),
     Promise("What was rolled back does not run again by itself, and no rollback by itself writes into the user's file.", CHANGES),
     Promise("The config file is the old one or the new one, whole, and no write is lost to another.", ("simulation", "writers", "killed writes")),
-    Promise("What was confirmed to a network is in the store, and what is in the store is handled, whatever ends the process.", MESSAGES),
+    Promise("What was confirmed to a network is in the store, and what is in the store is handled, whatever ends the process.", (*MESSAGES, "webhook, real process")),
     Promise("A reply is sent, dead with a reason, or unknown and shown; none is sent twice unless it says so.", MESSAGES),
     Promise("Within a conversation messages are handled, and replies sent, in the order in which they came.", MESSAGES),
     Promise("A secret is in no output.", ("simulation", "chaos", "fuzz", "redaction")),
