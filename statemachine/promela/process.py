@@ -272,14 +272,14 @@ def _restarting(accounts: int) -> Iterator[Move]:
 def _replacing(accounts: int) -> Iterator[Move]:
     """A restart by another image, or another process."""
     vacating, replacing = "work == WORK_VACATE", "work == WORK_REPLACE"
-    stopped = " && ".join(f"channel_state[{account}] == CHANNEL_STOPPED" for account in range(accounts))
+    over = " && ".join(f"(channel_state[{n}] == CHANNEL_STOPPED || hangs[{n}])" for n in range(accounts))
     settled = " && ".join(f"SETTLED({account})" for account in range(accounts))
     lives = " || ".join(f"(channel_state[{n}] != CHANNEL_STOPPED && !hangs[{n}])" for n in range(accounts))
     bad = ("ev_recovered = 1", *_ends("restart_failed"))
     yield Move("what follows finds a bad file", f"{vacating} && !begun && disk == BAD", bad)
     asks = ("ask_to_stop()", "begun = 1")
     yield Move("the accounts are asked to stop, for what follows", f"{vacating} && !begun && disk != BAD", asks)
-    empty = f"{vacating} && begun && (({stopped}) || {_some_hang(accounts)})"
+    empty = f"{vacating} && begun && {over}"
     yield Move("nothing of it receives or serves", empty, _ends("vacated"))
     fails = ("budget--", "ev_recovered = 0", *_ends("restart_failed"))
     yield Move("it cannot be vacated", f"{vacating} && budget > 0", fails)

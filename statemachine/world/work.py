@@ -98,7 +98,7 @@ def _vacating(process: Process, work: Work, accounts: Accounts) -> Iterator[Turn
     if not work.begun:
         asks = tuple(Stop(By.GATEWAY) for _ in accounts)
         yield Turn("the accounts are asked to stop, for what follows", _begun(process, work), asks=asks)
-    elif all(view.stopped for view in accounts) or any(view.hangs for view in accounts):
+    elif all(view.stopped or view.hangs for view in accounts):
         yield Turn("nothing of it receives or serves", process, events.Vacated(CURRENT))
     failed = events.RestartFailed(CURRENT, "", NOW, recovered=False)
     yield Turn("the restart fails", process, failed, rare=True)

@@ -11,6 +11,7 @@ EXPLORED = ("explore, 3 accounts", "explore, 5 accounts", "explore, 1 account, 3
 CHANGES = ("explore, changes", "simulation", "chaos", "transactions")
 MESSAGES = ("explore, messages", "simulation")
 REPLACED = ("explore, exec", "explore, exit", "Spin, exec", "simulation", "chaos", "restarts, real process")
+BROUGHT = (*MESSAGES, "webhook, real process")
 ALL_ROADS = (*EXPLORED, "simulation", "chaos")
 
 
@@ -36,7 +37,7 @@ PROMISES = (
     Promise("Of a change that must be confirmed only what was confirmed stays, and nothing is begun beside it.", CHANGES),
     Promise("What was rolled back does not run again by itself, and no rollback by itself writes into the user's file.", CHANGES),
     Promise("The config file is the old one or the new one, whole, and no write is lost to another.", ("simulation", "writers", "killed writes")),
-    Promise("What was confirmed to a network is in the store, and what is in the store is handled, whatever ends the process.", (*MESSAGES, "webhook, real process")),
+    Promise("What was confirmed to a network is in the store, and what is in the store is handled, whatever ends the process.", BROUGHT),
     Promise("A reply is sent, dead with a reason, or unknown and shown; none is sent twice unless it says so.", MESSAGES),
     Promise("Within a conversation messages are handled, and replies sent, in the order in which they came.", MESSAGES),
     Promise("A secret is in no output.", ("simulation", "chaos", "fuzz", "redaction")),
