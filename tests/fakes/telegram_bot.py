@@ -198,6 +198,10 @@ class Bot:
         """Return when `sent` has this many entries; TimeoutError when that takes too long."""
         await self._wait(lambda: len(self.sent) >= count, timeout, f"{count} messages sent")
 
+    async def wait_faults(self, left: int, timeout: float = 5.0) -> None:
+        """Return when no more than so many of the scripted faults are left: the call that meets the last one has arrived."""
+        await self._wait(lambda: sum(fault.times for fault in self._faults) <= left, timeout, f"{left} faults left")
+
     async def wait_polls(self, count: int, timeout: float = 5.0) -> None:
         """Return when this many polls have arrived since the start."""
         await self._wait(lambda: self.stats.polls >= count, timeout, f"{count} polls")
