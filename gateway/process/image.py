@@ -37,9 +37,9 @@ class Carried(msgspec.Struct, frozen=True):
     """What one image hands to the next. The last three are numbers of descriptors; -1 is none.
 
     `address` is what the config said that the listener listens on: another one needs another socket. `generations` says how
-    far each account had come: the numbers go on, so that none is used twice; and so does the
-    count of `restarts`, by reason. `revisions` can be used, and are kept: the one
-    that the restart was begun with, and the one that ran; for a file that was spoilt in the moment between the images.
+    far each account had come: the numbers go on, so that none is used twice; and so does the count of `restarts`, by reason.
+    `revisions` can be used, and are kept: the one that the restart was begun with, and the one that ran; for a file that was
+    spoilt in the moment between the images.
     """
 
     handover: Handover
