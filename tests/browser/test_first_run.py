@@ -3,68 +3,12 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-import pytest
-from playwright.async_api import Page, WebSocket, async_playwright, expect
+from playwright.async_api import Page, expect
 
-from tests.debian import find_program
-from tests.protocol.frames import Frames
+from tests.browser.house import sign_in, watch
 from tests.real.process import TOKEN, Gateway, config_text
-
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture
-async def page() -> AsyncIterator[Page]:
-    chromium = find_program("chromium", "chromium")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=QUIET)
-        page = await browser.new_page(viewport={"width": 1280, "height": 800})
-        page.on("websocket", check_frames)
-        yield page
-        await browser.close()
-
-
-def check_frames(socket: WebSocket) -> None:
-    """A fault in a frame fails the test when it ends."""
-    frames = Frames()
-    socket.on("framesent", lambda text: frames.said(str(text)))
-    socket.on("framereceived", lambda text: frames.heard(str(text)))
-
-
-def watch(page: Page, origin: str) -> list[str]:
-    """What must not happen: errors on the console (a CSP violation is one), and requests to another host."""
-    faults: list[str] = []
-
-    def on_console(message: Any) -> None:
-        if message.type == "error" and "WebSocket" not in message.text:
-            faults.append(message.text)
-
-    def on_request(request: Any) -> None:
-        if not request.url.startswith((origin, "data:")):
-            faults.append(request.url)
-
-    page.on("console", on_console)
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("request", on_request)
-    return faults
-
-
-async def sign_in(page: Page, url: str, token: str = TOKEN) -> None:
-    await page.goto(url)
-    await page.get_by_label("Admin token").fill(token)
-    await page.keyboard.press("Enter")
-    if token == TOKEN:
-        await expect(page.locator("#sign-in")).not_to_be_visible()
 
 
 async def test_a_message_typed_on_the_page_is_answered(tmp_path: Path, page: Page) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -29,7 +30,9 @@ def test_node_is_the_one_of_the_wheel() -> None:
 
 def test_the_lock_pins_versions_and_names_no_registry() -> None:
     wanted, lock = (json.loads(file.read_text()) for file in PINNED)
-    assert set(wanted["dependencies"].values()) == {"2026.9.1"}
+    ours = {name: version for name, version in wanted["dependencies"].items() if name.startswith("@openclaw/")}
+    assert set(ours.values()) == {"2026.9.1"}
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in wanted["dependencies"].values())
     packages = {path: package for path, package in lock["packages"].items() if path}
     assert {path.rpartition("node_modules/")[2] for path in packages} > set(wanted["dependencies"])
     assert all(package["integrity"].startswith("sha512-") for package in packages.values())

@@ -4,23 +4,24 @@ import { $, clock, h, showState, words } from "./dom.js";
 
 const LINES = 1_000;
 
-function whatOf({ kind, before, after, why, guards }) {
-  if (kind === "refusal") {
-    const because = why || (guards?.length ? `${guards.join(", ")} said no` : "no row takes it");
-    return [h("strong", "refused", "refused"), ` while ${words(before)}: ${because}`];
-  }
+function whatOf({ kind, before, after, why }) {
+  if (kind === "refusal") return [h("strong", "refused", "refused"), `: ${why || `while ${words(before)}`}`];
   if (before === after) return [showState(h("span", "state"), after)];
   return [words(before), h("span", "arrow", " \u2192 "), showState(h("span", "state"), after)];
 }
 
+/** Steps are named by their number, which stands in their line. */
+const causeOf = (cause) => cause.replaceAll(/\bstep:(\d+)/g, "#$1");
+
 function lineOf(entry) {
-  const { at, machine, trigger, row, cause, kind } = entry;
+  const { seq, at, machine, trigger, row, cause, kind } = entry;
+  const taken = row === null || row === undefined ? "" : h("span", "row-number", ` row ${row}`);
   const line = h("li", "step",
-    h("time", "at", clock(at, "2-digit")),
+    h("span", "at", h("time", "", clock(at, "2-digit")), h("span", "seq", ` #${seq}`)),
     h("span", "machine", machine),
     h("span", "what", ...whatOf(entry)),
-    h("span", "trigger", h("code", "", trigger), row === null || row === undefined ? "" : h("span", "row-number", ` row ${row}`)),
-    h("span", "cause", cause ? `by ${cause}` : ""));
+    h("span", "trigger", h("code", "", trigger), taken),
+    h("span", "cause", cause ? `by ${causeOf(cause)}` : ""));
   line.dataset.kind = kind;
   return line;
 }

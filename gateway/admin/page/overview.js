@@ -175,6 +175,7 @@ function chartOf(counts) {
   const most = Math.max(...counts);
   const chart = document.createElementNS(SVG, "svg");
   chart.setAttribute("viewBox", `0 0 ${MINUTES * 4} 24`);
+  chart.setAttribute("preserveAspectRatio", "none");
   chart.setAttribute("role", "img");
   chart.setAttribute("aria-label", `${counts.at(-1)} messages in the last minute, ${most} at most in one of the last ${MINUTES}`);
   counts.forEach((count, minute) => {

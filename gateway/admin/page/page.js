@@ -30,8 +30,9 @@ function showView() {
   const name = given in VIEWS && (given !== "account" || rest.length === 2) ? given : "overview";
   if (shown) VIEWS[shown].close();
   for (const section of document.querySelectorAll("[data-view]")) section.hidden = section.dataset.view !== name;
+  const under = name === "account" ? "overview" : name; // an account is reached by its row there
   for (const link of document.querySelectorAll(".views a")) {
-    if (link.hash === `#${name}`) link.setAttribute("aria-current", "page");
+    if (link.hash === `#${under}`) link.setAttribute("aria-current", under === name ? "page" : "true");
     else link.removeAttribute("aria-current");
   }
   const moved = shown !== null;

@@ -1,0 +1,51 @@
+"""A browser, and what must not happen in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playwright.async_api import Page, WebSocket, expect
+
+from tests.protocol.frames import Frames
+from tests.real.process import TOKEN
+
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def check_frames(socket: WebSocket) -> None:
+    """A fault in a frame fails the test when it ends."""
+    frames = Frames()
+    socket.on("framesent", lambda text: frames.said(str(text)))
+    socket.on("framereceived", lambda text: frames.heard(str(text)))
+
+
+def watch(page: Page, origin: str) -> list[str]:
+    """What must not happen: errors on the console (a CSP violation is one), and requests to another host."""
+    faults: list[str] = []
+
+    def on_console(message: Any) -> None:
+        if message.type == "error" and "WebSocket" not in message.text:
+            faults.append(message.text)
+
+    def on_request(request: Any) -> None:
+        if not request.url.startswith((origin, "data:")):
+            faults.append(request.url)
+
+    page.on("console", on_console)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("request", on_request)
+    return faults
+
+
+async def sign_in(page: Page, url: str, token: str = TOKEN) -> None:
+    await page.goto(url)
+    await page.get_by_label("Admin token").fill(token)
+    await page.keyboard.press("Enter")
+    if token == TOKEN:
+        await expect(page.locator("#sign-in")).not_to_be_visible()

@@ -1,0 +1,178 @@
+"""What an operator does at the page: looks at the machines, cancels a restart, stops and starts an account, reads the journal."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.house import sign_in, watch
+from tests.real.process import Gateway, attempt, config_text
+
+AT_ONCE = "{delay_ms: 0, cooldown_ms: 0}"
+LATER = "{delay_ms: 60000, cooldown_ms: 0}"
+VIEWS = {
+    "overview": "#picture .now",
+    "account/webchat/default": "#account-picture .now",
+    "journal": "#journal li",
+    "chat": "#draft",
+}
+NOTE_FLASHES = """() => {
+    globalThis.flashed = [];
+    new MutationObserver((changes) => {
+        for (const { target } of changes) if (target.classList.contains("fired")) flashed.push(target.dataset.part);
+    }).observe(document.getElementById("picture"), { subtree: true, attributes: true, attributeFilter: ["class"] });
+}"""
+BESIDE_THE_PAGE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+def lit(page: Page, state: str) -> Any:
+    return page.locator(f'#picture [data-part="state-{state}"]')
+
+
+def of_account(page: Page, verb: str, name: str = "webchat/default") -> Any:
+    return page.get_by_role("button", name=f"{verb} {name}", exact=True)
+
+
+async def test_the_lifecycle_is_lit_and_its_edge_flashes_on_a_restart(tmp_path: Path, page: Page) -> None:
+    """Under the open page; the state is lit again when the page is back, and what happened meanwhile is in the journal."""
+    async with Gateway(tmp_path, config_text(restart=AT_ONCE)) as gateway:
+        faults = watch(page, gateway.url)
+        await sign_in(page, gateway.url)
+        await expect(lit(page, "running")).to_contain_class("now")
+        await expect(lit(page, "starting")).to_contain_class("was")
+        await page.evaluate(NOTE_FLASHES)
+        gateway.signal(signal.SIGUSR1)
+        await gateway.until(lambda status: status["restarts"] == 1 and status["state"] == "running")
+        await expect(page.locator("#connection")).to_have_text("Connected")
+        await expect(lit(page, "running")).to_contain_class("now")
+        await expect(page.locator("#picture .now")).to_have_count(1)
+        assert {"arrow-running-restart_pending", "row-23"} <= set(await page.evaluate("flashed"))
+        await page.get_by_role("link", name="Journal").click()
+        triggers = page.locator("#journal code")
+        await expect(triggers.get_by_text("restart_requested", exact=True)).to_have_count(1)
+        await expect(triggers.get_by_text("boot", exact=True)).to_have_count(2)
+        assert faults == []
+
+
+async def test_an_open_ticket_counts_down_and_is_cancelled(tmp_path: Path, page: Page) -> None:
+    async with Gateway(tmp_path, config_text(restart=LATER)) as gateway:
+        await sign_in(page, gateway.url)
+        await gateway.http("POST", "/api/v1/restart", json={"reason": "a new kernel"})
+        ticket = page.get_by_role("list", name="Open requests for a restart").get_by_role("listitem")
+        await expect(ticket).to_contain_text("a new kernel")
+        await expect(ticket).to_contain_text("due in 5")
+        await expect(lit(page, "restart_pending")).to_contain_class("now")
+        await page.get_by_role("button", name="Cancel the restart: a new kernel").click()
+        await expect(ticket).to_have_count(0)
+        await expect(lit(page, "running")).to_contain_class("now")
+        assert (await gateway.status())["tickets"] == []
+
+
+async def test_what_ails_is_told_with_its_remedy(tmp_path: Path, page: Page) -> None:
+    async with Gateway(tmp_path, config_text()) as gateway:
+        await sign_in(page, gateway.url)
+        gateway.config.write_text("gateway: [")
+        await expect(page.get_by_role("list", name="What is not well")).to_contain_text(
+            "What helps: mend the config file."
+        )
+
+
+async def test_an_account_is_stopped_and_started_by_the_keyboard_alone(tmp_path: Path, page: Page) -> None:
+    async with Gateway(tmp_path, config_text()) as gateway:
+        await sign_in(page, gateway.url)
+        await of_account(page, "Stop").focus()
+        await page.keyboard.press("Enter")
+        row = page.locator(".account").filter(has_text="webchat/default")
+        await expect(row.locator(".state")).to_have_text("stopped")
+        await expect(of_account(page, "Stop")).to_be_focused()
+        await page.keyboard.press("Shift+Tab")
+        await page.keyboard.press("Enter")
+        await expect(row.locator(".state")).to_have_text("running")
+        await expect(row.locator(".generation")).to_have_text("generation 2")
+        assert (await gateway.account("webchat/default"))["state"] == "running"
+
+
+async def test_a_button_that_is_off_says_why(tmp_path: Path, page: Page) -> None:
+    async with Gateway(tmp_path, config_text()) as gateway:
+        await sign_in(page, gateway.url)
+        await expect(of_account(page, "Start")).to_be_disabled()
+        await expect(of_account(page, "Start")).to_have_attribute("title", "Its machine takes no start while running.")
+        await of_account(page, "Start").press("Enter")
+        await expect(page.locator(".control-note").first).to_have_text("Its machine takes no start while running.")
+        assert (await gateway.account("webchat/default"))["generation"] == 1
+
+
+async def test_what_the_machine_refuses_is_shown_with_its_guard(tmp_path: Path, page: Page) -> None:
+    text = config_text().replace("{default: {}}", "{default: {enabled: false}}")
+    async with Gateway(tmp_path, text) as gateway:
+        await sign_in(page, gateway.url)
+        await of_account(page, "Start").click()
+        await expect(page.locator(".control-note").first).to_contain_text("is_enabled")
+
+
+async def test_an_account_has_its_diagram_its_journal_and_its_queue(tmp_path: Path, page: Page) -> None:
+    accounts = '      main: {token: "1234567:not-a-token", api_base: "http://127.0.0.1:9"}\n'
+    async with Gateway(tmp_path, config_text(accounts)) as gateway:
+        faults = watch(page, gateway.url)
+        await sign_in(page, gateway.url)
+        body = {"channel": "telegram", "account": "main", "to": "42", "text": "it waits", "idempotency_key": "one"}
+        assert (await gateway.http("POST", "/api/v1/send", json=body))[0] == 202
+        await page.get_by_role("link", name="telegram/main").click()
+        await expect(page.get_by_role("heading", name="telegram/main")).to_be_focused()
+        await expect(page.locator("#queue")).to_contain_text("it waits")
+        await expect(page.locator("#account-journal")).to_contain_text("receiver_ended")
+        await expect(page.locator("#account-journal")).not_to_contain_text("webchat/default")
+        await page.get_by_role("button", name="Stop telegram/main").click()
+        await expect(page.locator('#account-picture [data-part="state-stopped"]')).to_contain_class("now")
+        assert faults == []
+
+
+async def test_of_a_thousand_lines_and_more_the_latest_thousand_stand_in_the_page(tmp_path: Path, page: Page) -> None:
+    """And the filters find a single one among them."""
+    async with Gateway(tmp_path, config_text()) as gateway:
+        faults = watch(page, gateway.url)
+        await sign_in(page, gateway.url)
+        await page.get_by_role("link", name="Journal").click()
+        lines = page.locator("#journal li")
+        await expect(lines.filter(has_text="started")).to_have_count(1)
+        client = await gateway.client()
+        for _ in range(1_100):
+            await attempt(client.request("channels.start", {"channel": "webchat"}))
+        await client.request("channels.stop", {"channel": "webchat"})
+        newest = (await client.request("journal.list", {"limit": 1}))["entries"][0]
+        await expect(lines.first).to_contain_text(f"#{newest['seq']}")
+        await expect(lines).to_have_count(1_000)
+        await page.get_by_label("Refusals only").check()
+        await expect(lines.first).to_contain_text("refused: webchat/default cannot start in state running")
+        await page.get_by_label("Refusals only").uncheck()
+        await page.locator("#journal-machine").select_option("webchat/default")
+        await page.get_by_label("Text").fill("stopping stopped")
+        await expect(lines).to_have_count(1)
+        await page.locator("#journal-machine").select_option("gateway")
+        await expect(page.locator("#journal-empty")).to_be_visible()
+        assert faults == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1440])
+async def test_every_view_fits_and_axe_finds_nothing(
+    tmp_path: Path, page: Page, axe: str, width: int, scheme: Any
+) -> None:
+    await page.set_viewport_size({"width": width, "height": 800})
+    await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    async with Gateway(tmp_path, config_text(restart=LATER)) as gateway:
+        faults = watch(page, gateway.url)
+        await sign_in(page, gateway.url)
+        await gateway.http("POST", "/api/v1/restart", json={"reason": "a new kernel"})
+        await page.evaluate(axe)
+        for view, drawn in VIEWS.items():
+            await page.evaluate(f"location.hash = '{view}'")
+            await expect(page.locator(drawn).first).to_be_visible()
+            assert await page.evaluate(BESIDE_THE_PAGE) == 0, view
+            found = (await page.evaluate("axe.run()"))["violations"]
+            assert [(fault["id"], fault["nodes"][0]["html"]) for fault in found] == [], view
+        assert faults == []

@@ -1,0 +1,38 @@
+"""The page's files: small, on their own, and without a way to run text."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway.admin.http import CSP, PAGE
+
+FILES = sorted(PAGE.iterdir())
+SCRIPTS = [file for file in FILES if file.suffix == ".js"]
+MOST = 150_000
+
+
+def test_all_of_it_is_small() -> None:
+    assert sum(len(gzip.compress(file.read_bytes())) for file in FILES) < MOST
+
+
+def test_nothing_but_its_own_scripts_and_styles_may_run() -> None:
+    assert "default-src 'none'; script-src 'self'; style-src 'self'" in CSP
+    assert "unsafe" not in CSP
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda file: file.name)
+def test_a_script_imports_what_is_there_and_parses_no_html(script: Path) -> None:
+    text = script.read_text()
+    for name in re.findall(r'from "([^"]+)"', text):
+        assert name.startswith("./"), name
+        assert (PAGE / name).is_file(), name
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|text/html", text)
+
+
+def test_what_is_loaded_ahead_is_every_script() -> None:
+    index = (PAGE / "index.html").read_text()
+    assert set(re.findall(r'/page/([\w-]+\.js)"', index)) == {file.name for file in SCRIPTS}
