@@ -19,6 +19,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Chaos on the real gateway, with a referee outside.")
     parser.add_argument("--minutes", type=float, default=60.0, help="for how long")
     parser.add_argument("--seed", type=int, help="what is done is chosen by it; when exactly, by the machine as well")
+    parser.add_argument(
+        "--restart", choices=("auto", "in_process"), default="auto", help="how it restarts (%(default)s)"
+    )
     parser.add_argument("--json", type=Path, help="write the figures there too")
     given = parser.parse_args()
     seed = random.randrange(1_000_000) if given.seed is None else given.seed
@@ -26,7 +29,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     print(f"chaos for {given.minutes:g} minutes, seed {seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-        order = Order(given.minutes * 60, seed)
+        order = Order(given.minutes * 60, seed, restart=given.restart)
         outcome = asyncio.run(run(order, Path(folder), lambda line: print(line, flush=True)))
     world = outcome.world
     print(f"\n{table(world)}")

@@ -52,6 +52,8 @@ class Order:
     patience: float = PATIENCE
     back_within: float = BACK_WITHIN
     phases: tuple[str, ...] = PHASES
+    restart: str = "auto"
+    """How it restarts. What leaks in one image of the program is gone with it: `in_process` shows it."""
     hurry: float = 1.0
     """How many times as much is done as usual."""
 
@@ -69,7 +71,7 @@ async def run(order: Order, folder: Path, tell: Callable[[str], None]) -> Outcom
     """Chaos in `folder`; `tell` gets a line now and then."""
     with Disk.under(folder / "gateway") as disk:
         async with FakeTelegram() as telegram:
-            async with World(order.seed, disk.folder, telegram, disk, list(order.command)) as world:
+            async with World(order.seed, disk.folder, telegram, disk, list(order.command), order.restart) as world:
                 world.patience = order.patience
                 await _Run(order, world, tell).through()
             return Outcome(world.record, world, world.record.seconds)

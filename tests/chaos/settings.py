@@ -19,7 +19,7 @@ OPTIONAL = "three"
 """The account that comes and goes."""
 SECRETS = (TOKEN, *(token.partition(":")[2] for token in BOTS.values()))
 STOP_BUDGET = 10.0
-RESTART = f"{{delay_ms: 500, cooldown_ms: 1000, defer_timeout_ms: 2000, drain_timeout_ms: {STOP_BUDGET * 1000:.0f}}}"
+RESTART = f"delay_ms: 500, cooldown_ms: 1000, defer_timeout_ms: 2000, drain_timeout_ms: {STOP_BUDGET * 1000:.0f}"
 POLL_TIMEOUTS = (1, 2, 3)
 """Short polls, so that the wait after a conflict is short."""
 PORTS = range(20_000, 30_000)
@@ -37,10 +37,15 @@ def free_port() -> int:
             return port
 
 
-def first_text(api_base: str, port: int) -> str:
-    """Three bots and a web chat, on a port that stays."""
+def first_text(api_base: str, port: int, restart: str) -> str:
+    """Three bots and a web chat, on a port that stays. `restart` is the mode."""
     accounts = "".join(_account(name, api_base) for name in BOTS)
-    text = config_text(accounts, restart=RESTART, reload="{mode: hybrid, debounce_ms: 200}", extra="# edit 0\n")
+    text = config_text(
+        accounts,
+        restart=f"{{mode: {restart}, {RESTART}}}",
+        reload="{mode: hybrid, debounce_ms: 200}",
+        extra="# edit 0\n",
+    )
     return text.replace("port: 0", f"port: {port}").replace("gateway:\n", "gateway:\n  name: chaos-0\n", 1)
 
 

@@ -68,6 +68,8 @@ async def test_a_limit_stands_in_for_a_full_disk(tmp_path: Path) -> None:
 
 async def _violations_of(fault: str, folder: Path) -> list[str]:
     command = (sys.executable, "-m", "tests.chaos.spoilt_gateway", fault)
-    order = Order(SPOILT_SECONDS, 1, command, patience=1.0, back_within=2.0, phases=("lives",), hurry=3.0)
+    order = Order(
+        SPOILT_SECONDS, 1, command, patience=1.0, back_within=2.0, phases=("lives",), hurry=3.0, restart="in_process"
+    )
     outcome = await run(order, folder, lambda _: None)
     return [violation.what for violation in outcome.record.violations]

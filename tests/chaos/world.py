@@ -49,7 +49,9 @@ class Answer:
 class World:
     """`async with World(...) as world:` a gateway that is kept alive until the end."""
 
-    def __init__(self, seed: int, folder: Path, telegram: FakeTelegram, disk: Disk, command: list[str]) -> None:
+    def __init__(
+        self, seed: int, folder: Path, telegram: FakeTelegram, disk: Disk, command: list[str], restart: str
+    ) -> None:
         self.random = Random(seed)
         self.record = Record(seed)
         self.lag = Lag()
@@ -60,7 +62,7 @@ class World:
         self.patience = PATIENCE
         self.obeys = obedient(command) is not None
         self.port = free_port()
-        self.base_text = first_text(telegram.url, self.port)
+        self.base_text = first_text(telegram.url, self.port, restart)
         self.ear = Ear(self.record, lambda: self.life, self.is_secret)
         self.gateway = Supervised(folder, self.base_text, obedient(command) or command, self.ear.hear)
         self.life = Life(0)
