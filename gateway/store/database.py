@@ -51,7 +51,7 @@ class Database:
             self._inode = self.path.stat().st_ino
         except (sqlite3.Error, OSError) as error:
             self.close()
-            raise StoreError(f"{self.path} cannot be used: {error}; {REMEDY}") from error
+            raise StoreError(f"{self.path} cannot be used: {error}; {_remedy(self.path)}") from error
         except StoreError:
             self.close()
             raise
@@ -222,6 +222,13 @@ def damage_of(connection: sqlite3.Connection) -> str:
     """What is damaged first, "" where nothing is. What SQLite cannot even read it says itself."""
     found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
     return "" if found == "ok" else found
+
+
+def _remedy(path: Path) -> str:
+    """On a full disk SQLite cannot make its log, and says that of any other fault, too: nothing is damaged then."""
+    if os.statvfs(path.parent).f_bavail == 0:
+        return "its disk is full: make room, and start again; nothing of it is lost"
+    return REMEDY
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:

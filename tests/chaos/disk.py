@@ -12,6 +12,7 @@ import os
 import resource
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,12 @@ class Disk:
         self.folder = folder
         self.kind = "limit"
         self._filler = folder / "filler"
+        self._full = False
+        self._freed_at = float("-inf")
+
+    def was_full(self, since: float) -> bool:
+        """Whether there was no room at some moment since then (monotonic seconds)."""
+        return self._full or self._freed_at >= since
 
     @classmethod
     @contextlib.contextmanager
@@ -48,6 +55,7 @@ class Disk:
 
     def fill(self, pid: int) -> None:
         """From now on nothing more can be written."""
+        self._full = True
         if self.kind == "limit":
             _limit_files(pid, LEAST)
             return
@@ -57,6 +65,7 @@ class Disk:
                     """Until there is no room for another one."""
 
     def free(self, pid: int) -> None:
+        self._full, self._freed_at = False, time.monotonic()
         if self.kind == "limit":
             _limit_files(pid, None)
         self._filler.unlink(missing_ok=True)

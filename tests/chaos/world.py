@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 
-from gateway.cli.exits import EXIT_CONFIG
+from gateway.cli.exits import EXIT_CONFIG, EXIT_FAILED
 from tests.chaos.disk import Disk, obedient
 from tests.chaos.ear import Ear
 from tests.chaos.lag import Lag
@@ -163,6 +163,9 @@ class World:
         if code == EXIT_CONFIG and spoilt and not life.ready.is_set():
             self.record.counts["boots refused, for the file was spoilt"] += 1
             self.record.expect(self.good is None, f"process {life.pid} refused to boot, and {self.good} was good")
+        elif code == EXIT_FAILED and not life.ready.is_set() and self.disk.was_full(life.began):
+            # After a clean stop the store has no log, and where there is no room for one it cannot be opened.
+            self.record.counts["boots refused, for the disk was full"] += 1
         elif life.told_to_end is None:
             self.record.violation(f"process {life.pid} ended by itself with {code}")
         elif life.how == "SIGTERM" and code != 0 and code not in LATE_SIGNALS:

@@ -261,6 +261,22 @@ def test_a_damaged_file_is_refused_with_its_name_and_a_remedy_and_is_left_there(
     assert numbers(path) == [1]
 
 
+def test_on_a_full_disk_nobody_is_told_to_move_it_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite says the same of a full disk as of a damaged file."""
+
+    def full(_: object) -> sqlite3.Connection:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    database = Database(path)
+    monkeypatch.setattr(database, "_connect", full)
+    with pytest.raises(StoreError, match="move it away"):
+        database.open()
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result((4096, 4096, 1024, 0, 0, 64, 9, 9, 0, 255)))
+    with pytest.raises(StoreError, match="its disk is full: make room") as caught:
+        database.open()
+    assert "move it away" not in str(caught.value)
+
+
 def test_an_empty_file_is_a_new_one(path: Path) -> None:
     path.touch(0o600)
     database = Database(path)
