@@ -15,7 +15,7 @@ from tests.chaos.spoilt_gateway import FAULTS
 from tests.real.process import Gateway, RpcError, config_text
 
 SECONDS = 20.0
-SPOILT_SECONDS = 9.0
+SPOILT_SECONDS = 14.0
 TOLD = {
     "second-poll": "overlaps",
     "silent": "not answered in 1.0 s: chat.send",
