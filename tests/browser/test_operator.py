@@ -176,3 +176,24 @@ async def test_every_view_fits_and_axe_finds_nothing(
             found = (await page.evaluate("axe.run()"))["violations"]
             assert [(fault["id"], fault["nodes"][0]["html"]) for fault in found] == [], view
         assert faults == []
+
+
+async def test_whoever_signs_out_leaves_nothing_to_see(tmp_path: Path, page: Page) -> None:
+    async with Gateway(tmp_path, config_text()) as gateway:
+        faults = watch(page, gateway.url)
+        await sign_in(page, gateway.url)
+        await expect(page.locator(".account")).to_have_count(1)
+        await page.get_by_role("button", name="Sign out").click()
+        await expect(page.locator("#sign-in")).to_be_visible()
+        await expect(page.locator(".account")).to_have_count(0)
+        await expect(page.locator("#journal li")).to_have_count(0)
+        assert faults == []
+
+
+@pytest.mark.parametrize("address", ["account/telegram/%zz", "toString"])
+async def test_an_address_that_is_none_is_the_overview(tmp_path: Path, page: Page, address: str) -> None:
+    async with Gateway(tmp_path, config_text()) as gateway:
+        faults = watch(page, gateway.url)
+        await sign_in(page, f"{gateway.url}/#{address}")
+        await expect(page.locator(".account")).to_have_count(1)
+        assert faults == []

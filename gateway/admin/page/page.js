@@ -24,10 +24,14 @@ const VIEWS = { overview, account, journal, chat };
 
 let shown = null;
 
+function partsOf(address) {
+  try { return address.slice(1).split("/").map(decodeURIComponent); } catch { return []; }
+}
+
 /** The address says it: `#journal`, `#account/telegram/main`; anything else is the overview. */
 function showView() {
-  const [given, ...rest] = location.hash.slice(1).split("/");
-  const name = given in VIEWS && (given !== "account" || rest.length === 2) ? given : "overview";
+  const [given, ...rest] = partsOf(location.hash);
+  const name = Object.hasOwn(VIEWS, given) && (given !== "account" || rest.length === 2) ? given : "overview";
   if (shown) VIEWS[shown].close();
   for (const section of document.querySelectorAll("[data-view]")) section.hidden = section.dataset.view !== name;
   const under = name === "account" ? "overview" : name; // an account is reached by its row there
@@ -37,7 +41,7 @@ function showView() {
   }
   const moved = shown !== null;
   shown = name;
-  VIEWS[name].open(rest.map(decodeURIComponent).join("/"));
+  VIEWS[name].open(rest.join("/"));
   document.title = `${name === "account" ? rest.join("/") : words(name)} \u00b7 Gateway`;
   // Who came by the keyboard, or hears the page, starts where the view does.
   if (moved && name !== "chat") document.querySelector(`[data-view="${name}"] h2`).focus({ preventScroll: true });

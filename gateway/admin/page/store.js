@@ -50,7 +50,7 @@ export class Store extends EventTarget {
     this.lifecycle = {};
     this.accounts.clear();
     this.entries = [];
-    for (const name of ["lifecycle", "accounts", "entries"]) this.#emit(name);
+    for (const name of ["accounts", "lifecycle", "entries"]) this.#emit(name); // accounts first, as when they are loaded
   }
 
   #load() {
