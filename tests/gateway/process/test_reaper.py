@@ -44,6 +44,13 @@ async def test_what_somebody_else_has_begun_since_is_his() -> None:
 
 
 async def test_where_there_is_nothing_to_do_nobody_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reaper, "_children", dict)
-    async with asyncio.timeout(0.1):
+    looks: list[None] = []
+
+    def none() -> dict[int, str]:
+        looks.append(None)
+        return {}
+
+    monkeypatch.setattr(reaper, "_children", none)
+    async with asyncio.timeout(5):
         await reap()
+    assert len(looks) == 1

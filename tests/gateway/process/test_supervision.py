@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -139,18 +140,28 @@ def test_an_adapter_without_receives_to_complete_is_not_watched(tmp_path: Path) 
 # One account's trouble
 
 
+@asynccontextmanager
+async def beside_siblings(tmp_path: Path, policy: dict[str, Any], scripts: list[Script]) -> AsyncIterator[House]:
+    """`telegram/one` does what the scripts say, and three others poll: whatever happens to it, nothing may happen to them."""
+    house = House(tmp_path, FOUR)
+    house.network.policy = {"stall_after": 45.0} | policy
+    for name in SIBLINGS:
+        house.network.script(name, POLLS)
+    house.network.script("telegram/one", *scripts)
+    async with house:
+        for name in SIBLINGS:
+            await house.until_account(name, "running")
+        yield house
+        for name in SIBLINGS:
+            assert [e.trigger for e in house._journal.page(0, 100_000, name)] == ["start", "receiver_ready"]
+
+
 def test_case_10_one_account_restarts_again_and_again_and_its_siblings_never(tmp_path: Path) -> None:
     """Its restarts come one after the other, each when the one before is dead, and all of them are counted in one place."""
 
     async def main() -> None:
-        house = House(tmp_path, FOUR)
-        house.network.policy = {"stall_after": 45.0, "stop_timeout": 5.0}
-        for name in SIBLINGS:
-            house.network.script(name, POLLS)
-        house.network.script("telegram/one", *[Script(lingers=30.0, closes_in=0.5)] * 200)
-        async with house:
-            for name in SIBLINGS:
-                await house.until_account(name, "running")
+        scripts = [Script(lingers=30.0, closes_in=0.5)] * 200
+        async with beside_siblings(tmp_path, {"stop_timeout": 5.0}, scripts) as house:
             one = house.channel("telegram/one")
             await house.until_account("telegram/one", "running")
             openings = Openings(house)
@@ -165,26 +176,16 @@ def test_case_10_one_account_restarts_again_and_again_and_its_siblings_never(tmp
                 assert one.data.generation == len(house.network.of("telegram/one")) == restart + 1
             assert len(openings.at["telegram/one"]) == 160
             assert set(openings.at) == {"telegram/one"}
-            for name in SIBLINGS:
-                assert [e.trigger for e in house._journal.page(0, 100_000, name)] == ["start", "receiver_ready"]
 
     run(main())
 
 
 def test_an_account_that_will_not_die_touches_no_other(tmp_path: Path) -> None:
     async def main() -> None:
-        house = House(tmp_path, FOUR)
-        house.network.policy = {"stall_after": 45.0, "intensity": 3}
-        for name in SIBLINGS:
-            house.network.script(name, POLLS)
-        house.network.script("telegram/one", *[Script(), Script(lingers=NEVER, fence_fails=2)] * 50)
-        async with house:
-            for name in SIBLINGS:
-                await house.until_account(name, "running")
+        scripts = [Script(), Script(lingers=NEVER, fence_fails=2)] * 50
+        async with beside_siblings(tmp_path, {"intensity": 3}, scripts) as house:
             await asyncio.sleep(3600)
             assert len(house.network.of("telegram/one")) > 10
-            for name in SIBLINGS:
-                assert [e.trigger for e in house._journal.page(0, 100_000, name)] == ["start", "receiver_ready"]
 
     run(main())
 
