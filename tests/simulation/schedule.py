@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.simulation.network import KINDS
 from tests.simulation.process import ILLS
-from tests.simulation.trials import Trials
+from tests.simulation.trials import Part, Trials
 
 NAMES = ("one", "two", "three")
 BOTS = {"one": "1001", "two": "1002", "three": "1003"}
@@ -70,6 +70,8 @@ class Wish:
         self.durability = "full"
         self.mode = "hybrid"
         self.policy = "resend"
+        self.bot_with_new_token = ""
+        """The bot to which the newest wish gives another token."""
         self._number = 0
 
     def _account(self, name: str) -> dict[str, Any]:
@@ -79,6 +81,7 @@ class Wish:
     def change(self) -> str:
         """The next wish, as the text of a file."""
         self._number += 1
+        self.bot_with_new_token = ""
         ways = (
             self._channel, self._channel, self._live, self._presence, self._switch, self._gateway, self._gateway,
             self._comment, self._patience, self._mode,
@@ -95,6 +98,7 @@ class Wish:
     def _channel(self) -> None:
         some = self._some()
         if self._random.random() < 0.5:
+            self.bot_with_new_token = some["token"].split(":")[0]
             some["token"] = f"{some['token'].split('-')[0]}-again-{self._number}"
         else:
             some["poll_timeout_s"] = self._random.choice((1, 2, 5, 20))
@@ -250,7 +254,21 @@ class _Makers:
             return [Action(round(action.at + after, 3), kind, args) for after, kind, args in parts]
         if action.kind == "say" and self._random.random() < 0.5:
             return [self.make_hardship(action)]
+        if action.kind == "write" and self._wish.bot_with_new_token and self._random.random() < 0.3:
+            return self.make_given_back(action.at, self._wish.bot_with_new_token)
         return []
+
+    def make_given_back(self, written: float, bot: str) -> list[Action]:
+        """The token from before a write again, and under each of the two a message: the second is one that nobody could confirm."""
+        later = written + self._random.choice((1.0, 3.0, 6.0))
+        fault = {"kind": "refuse", "bot": bot, "method": "getUpdates", "seconds": 0.5}
+        parts: list[Part] = [
+            (written, "say", {"bot": bot, "text": "to the older token"}),
+            (later, "fault", fault | {"count": self._random.choice((1, 2, 5))}),
+            (later, "say", {"bot": bot, "text": "to the newer token"}),
+            (later + self._random.choice((0.1, 0.5)), "edit back", {"text": self._wish.texts[-2]}),
+        ]
+        return [Action(round(at, 3), kind, args) for at, kind, args in parts]
 
     def make_hardship(self, said: Action) -> Action:
         """What a message meets on its way: a crash at one of its commits or beside its answer, a store that takes nothing, or a
