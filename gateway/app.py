@@ -279,10 +279,11 @@ class App:
         image.replace(Carried(handover, generations, dict(self._tally.restarts), known, address, *descriptors))
 
     def _end(self, code: int) -> None:
-        if code == EXIT_RESTART and not self._exit.done():
+        if self._exit.done():
+            return
+        if code == EXIT_RESTART:
             leave(self._options.state_dir, handover_of(self._dispatcher.machine(LIFECYCLE)))
-        if not self._exit.done():
-            self._exit.set_result(code)
+        self._exit.set_result(code)
 
     def _open_request(self, ticket: Ticket) -> None:
         self._requests.open("restart", ticket.requester, ticket.id)
