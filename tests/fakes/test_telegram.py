@@ -443,6 +443,33 @@ async def test_clean_handovers_are_never_overlaps(
     assert (bot.stats.overlaps, bot.stats.max_in_flight) == (0, 1)
 
 
+@pytest.mark.parametrize("seen", [True, False])
+async def test_a_close_that_the_client_says_twice_is_no_later_for_it(
+    telegram: FakeTelegram, bot: Bot, seen: bool
+) -> None:
+    """Nobody acknowledges a poll and its close at once, so some 10 ms later the client's kernel says the close again."""
+    for turn in range(8):
+        with connect(telegram) as earlier, connect(telegram) as later:
+            await used_before(earlier)
+            await used_before(later)
+            send_poll(earlier)
+            if seen:
+                await bot.wait_polls(2 * turn + 1)
+            earlier.close()
+            send_poll(later)
+            time.sleep(0.03)  # The event loop looks when both closes have arrived.
+            await bot.wait_polls(2 * turn + 2)
+        await reaches(lambda: bot.stats.in_flight == 0)
+    assert (bot.stats.overlaps, bot.stats.conflicts_self) == (0, 0)
+
+
+async def used_before(sock: socket.socket) -> None:
+    """Some calls on a connection: from then on its two ends acknowledge with their answers, and otherwise late."""
+    for _ in range(3):
+        sock.sendall(f"GET /bot{TOKEN}/getMe HTTP/1.1\r\nHost: fake\r\n\r\n".encode())
+        await asyncio.to_thread(sock.recv, 4096)
+
+
 async def test_a_later_poll_that_is_aborted_at_once_counts_too(
     telegram: FakeTelegram,
     bot: Bot,
