@@ -25,10 +25,12 @@ run: $(VENV)/.runtime gateway.yaml  ## install what is needed and run the gatewa
 
 ##@ Check
 
+# One more than there are processors: a test waits, for processes and for time, as often as it computes.
 .PHONY: test
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 test: $(VENV)/.test  ## install what the tests need and run every one of them
 	@sh tests/debian-packages.sh
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: coverage
 coverage: $(VENV)/.test  ## run the tests and say which lines none of them reached, in child processes too
