@@ -44,8 +44,10 @@ SERVICE = "gateway"
 LAST_PATIENCE = 2.0
 """Seconds for the last spans at the end of the process, and never more than half of what there is."""
 HEADERS = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
-TALKATIVE = ("opentelemetry.exporter.otlp", "opentelemetry.sdk._shared_internal")
-"""Loggers that would tell of each batch that a collector does not take; it is told of once, here."""
+EXPORTER = "opentelemetry.exporter.otlp"
+"""Its loggers tell of each batch that a collector does not take; it is told of once, here."""
+QUEUE = "opentelemetry.sdk._shared_internal"
+"""Its logger tells of spans that are dropped: that is news as long as they are taken."""
 OUTCOMES = {DeliverySent: "sent", DeliveryFailed: "failed", AnswerLost: "unknown"}
 
 Attributes = dict[str, AttributeValue]
@@ -56,9 +58,9 @@ def open_traces(environ: Mapping[str, str], redactor: Redactor, instance: str) -
     for name in HEADERS:
         values = [pair.partition("=")[2].strip() for pair in environ.get(name, "").split(",")]
         redactor.learn([form for value in values for form in (value, unquote(value))])
-    for name in TALKATIVE:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
     exporter = Courier(OTLPSpanExporter())
+    logging.getLogger(EXPORTER).setLevel(logging.CRITICAL)
+    logging.getLogger(QUEUE).addFilter(lambda _: not exporter.failing)
     # At its end the gateway says itself how long it waits.
     provider = TracerProvider(resource=_resource(instance), shutdown_on_exit=False)
     processor = BatchSpanProcessor(exporter)

@@ -107,17 +107,17 @@ def _nothing(*_: object) -> None:
 def traces_for(environ: Mapping[str, str], redactor: Redactor, instance: str) -> Traces:
     """Those that the environment asks for. `instance` tells this run from others. What cannot be had stops nothing."""
     if not wanted(environ):
-        return Traces()
+        return UNTRACED
     if why := _not_spoken(environ):
         log.warning("traces_off", why=why)
-        return Traces()
+        return UNTRACED
     try:
         otel = import_module("gateway.otel")
     except ImportError as error:
         log.warning(
             "traces_off", why=f"the environment asks for traces, and {error.name} is not installed", remedy=EXTRA
         )
-        return Traces()
+        return UNTRACED
     found: Traces = otel.open_traces(environ, redactor, instance)
     return found
 
