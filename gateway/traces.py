@@ -26,7 +26,7 @@ from statemachine import Event
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-EXTRA = "pip install 'chat-gateway[otel]'"
+EXTRA = "install the extra: pip install 'chat-gateway[otel]', or '.[otel]' in a checkout"
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 SPOKEN = "http/protobuf"

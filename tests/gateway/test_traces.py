@@ -165,7 +165,7 @@ def test_an_extra_that_is_not_installed_is_told_with_its_remedy(monkeypatch: pyt
         assert traces_for(HERE, Redactor(), "a boot") is UNTRACED
     assert lines[0]["event"] == "traces_off"
     assert "opentelemetry" in lines[0]["why"]
-    assert lines[0]["remedy"] == "pip install 'chat-gateway[otel]'"
+    assert "pip install 'chat-gateway[otel]'" in lines[0]["remedy"]
 
 
 async def test_what_stands_in_the_headers_of_the_exporter_is_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:

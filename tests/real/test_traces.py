@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
+import tomllib
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,15 +18,17 @@ from aiohttp import web
 
 from tests.fakes.collector import FakeCollector, Seen
 from tests.fakes.telegram import Bot, FakeTelegram
-from tests.real.process import Gateway, config_text, telegram_account
+from tests.real.process import ROOT, Gateway, config_text, telegram_account
 
 SECRET = "1001:a-token-that-no-trace-holds"
+DOCS = (ROOT / "docs" / "operating" / "README.md").read_text()
 SAID, ANSWERED = "what-somebody-said", "what-was-answered"
 GIVEN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 class Hook:
-    """An http handler: it fails once for a text with `again`, and never answers one with `hold` the first time."""
+    """An http handler: it fails once for a text with `again`, never answers one with `hold` the first time, and refuses
+    one with `never`."""
 
     def __init__(self) -> None:
         self.traceparents: dict[str, list[str | None]] = {}
@@ -38,6 +42,8 @@ class Hook:
         self._called.set()
         if len(calls) == 1 and "again" in text:
             return web.Response(status=503, text=text)
+        if "never" in text:
+            return web.Response(status=400, text=text)
         if len(calls) == 1 and "hold" in text:
             await asyncio.Event().wait()
         return web.json_response({"text": f"{ANSWERED} to {text}"})
@@ -69,6 +75,17 @@ def text_of(telegram: FakeTelegram, url: str) -> str:
     return text.replace("handlers:\n", handlers).replace(
         "routes:\n", "routes:\n  - {channel: telegram, handler: hook}\n"
     )
+
+
+def asked_as_written_down() -> dict[str, str]:
+    """The environment of the command in the docs; what is before it installs an extra that there is."""
+    (block,) = re.findall(r"```console\n(.*?)```", DOCS, re.DOTALL)
+    install, run = block.splitlines()
+    (extra,) = re.findall(r"pip install '\.\[(\w+)\]'$", install)
+    assert extra in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    *variables, python, flag, module = run.split()
+    assert (Path(python).name, flag, module) == ("python", "-m", "gateway")
+    return dict(variable.split("=", 1) for variable in variables)
 
 
 def traces_of(collector: FakeCollector) -> dict[str, Counter[str]]:
@@ -110,7 +127,7 @@ async def test_a_message_is_one_trace_whatever_happens_to_it(tmp_path: Path) -> 
     """Answered; answered at the second try; and killed with the gateway while its handler worked."""
     async with FakeTelegram() as telegram, FakeCollector() as collector, hook_at() as (hook, url):
         bot = telegram.add_bot(SECRET, "main_bot")
-        environ = collector.environ | {"OTEL_SERVICE_NAME": "my-bot"}
+        environ = asked_as_written_down() | collector.environ
         gateway = Gateway(tmp_path, text_of(telegram, url), command=None, **environ)
         try:
             await gateway.start()
@@ -147,8 +164,12 @@ async def test_a_message_is_one_trace_whatever_happens_to_it(tmp_path: Path) -> 
             (after,) = whole(collector.of(trace))["handler"]
             assert after.attributes["gateway.attempt"] == 2
             assert told(hook.traceparents[held][1]) == after.traceparent
+            refused = await say(bot, f"{SAID} never")
+            await hook.until_called(refused, 1)
             assert await gateway.stop() == 0
             _judge_secrets(collector, gateway)
+            (line,) = [line for line in gateway.log if line["event"] == "message_not_handled"]
+            assert line["trace_id"] == told(hook.traceparents[refused][0]).split("-")[0]
         finally:
             await gateway.close()
 
@@ -156,7 +177,7 @@ async def test_a_message_is_one_trace_whatever_happens_to_it(tmp_path: Path) -> 
 def _judge_plain(spans: dict[str, list[Seen]], handlers_own: str) -> None:
     (receive,), (route,), (handler,), (send,) = (spans[what] for what in ("receive", "route", "handler", "send"))
     assert receive.parent == ""
-    assert receive.resource["service.name"] == "my-bot"
+    assert receive.resource["service.name"] == "my-gateway"
     assert receive.name == "receive telegram/main"
     common = {"messaging.system": "telegram", "messaging.destination.name": "telegram/main"}
     for span, kind in ((receive, "receive"), (handler, "process"), (send, "send")):
@@ -175,6 +196,10 @@ def _judge_secrets(collector: FakeCollector, gateway: Gateway) -> None:
     for secret in (SECRET, SECRET.split(":")[1], SAID, ANSWERED, gateway.token, "ann"):
         assert secret.encode() not in collector.raw, secret
     assert not any(line["event"] == "work_failed" for line in gateway.log)
+    for span in collector.spans:
+        assert f"| `{span.what}` |" in DOCS
+        for name in span.attributes:
+            assert f"`{name}`" in DOCS, name
 
 
 async def test_spans_outlive_a_restart_and_a_stop(tmp_path: Path) -> None:
