@@ -118,7 +118,11 @@ def traces_for(environ: Mapping[str, str], redactor: Redactor, instance: str) ->
             "traces_off", why=f"the environment asks for traces, and {error.name} is not installed", remedy=EXTRA
         )
         return UNTRACED
-    found: Traces = otel.open_traces(environ, redactor, instance)
+    try:
+        found: Traces = otel.open_traces(environ, redactor, instance)
+    except Exception as error:  # noqa: BLE001 - whatever the library makes of a variable that it cannot read
+        log.warning("traces_off", why=f"the library cannot do what the environment says: {error}")
+        return UNTRACED
     return found
 
 

@@ -158,6 +158,14 @@ def test_what_cannot_be_done_is_told_and_stops_nothing(environ: dict[str, str], 
     assert why in lines[0]["why"]
 
 
+def test_what_the_library_cannot_read_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "1")
+    with capture_logs() as lines:
+        assert traces_for(HERE, Redactor(), "a boot") is UNTRACED
+    assert [line["event"] for line in lines] == ["traces_off"]
+    assert "max_queue_size" in lines[0]["why"]
+
+
 def test_an_extra_that_is_not_installed_is_told_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "gateway.otel")
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
