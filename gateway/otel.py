@@ -55,9 +55,10 @@ Attributes = dict[str, AttributeValue]
 
 def open_traces(environ: Mapping[str, str], redactor: Redactor, instance: str) -> Traces:
     """What else the environment says (where to, how, and how many) is read by the library itself."""
-    for name in HEADERS:
-        values = [pair.partition("=")[2].strip() for pair in environ.get(name, "").split(",")]
-        redactor.learn([form for value in values for form in (value, unquote(value))])
+    endpoint = urlsplit(next((environ[name] for name in ENDPOINTS if environ.get(name)), "http://localhost:4318"))
+    headers = [pair for name in HEADERS for pair in environ.get(name, "").split(",")]
+    secrets = [endpoint.password or "", *(pair.partition("=")[2].strip() for pair in headers)]
+    redactor.learn([form for secret in secrets for form in (secret, unquote(secret))])
     exporter = Courier(OTLPSpanExporter())
     logging.getLogger(EXPORTER).setLevel(logging.CRITICAL)
     logging.getLogger(QUEUE).addFilter(lambda _: not exporter.failing)
@@ -67,8 +68,7 @@ def open_traces(environ: Mapping[str, str], redactor: Redactor, instance: str) -
     provider.add_span_processor(processor)
     # For what a handler in this process records itself: its spans are then of the same trace.
     trace.set_tracer_provider(provider)
-    endpoint = next((environ[name] for name in ENDPOINTS if environ.get(name)), "http://localhost:4318")
-    log.info("traces_on", to=urlsplit(endpoint).netloc.rpartition("@")[2])
+    log.info("traces_on", to=endpoint.netloc.rpartition("@")[2])
     return OtelTraces(provider, processor, exporter, redactor)
 
 
@@ -87,10 +87,11 @@ class Courier(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """In the thread of the processor."""
+        why = "the collector cannot be reached, or refuses them"
         try:
-            result, why = self._inner.export(spans), "the collector cannot be reached, or refuses them"
+            result = self._inner.export(spans)
         except Exception as error:  # noqa: BLE001 - whatever a transport raises is the same to us
-            result, why = SpanExportResult.FAILURE, f"{type(error).__name__}"
+            result, why = SpanExportResult.FAILURE, type(error).__name__
         failing = result is not SpanExportResult.SUCCESS
         if failing and not self.failing:
             log.warning(
@@ -122,11 +123,9 @@ class OtelTraces(Traces):
 
     def receiving(self, messages: Sequence[Message]) -> Receiving:
         spans = [self._receive(message, len(messages)) for message in messages]
+        pairs = zip(messages, spans, strict=True)
         return _Receiving(
-            [
-                msgspec.structs.replace(message, traceparent=_told(span))
-                for message, span in zip(messages, spans, strict=True)
-            ],
+            [msgspec.structs.replace(message, traceparent=_told(span)) for message, span in pairs],
             spans,
         )
 

@@ -190,6 +190,7 @@ async def test_what_stands_in_the_headers_of_the_exporter_is_a_secret(monkeypatc
     with capture_logs() as lines:
         traces = open_traces(environ, redactor, "a boot")
     await traces.close(1.0)
+    assert redactor.text("a-password") == MARK
     assert lines == [{"event": "traces_on", "to": "127.0.0.1:4318", "log_level": "info"}]
     assert (
         redactor.text(f"refused: {secret}")

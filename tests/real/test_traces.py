@@ -251,9 +251,10 @@ async def test_a_collector_that_takes_nothing_costs_nothing(tmp_path: Path, how:
         environ = dict(collector.environ)
         if how == "away":
             environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://somebody:a-password-of-his@127.0.0.1:1"
+            environ["OTEL_EXPORTER_OTLP_TIMEOUT"] = "1"
         async with Gateway(tmp_path, text_of(telegram, url), command=None, **environ) as gateway:
             for number in range(1, 4):
-                await say(bot, f"{SAID} again {number}")
+                await say(bot, f"{SAID} {number}")
                 await bot.wait_sent(number, 10)
             if how == "away":
                 while not any(line["event"] == "traces_not_exported" for line in gateway.log):
