@@ -187,12 +187,12 @@ class Api:
 
     # Web chat
 
-    async def chat_send(self, params: schemas.ChatSend) -> dict[str, Any]:
+    async def chat_send(self, params: schemas.ChatSend, traceparent: str | None = None) -> dict[str, Any]:
         """Say something to a web chat account; answered when it is kept. Raises UnavailableError while it is not running."""
         name, conversation = await self._session(params.session_key)
         if not is_running(self._services.dispatcher.machine(name)):
             raise UnavailableError(f"{name} is not running; nothing was sent")
-        line = self._services.hub.say(name, conversation, params.message, params.idempotency_key)
+        line = self._services.hub.say(name, conversation, params.message, params.idempotency_key, traceparent)
         try:
             async with asyncio.timeout(KEPT_WITHIN):
                 await self._services.hub.kept(line)

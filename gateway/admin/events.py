@@ -49,7 +49,9 @@ class Announcer:
             change = {"change": entry.machine, "state": entry.after}
             self._broadcast("config", self._views.config_event(entry.standing.data.revision) | change)
         elif kind in (Incoming.kind, Delivery.kind):
-            self._broadcast("message", {"machine": entry.machine, "state": entry.after})
+            traceparent = self._services.messages.traceparent(entry.machine)
+            more = {} if traceparent is None else {"traceparent": traceparent}
+            self._broadcast("message", {"machine": entry.machine, "state": entry.after} | more)
         elif kind == Channel.kind and self._services.dispatcher.find(entry.machine) is not None:
             self._broadcast("channel", self._views.account(entry.machine))
 

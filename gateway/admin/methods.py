@@ -47,6 +47,8 @@ class Context:
     requester: str = ""
     transport: asyncio.Transport | None = None
     say: Callable[[str, dict[str, Any]], None] = lambda _, __: None
+    traceparent: str | None = None
+    """The trace that a call belongs to, where its frame says one."""
 
     @property
     def caller(self) -> Caller:
@@ -173,7 +175,7 @@ async def _journal(context: Context, params: schemas.JournalList) -> Any:
 
 async def _send(context: Context, params: schemas.SendFrame) -> Any:
     """Take a message over to be sent. Answered when it is on the disk."""
-    return await context.api.messages.send_frame(params)
+    return await context.api.messages.send_frame(params, context.traceparent)
 
 
 async def _machines(context: Context, _: schemas.NoParams) -> Any:
@@ -183,7 +185,7 @@ async def _machines(context: Context, _: schemas.NoParams) -> Any:
 
 async def _chat_send(context: Context, params: schemas.ChatSend) -> Any:
     """Say something to a web chat account. Answered when it is kept."""
-    return await context.api.chat_send(params)
+    return await context.api.chat_send(params, context.traceparent)
 
 
 async def _chat_history(context: Context, params: schemas.ChatHistory) -> Any:

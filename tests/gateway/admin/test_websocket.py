@@ -201,6 +201,14 @@ def test_each_request_is_answered_once_and_by_its_id(tmp_path: Path) -> None:
         ('{"type": "req", "id": "", "method": "health"}', "the frame has no id"),
         ('{"type": "req", "id": "1"}', "the frame has no method"),
         ('{"type": "req", "id": "1", "method": 7}', "the frame has no method"),
+        (
+            '{"type": "req", "id": "1", "method": "health", "traceparent": 7}',
+            "traceparent is no text of 128 characters",
+        ),
+        (
+            json.dumps({"type": "req", "id": "1", "method": "health", "traceparent": "0" * 129}),
+            "traceparent is no text of",
+        ),
         ("[" * 100_000, "the frame is not JSON"),
     ],
 )
