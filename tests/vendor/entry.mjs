@@ -9,6 +9,7 @@ export { getChunks, unifiedMergeView } from "@codemirror/merge";
 export { highlightSelectionMatches, searchKeymap } from "@codemirror/search";
 export { Compartment, EditorState } from "@codemirror/state";
 export {
-  EditorView, drawSelection, highlightActiveLine, highlightActiveLineGutter, highlightSpecialChars, hoverTooltip, keymap, lineNumbers,
+  Decoration, EditorView, MatchDecorator, ViewPlugin, drawSelection, highlightActiveLine, highlightActiveLineGutter,
+  highlightSpecialChars, hoverTooltip, keymap, lineNumbers,
 } from "@codemirror/view";
 export { tags } from "@lezer/highlight";
