@@ -11,12 +11,12 @@ const CLASSES = { live: "at once", channel: "restarts its account", gateway: "re
 const CLASS_TONES = { live: "good", channel: "busy", gateway: "warn" };
 const ACTIONS = { start: "starts", stop: "stops", restart: "restarts", live: "goes on with the new settings" };
 const OUTCOMES = {
-  noop: ["calm", "Nothing had to change."],
-  applied: ["good", "Applied: it runs."],
-  restart_pending: ["warn", "Saved. It runs after a restart of the gateway."],
+  noop: ["calm", "Nothing had to change: it runs already."],
+  applied: ["good", "It runs."],
+  restart_pending: ["warn", "It is saved, and runs after a restart of the gateway."],
   probation: ["busy", "It runs on trial, until you confirm it."],
-  rolled_back: ["bad", "Rolled back: what ran before runs again. The file was left as it is."],
-  rejected: ["bad", "Refused: nothing was changed."],
+  rolled_back: ["bad", "What ran before runs again; the file was left as it is."],
+  rejected: ["bad", "Nothing was changed."],
 };
 const LONGEST = 300;
 

@@ -44,14 +44,17 @@ export class ConfigView {
     this.#state = new ConfigState(client, store, this.#ask);
     this.#history = new ConfigHistory(client, store, (entry) => this.#ask.rollBack(entry));
     this.#makePlan = atMost(PLAN_AFTER_MS, () => this.#askForPlan());
-    client.addEventListener("hello", () => this.#open && this.#load());
+    client.addEventListener("hello", () => {
+      this.#load();
+      this.#history.load();
+    });
     client.addEventListener("status", () => this.#showReason());
     store.addEventListener("lifecycle", () => {
       this.#compareWithDisk();
       this.#follow();
     });
     $("config-apply").addEventListener("click", () => this.#apply());
-    $("config-discard").addEventListener("click", () => this.#begin(this.#theirs ?? this.#base));
+    $("config-discard").addEventListener("click", () => this.#begin(this.#base));
     $("stale-theirs").addEventListener("click", () => this.#begin(this.#theirs));
     // What of theirs was not taken is dropped, and the plan shows that.
     $("stale-mine").addEventListener("click", () => this.#begin(this.#theirs, true));
@@ -91,7 +94,7 @@ export class ConfigView {
   // What is on disk
 
   async #load() {
-    if (this.#client.status !== "online" || this.#loading || !this.#editor.isOpen) return;
+    if (!this.#open || this.#client.status !== "online" || this.#loading || !this.#editor.isOpen) return;
     this.#loading = true;
     try {
       this.#schema ??= (await this.#client.request("config.schema")).schema;
@@ -230,7 +233,7 @@ export class ConfigView {
     $("config-apply").setAttribute("aria-disabled", String(Boolean(why)));
     $("config-apply").title = why;
     setText($("config-why"), this.#isDirty ? why : "");
-    $("config-discard").hidden = !this.#isDirty;
+    $("config-discard").hidden = !this.#isDirty || this.#theirs !== null;
   }
 
   async #apply() {

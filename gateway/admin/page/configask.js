@@ -23,7 +23,7 @@ export class Ask {
     const ref = String(number ?? revision);
     const title = number ? `Roll back to entry ${number}` : `Restore revision ${revision.slice(0, 12)}`;
     return this.#ask(title, "The file is replaced by that revision, with the secrets that it had.",
-      "Roll back", { revision: ref }, "config.rollback", { revision: ref });
+      number ? "Roll back" : "Restore", { revision: ref }, "config.rollback", { revision: ref });
   }
 
   /** Run what the file holds. An empty patch is the file as it is: nobody has to send its secrets. */
