@@ -33,7 +33,7 @@ def bundle(folder: Path) -> str:
             shutil.copy(HERE / name, place)
         if fault := npm_ci(place):
             return fault
-        command = [NODE, place / "node_modules/esbuild/bin/esbuild", "entry.mjs", *OPTIONS]
+        command: list[str | Path] = [NODE, place / "node_modules/esbuild/bin/esbuild", "entry.mjs", *OPTIONS]
         command += [f"--outfile={MODULE}", "--metafile=meta.json"]
         done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -19,7 +19,9 @@ def test_each_file_has_the_hash_that_the_manifest_says() -> None:
 
 def test_every_package_in_it_has_its_licence_beside_it() -> None:
     texts = (VENDORED / LICENCES).read_text().split(BETWEEN)
-    assert [text.splitlines()[0] for text in texts] == [f"{name} {version}" for name, version in SAID["packages"].items()]
+    assert [text.splitlines()[0] for text in texts] == [
+        f"{name} {version}" for name, version in SAID["packages"].items()
+    ]
     for text in texts:
         assert "Permission is hereby granted, free of charge" in text, text.splitlines()[0]
         assert "Copyright (C)" in text, text.splitlines()[0]

@@ -74,7 +74,7 @@ export class ConfigHistory {
     show.setAttribute("aria-expanded", "false");
     show.setAttribute("aria-label", `Show ${label}`);
     const back = button("small", "Roll back to this", () => this.#rollBack(entry));
-    back.setAttribute("aria-label", `Roll back to ${label}`);
+    back.setAttribute("aria-label", `Roll back to this: ${label}`);
     const by = entry.requester.startsWith(entry.road) ? entry.requester : `${entry.requester}, ${entry.road}`;
     const what = h("span", "entry-what", note, h("span", "aside who", `by ${by}`));
     const row = h("li", "entry",
@@ -107,6 +107,7 @@ export class ConfigHistory {
     detail.hidden = !open;
     show.setAttribute("aria-expanded", String(open));
     setText(show, open ? "Hide" : "Show");
+    show.setAttribute("aria-label", `${show.textContent} entry ${entry.number}`);
     if (!open) return;
     const picker = h("select", "");
     picker.append(new Option("the one before it", ""), new Option("what runs now", "now"));
