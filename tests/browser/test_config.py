@@ -161,6 +161,12 @@ async def test_what_is_not_saved_outlives_a_restart_and_the_edit_of_another(
         assert "writes_per_minute: 060" in text
         assert "again: {type: echo}" in text
         assert SECRET in text
+
+        # Who has saved the same has changed nothing of it.
+        await write_after(page, "debounce_ms: 30", "1")
+        await gateway.edit(lambda text: text.replace("debounce_ms: 300", "debounce_ms: 3010"))
+        await expect(page.locator("#config-plan")).to_contain_text("Nothing is changed yet")
+        await expect(editor(page)).to_contain_text("debounce_ms: 3010")
         assert faults == []
 
 
@@ -195,10 +201,16 @@ async def test_a_file_that_is_not_what_runs_is_adopted_or_restored(tmp_path: Pat
         assert faults == []
 
 
-async def test_who_signs_out_leaves_no_text(tmp_path: Path, page: Page) -> None:
+async def test_lines_end_as_they_did_and_who_signs_out_leaves_no_text(tmp_path: Path, page: Page) -> None:
     async with Gateway(tmp_path, config_text(BOT)) as gateway:
+        text = gateway.config.read_bytes().replace(b"\n", b"\r\n")
+        gateway.config.write_bytes(text)
         await open_config(page, gateway.url)
-        await expect(page.locator(".entry")).to_have_count(1)
+        await expect(page.locator(".entry")).to_have_count(2)
+        await write_after(page, OLD, "60")
+        await press(page, "Apply")
+        await expect(page.locator("#config-outcome")).to_contain_text("It runs.")
+        assert gateway.config.read_bytes() == text.replace(OLD.encode(), OLD.encode() + b"60")
         await press(page, "Sign out")
         await expect(page.locator(".entry")).to_have_count(0)
         await expect(page.locator("#config-editor .cm-content")).to_have_text("")

@@ -77,7 +77,7 @@ export function receiptParts({ outcome, stage, why, plan, restart }) {
   const [tone, said] = OUTCOMES[outcome] ?? ["calm", words(outcome)];
   const due = outcome === "restart_pending" && restart ? ` It is due in ${Math.ceil(restart.due_in_ms / 1000)} s.` : "";
   const parts = [h("p", "", toned("pill", tone, words(outcome)), ` ${said}${due}`)];
-  if (stage) parts.push(h("p", "soft", `At the stage ${words(stage)}${why ? `: ${why}` : ""}.`));
+  if (outcome === "rolled_back") parts.push(h("p", "soft", `${stage ? `At the stage ${words(stage)}: ` : "Why: "}${why}.`));
   const touched = outcome === "noop" ? [] : Object.entries(plan.accounts);
   if (touched.length) parts.push(h("ul", "rows plain", ...touched.map(accountLine)));
   return parts;

@@ -29,6 +29,7 @@ export class ConfigView {
   #receipt = null; // of the last write, while it is not at its end
   #busy = false;
   #loading = false;
+  #wanted = false;
   #makePlan;
 
   constructor(client, store) {
@@ -52,6 +53,7 @@ export class ConfigView {
     store.addEventListener("lifecycle", () => {
       this.#compareWithDisk();
       this.#follow();
+      this.#showReason();
     });
     $("config-apply").addEventListener("click", () => this.#apply());
     $("config-discard").addEventListener("click", () => this.#begin(this.#base));
@@ -93,25 +95,31 @@ export class ConfigView {
 
   // What is on disk
 
+  /** One at a time: what is asked for meanwhile is done once more, after it. */
   async #load() {
-    if (!this.#open || this.#client.status !== "online" || this.#loading || !this.#editor.isOpen) return;
+    this.#wanted = true;
+    if (this.#loading) return;
     this.#loading = true;
-    try {
-      this.#schema ??= (await this.#client.request("config.schema")).schema;
-      await this.#take(await this.#client.request("config.get"));
-      this.#help();
-    } catch (error) {
-      if (!error.disconnected) this.#tell(h("p", "fault", `The config could not be loaded: ${error.message}`));
-    } finally {
-      this.#loading = false;
+    while (this.#wanted && this.#open && this.#client.status === "online" && this.#editor.isOpen) {
+      this.#wanted = false;
+      try {
+        // A config may bring a network of its own, and with it more to say.
+        this.#schema = (await this.#client.request("config.schema")).schema;
+        await this.#take(await this.#client.request("config.get"));
+        this.#help();
+      } catch (error) {
+        if (!error.disconnected) this.#tell(h("p", "fault", `The config could not be loaded: ${error.message}`));
+      }
     }
+    this.#loading = false;
   }
 
   async #take({ raw, hash, issues, path }) {
     setText($("config-path"), path);
     const found = { hash, text: raw ?? await this.#whatRuns() };
     $("config-unread").hidden = raw !== null;
-    if (!this.#isDirty || hash === this.#base.hash) this.#begin(found, this.#isDirty);
+    const isOurs = hash === this.#base?.hash || found.text === this.#editor.text; // perhaps its answer was lost
+    if (!this.#isDirty || isOurs) this.#begin(found, this.#isDirty);
     else if (hash !== this.#theirs?.hash) this.#foundStale(found);
     if (raw === null && !this.#isDirty) this.#showFaults(issues.map((issue) => ({ ...issue, elsewhere: true })));
   }
@@ -119,7 +127,11 @@ export class ConfigView {
   /** A file that cannot be read is not shown: nobody could tell what in it is a secret. */
   async #whatRuns() {
     const { applied } = (await this.#client.request("status")).config;
-    return (await this.#client.request("config.history", { revision: applied })).raw ?? "";
+    try {
+      return (await this.#client.request("config.history", { revision: applied })).raw ?? "";
+    } catch {
+      return ""; // a part of a revision may run, which no text is
+    }
   }
 
   /** Something was written, by whomever. */
@@ -222,6 +234,7 @@ export class ConfigView {
     if (this.#client.status !== "online") return "There is no connection; your text stays here.";
     if (this.#busy) return "A change is under way.";
     if (config && !config.writable) return `The gateway may not write this file: ${config.owner}.`;
+    if (config?.window) return "A change waits to be confirmed: decide about that first.";
     if (this.#theirs) return "Somebody else changed the file: decide about that first.";
     if (!this.#isDirty) return "Nothing is changed.";
     if (this.#faults.length) return "Mend the faults first.";
@@ -276,7 +289,7 @@ export class ConfigView {
     const { window, set_aside: aside, applied } = config;
     let ended = null;
     if (window?.revision === revision) ended = window.confirm_by && outcome !== "probation" && { outcome: "probation" };
-    else if (aside?.revision === revision) ended = { outcome: "rolled_back", stage: "confirm", why: aside.why };
+    else if (aside?.revision === revision) ended = { outcome: "rolled_back", why: aside.why };
     else if (applied === revision) ended = { outcome: "applied" };
     if (!ended) return;
     this.#receipt = { ...this.#receipt, ...ended };
