@@ -164,6 +164,7 @@ async def test_what_is_not_saved_outlives_a_restart_and_the_edit_of_another(
 
         # Who has saved the same has changed nothing of it.
         await write_after(page, "debounce_ms: 30", "1")
+        await expect(page.locator("#config-plan")).to_contain_text("300 → 3010")
         await gateway.edit(lambda text: text.replace("debounce_ms: 300", "debounce_ms: 3010"))
         await expect(page.locator("#config-plan")).to_contain_text("Nothing is changed yet")
         await expect(editor(page)).to_contain_text("debounce_ms: 3010")
