@@ -101,6 +101,7 @@ async def test_a_change_is_edited_planned_applied_on_trial_confirmed_and_rolled_
         assert gateway.config.read_text() == before.replace(OLD, f"{OLD}, metrics_public: true")
         await press(page, "Confirm")
         await expect(trial).not_to_be_visible()
+        await expect(page.get_by_role("heading", name="Config", exact=True)).to_be_focused()
         await expect(page.locator("#config-outcome")).to_contain_text("It runs.")
 
         # The history, a difference, and the way back with its plan first.
@@ -202,15 +203,21 @@ async def test_a_file_that_is_not_what_runs_is_adopted_or_restored(tmp_path: Pat
         assert faults == []
 
 
-async def test_lines_end_as_they_did_and_who_signs_out_leaves_no_text(tmp_path: Path, page: Page) -> None:
+async def test_a_trial_is_ended_by_hand_with_lines_that_end_as_they_did(tmp_path: Path, page: Page) -> None:
+    """What ran before runs again, the file stays its author's; and whoever signs out leaves no text."""
     async with Gateway(tmp_path, config_text(BOT)) as gateway:
         text = gateway.config.read_bytes().replace(b"\n", b"\r\n")
         gateway.config.write_bytes(text)
         await open_config(page, gateway.url)
         await expect(page.locator(".entry")).to_have_count(2)
         await write_after(page, OLD, "60")
+        await page.get_by_label("Rolled back unless confirmed").select_option("within 1 minute")
         await press(page, "Apply")
-        await expect(page.locator("#config-outcome")).to_contain_text("It runs.")
+        await press(page, "5 minutes from now")
+        await expect(page.locator("#trial-left")).to_have_text(re.compile(r"[45] min \d+ s"))
+        await press(page, "Roll back now")
+        await expect(page.locator("#config-outcome")).to_contain_text("What ran before runs again")
+        await expect(page.locator("#config-drift")).to_contain_text("a change that was rolled back: cancelled by")
         assert gateway.config.read_bytes() == text.replace(OLD.encode(), OLD.encode() + b"60")
         await press(page, "Sign out")
         await expect(page.locator(".entry")).to_have_count(0)

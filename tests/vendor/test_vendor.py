@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
-from tests.vendor.bundle import BETWEEN, HERE, LICENCES, MANIFEST, MODULE, VENDORED, hash_of
+from tests.debian import go_without
+from tests.node.packages import NO_REGISTRY
+from tests.vendor.bundle import BETWEEN, HERE, LICENCES, MANIFEST, MODULE, VENDORED, bundle, hash_of
 
 SAID = json.loads((VENDORED / MANIFEST).read_text())
 LOCK = json.loads((HERE / "package-lock.json").read_text())
@@ -40,3 +43,12 @@ def test_it_is_made_of_what_the_lock_pins_and_the_lock_names_no_registry() -> No
 def test_it_is_one_module_that_runs_no_text_and_imports_nothing() -> None:
     text = (VENDORED / MODULE).read_text()
     assert not re.search(r"\beval\(|new Function\(|\bimport\b *[({\"']|\bfrom\"", text)
+
+
+def test_the_same_lock_makes_the_same_bytes(tmp_path: Path) -> None:
+    fault = bundle(tmp_path)
+    if no_registry := NO_REGISTRY.search(fault):
+        go_without(f"needs the npm registry, and npm says {no_registry[1]}")
+    assert fault == ""
+    for file in VENDORED.iterdir():
+        assert (tmp_path / file.name).read_bytes() == file.read_bytes(), file.name

@@ -4,7 +4,7 @@ import { planParts, receiptParts } from "./changes.js";
 import { Ask } from "./configask.js";
 import { completionsAt, showHelp } from "./confighelp.js";
 import { ConfigHistory } from "./confighistory.js";
-import { ConfigState } from "./configstate.js";
+import { ConfigState, showSection } from "./configstate.js";
 import { $, atMost, button, h, setText } from "./dom.js";
 import { Editor } from "./editor.js";
 
@@ -147,7 +147,7 @@ export class ConfigView {
     this.#theirs = null;
     if (!keeps && this.#editor.text !== found.text) this.#editor.set(found.text);
     this.#editor.compare(null);
-    $("config-stale").hidden = true;
+    showSection($("config-stale"), false);
     this.#changed();
   }
 
@@ -157,7 +157,7 @@ export class ConfigView {
     this.#theirs = found;
     const since = this.#base.hash;
     this.#editor.compare(found.text);
-    $("config-stale").hidden = false;
+    showSection($("config-stale"), true);
     setText($("stale-paths"), "");
     this.#changed();
     try {
@@ -235,7 +235,7 @@ export class ConfigView {
     if (this.#busy) return "A change is under way.";
     if (config && !config.writable) return `The gateway may not write this file: ${config.owner}.`;
     if (config?.window) return "A change waits to be confirmed: decide about that first.";
-    if (this.#theirs) return "Somebody else changed the file: decide about that first.";
+    if (this.#theirs) return "The file was changed meanwhile: decide about that first.";
     if (!this.#isDirty) return "Nothing is changed.";
     if (this.#faults.length) return "Mend the faults first.";
     return this.#plan ? "" : "The plan is being made.";

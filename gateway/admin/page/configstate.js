@@ -36,11 +36,11 @@ export class ConfigState {
   #show() {
     const { config, tickets = [] } = this.#store.lifecycle;
     this.#window = config?.window ?? null;
-    $("config-trial").hidden = !this.#window;
+    showSection($("config-trial"), this.#window !== null);
     if (this.#window) setText($("trial-revision"), this.#window.revision.slice(0, 12));
     else setText($("trial-fault"), "");
     const drifts = Boolean(config?.drift) && !this.#window;
-    $("config-drift").hidden = !drifts;
+    showSection($("config-drift"), drifts);
     $("config-owned").hidden = !config || config.writable;
     setText($("config-owned-why"), config?.owner ?? "");
     if (drifts) this.#showDrift(config, tickets);
@@ -65,6 +65,13 @@ export class ConfigState {
       setText($("trial-fault"), error.message);
     }
   }
+}
+
+/** Who was in what goes is not left nowhere: a keyboard would begin at the top of the page again. */
+export function showSection(section, shown) {
+  const moves = !shown && section.contains(document.activeElement);
+  section.hidden = !shown;
+  if (moves) $("config-title").focus();
 }
 
 function driftOf(aside, issues, waits) {
