@@ -90,6 +90,10 @@ proof: $(VENV)/.test  ## run all that holds the promises (over an hour), and wri
 journals: $(VENV)/.test  ## record the journals in tests/replay/journals anew, each by a real process
 	$(BIN)/python -m tests.replay.record
 
+.PHONY: vendor
+vendor: $(VENV)/.test  ## bundle the page's editor anew from the packages that are pinned in tests/vendor/
+	$(BIN)/python -m tests.vendor
+
 .PHONY: diagrams
 diagrams: $(VENV)/.test  ## render the pictures of the machines into diagrams/
 	$(BIN)/python -m statemachine render

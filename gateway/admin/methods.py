@@ -12,6 +12,7 @@ from aiohttp import web
 from gateway.admin import schemas
 from gateway.admin.api import Api
 from gateway.admin.config_calls import Caller
+from gateway.admin.errors import BadRequestError
 from gateway.config.edit import merge_patch, parse_patch, replacement
 
 READ, WRITE, ADMIN = "operator.read", "operator.write", "operator.admin"
@@ -102,7 +103,11 @@ async def _config_confirm(context: Context, params: schemas.ConfirmFrame) -> Any
 
 
 async def _config_plan(context: Context, params: schemas.ConfigPlan) -> Any:
-    """What a replacement or a merge patch would do. Nothing is written."""
+    """What a replacement, a merge patch or a rollback would do. Nothing is written."""
+    if params.revision is not None:
+        return await context.api.config.plan_rollback(params.revision, params.base_hash)
+    if params.raw is None:
+        raise BadRequestError("a plan is made of `raw`, or of a `revision` that is to come back")
     edit = merge_patch(parse_patch(params.raw), params.replace_paths) if params.patch else replacement(params.raw)
     return await context.api.config.plan(edit, params.base_hash)
 

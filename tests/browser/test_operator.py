@@ -18,6 +18,7 @@ VIEWS = {
     "overview": "#picture .now",
     "account/webchat/default": "#account-picture .now",
     "journal": "#journal li",
+    "config": "#history li",
     "chat": "#draft",
 }
 NOTE_FLASHES = """() => {

@@ -224,6 +224,8 @@ def test_read_change_and_read_again(tmp_path: Path) -> None:
         ("POST", "/api/v1/channels/telegram/main/explode", None, {}, 404, "not_found"),
         ("GET", "/page/..%2Fapi.py", None, {}, 404, "not_found"),
         ("GET", "/page/__init__.py", None, {}, 404, "not_found"),
+        ("GET", "/page/vendor", None, {}, 404, "not_found"),
+        ("GET", "/page/vendor/..%2Fpage.js", None, {}, 404, "not_found"),
         ("POST", "/api/v1/status", None, {}, 405, "method_not_allowed"),
     ],
 )
