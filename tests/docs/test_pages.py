@@ -1,0 +1,55 @@
+"""What holds for every page: its links lead somewhere, its blocks are of a known kind, and some test uses them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import SHOWN, USED, Page, pages
+from tests.real.process import ROOT
+
+TESTS = Path(__file__).parents[1]
+TAKEN = re.compile(r'with Page\("([^"]+)"\)')
+
+
+@pytest.mark.parametrize("path", pages())
+def test_no_link_is_dead(path: str) -> None:
+    page = Page(path)
+    for link in page.links:
+        file, _, anchor = link.partition("#")
+        target = (ROOT / path).parent / file if file else ROOT / path
+        assert target.exists(), f"{path} leads to {link}, which is not there"
+        if anchor:
+            assert target.suffix == ".md", link
+            there = Page(str(target.resolve().relative_to(ROOT)))
+            assert anchor in there.headings, f"{path} leads to {link}; there are {sorted(there.headings)}"
+
+
+@pytest.mark.parametrize("path", pages())
+def test_what_stands_in_a_fence_is_of_a_known_kind(path: str) -> None:
+    """So that a snippet cannot hide from the tests behind another word."""
+    assert [str(block) for block in Page(path).blocks if block.language not in USED | SHOWN] == []
+
+
+def test_every_page_with_something_to_run_is_used_by_a_test() -> None:
+    used = {path for file in TESTS.rglob("*.py") for path in TAKEN.findall(file.read_text(encoding="utf-8"))}
+    assert {path for path in pages() if Page(path).left} == used
+
+
+def test_every_page_is_found_from_the_front() -> None:
+    """In two steps: the README names the index, and one of the two names every page."""
+    front = {path.split("#")[0] for path in Page("README.md").links}
+    index = {f"docs/{path.split('#')[0]}" for path in Page("docs/README.md").links}
+    named = {str((ROOT / path).resolve().relative_to(ROOT)) for path in front | index}
+    assert set(pages()) <= named | {"README.md"}
+
+
+def test_make_knows_every_target_that_a_page_names() -> None:
+    named = {target for path in pages() for target in re.findall(r"(?:^|`)make ([a-z-]+)", Page(path).text, re.MULTILINE)}
+    assert {"run", "test"} <= named
+    for target in sorted(named):
+        dry = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert dry.returncode == 0, f"{target}: {dry.stderr}"
