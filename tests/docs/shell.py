@@ -17,8 +17,8 @@ ADDRESS = "http://127.0.0.1:18790"
 
 
 def starter_text() -> str:
-    """The starter config, with a free port: another gateway may run on this machine."""
-    return starter({}).replace("port: 18790", "port: 0")
+    """The starter config, with a free port, since another gateway may run on this machine, and restarts that do not wait."""
+    return starter({}).replace("port: 18790", "port: 0\n  restart: {delay_ms: 0, cooldown_ms: 0}")
 
 
 class Here(Gateway):
@@ -35,12 +35,11 @@ async def shell(block: Block | str, folder: Path, url: str = ADDRESS, **environ:
     `python` is the one that runs the tests, and a refusal by HTTP is a failure of curl.
     """
     text = block.text if isinstance(block, Block) else block
-    (folder / ".curlrc").write_text("fail-with-body\n")
     here = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
-        "CURL_HOME": str(folder),
+        "CURL_HOME": str(Path(__file__).parent),
         **environ,
     }
     run = await asyncio.create_subprocess_exec(
