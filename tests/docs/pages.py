@@ -99,4 +99,6 @@ def _said(info: str) -> tuple[str, str]:
 def pages() -> list[str]:
     """Every page of the project, the front page first."""
     found = (file.relative_to(ROOT) for file in ROOT.rglob("*.md") if ELSEWHERE.isdisjoint(file.parts))
-    return sorted((path.as_posix() for path in found if not path.parts[0].startswith(".")), key=lambda path: ("/" in path, path))
+    return sorted(
+        (path.as_posix() for path in found if not path.parts[0].startswith(".")), key=lambda path: ("/" in path, path)
+    )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import SHOWN, USED, Page, pages
+from tests.docs.shell import shell
 from tests.real.process import ROOT
 
 TESTS = Path(__file__).parents[1]
@@ -48,8 +49,20 @@ def test_every_page_is_found_from_the_front() -> None:
 
 
 def test_make_knows_every_target_that_a_page_names() -> None:
-    named = {target for path in pages() for target in re.findall(r"(?:^|`)make ([a-z-]+)", Page(path).text, re.MULTILINE)}
-    assert {"run", "test"} <= named
+    """Whoever runs these tests runs some of them; the rest take hours."""
+    with Page("docs/code.md") as page:
+        blocks = [page.take("console").text for _ in page.left]
+    assert all(line.startswith("make ") for block in blocks for line in block.splitlines())
+    named = {
+        target for path in pages() for target in re.findall(r"(?:^|`)make ([a-z-]+)", Page(path).text, re.MULTILINE)
+    }
+    assert {"run", "test", "screenshots"} <= named
     for target in sorted(named):
         dry = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=False)
         assert dry.returncode == 0, f"{target}: {dry.stderr}"
+
+
+async def test_the_example_of_the_reference_is_valid(tmp_path: Path) -> None:
+    with Page("docs/config.md") as page:
+        (tmp_path / "gateway.yaml").write_text(page.take("yaml").text)
+        await shell("python -m gateway check", tmp_path, TELEGRAM_TOKEN="1:a-token")
