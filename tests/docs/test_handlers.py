@@ -104,7 +104,7 @@ async def model(request: web.Request) -> web.StreamResponse:
 async def test_every_handler_of_the_page_answers(tmp_path: Path) -> None:
     with Page("docs/handlers.md") as page:
         environ = {"HOOK_SECRET": SECRET, "PYTHONPATH": _path(tmp_path)}
-        async with Here(tmp_path, HEAD, **environ) as gateway:
+        async with Here(tmp_path, HEAD, command=None, **environ) as gateway:
             chat = Chat(await gateway.client())
             await chat.use(page.take("yaml").text)
             assert await chat.ask("hello") == ["hello"]

@@ -25,7 +25,7 @@ async def test_the_commands_of_the_page(tmp_path: Path) -> None:
     places = {"GATEWAY_CONFIG": str(config), "GATEWAY_STATE_DIR": str(state)}
     with Page("docs/operating/README.md") as page:
         _are_units(page.take("console").text)
-        async with At(tmp_path, None, **places) as gateway:
+        async with At(tmp_path, None, command=None, **places) as gateway:
             await gateway.send("kept")
             await shell(_there(page.take("console").text, tmp_path), tmp_path, **places)
             await gateway.send("later")

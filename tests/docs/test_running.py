@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,7 @@ def _fits(row: object, entry: dict[str, object]) -> bool:
 def test_each_machine_is_on_the_page_with_its_picture(machine: type) -> None:
     page = Page("docs/machines.md")
     kind, initial = machine.kind, machine.initial.value  # type: ignore[attr-defined]
-    assert f"![" in page.text and f"](../diagrams/{kind}.svg)" in page.text
+    assert re.search(rf"^!\[[^\]]+\]\(\.\./diagrams/{kind}\.svg\)$", page.text, re.MULTILINE)
     line = next(line for line in page.text.splitlines() if line.startswith(f"| [{kind}](#{kind})"))
     assert f"| `{initial}` |" in line
     assert kind in page.headings
