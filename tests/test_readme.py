@@ -1,4 +1,4 @@
-"""What the README promises, done: from a clone to an answered message, and to a first handler."""
+"""What the README promises, done: from a clone to an answered message in a browser, and to a first handler."""
 
 from __future__ import annotations
 
@@ -6,56 +6,112 @@ import asyncio
 import os
 import shutil
 import signal
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from playwright.async_api import async_playwright, expect
 
+from tests.browser.house import QUIET, sign_in, watch
+from tests.debian import find_program
 from tests.docs.pages import Page
 from tests.docs.shell import shell
 from tests.real.process import READY, ROOT, Client
 
-FIRST_RUN = 180.0
+FIRST_RUN = 300.0
+"""Seconds from the clone to the address of the page, on a machine with nothing but Python and make."""
 SESSION = "webchat:default:main"
+MAKE_RUN, CAT_TOKEN = Page("README.md").take("console").text.splitlines()
 
 
-@pytest.mark.timeout(400)
-async def test_from_a_clone_to_an_answered_message(tmp_path: Path) -> None:
-    """`make run` in a copy of the checkout, a message, a handler of one's own, and the commands beside them."""
-    checkout = tmp_path / "checkout"
-    _copy_checkout(checkout)
-    _use_free_port(checkout)
-    with Page("README.md") as page:
-        make, cat = page.take("console").text.splitlines()
-        run = await _start(make, checkout)
-        try:
-            url = await asyncio.wait_for(_ready(run), FIRST_RUN)
-            token = (await shell(cat, checkout)).strip()
-            client = await Client.connect(url, token)
-            assert await _say(client, "hello") == "hello"
-            page.write(checkout, "my_bot.py")
-            _put_last(checkout / "gateway.yaml", page.take("yaml").text)
-            await _applied(client)
-            assert await _say(client, "one two three") == "3 words, you"
-            await client.close()
-            asked = await shell(page.take("console"), checkout, PYTHONPATH="")
-            assert "home is running" in asked
-            os.kill(int((checkout / ".gateway" / "lock").read_text()), signal.SIGINT)
-            await asyncio.wait_for(run.wait(), 20)
-        finally:
-            if run.returncode is None:
-                os.killpg(run.pid, signal.SIGKILL)
-                await run.wait()
-        assert [line.split()[0] for line in page.take("console").text.splitlines()] == ["make", "make"]
+@dataclass
+class Checkout:
+    """A copy of the project in which `make run` runs."""
+
+    folder: Path
+    url: str
 
 
-async def _start(command: str, checkout: Path) -> asyncio.subprocess.Process:
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    """It is started as the README says; both tests find it running, and it ends with Ctrl-C."""
+    folder = tmp_path_factory.mktemp("clone") / "gateway"
+    _copy_checkout(folder)
+    _use_free_port(folder)
     hidden = {"PYTHONPATH", "TELEGRAM_TOKEN", "MAKEFLAGS"}
     environ = {name: value for name, value in os.environ.items() if name not in hidden}
-    return await asyncio.create_subprocess_exec(
-        *command.replace("make", f"make PYTHON={sys.executable}").split(), cwd=checkout, env=environ,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+    command = [*MAKE_RUN.split(), f"PYTHON={sys.executable}"]
+    with (folder / "told").open("wb") as told:
+        run = subprocess.Popen(
+            command, cwd=folder, env=environ, stdout=told, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+    try:
+        yield Checkout(folder, _ready(run, folder / "told"))
+        os.kill(int((folder / ".gateway" / "lock").read_text()), signal.SIGINT)
+        assert run.wait(20) == 0
+    finally:
+        if run.poll() is None:
+            os.killpg(run.pid, signal.SIGKILL)
+            run.wait()
+
+
+def _copy_checkout(target: Path) -> None:
+    skipped = shutil.ignore_patterns(".git", ".venv", ".gateway", "__pycache__", ".*_cache", "gateway.yaml", "tests")
+    shutil.copytree(ROOT, target, ignore=skipped)
+
+
+def _use_free_port(checkout: Path) -> None:
+    """The one thing that is not as it stands: the port, since another gateway may run on this machine."""
+    starter = checkout / "gateway" / "cli" / "init.py"
+    starter.write_text(starter.read_text().replace("port: 18790", "port: 0"))
+
+
+def _ready(run: subprocess.Popen[bytes], told: Path) -> str:
+    """The address, once it is told."""
+    ends = time.monotonic() + FIRST_RUN
+    while not (found := READY.search(told.read_text())):
+        assert run.poll() is None, f"make run ended with {run.returncode}"
+        assert time.monotonic() < ends, f"no page after {FIRST_RUN:g} s"
+        time.sleep(0.05)
+    return found[1]
+
+
+@pytest.mark.timeout(FIRST_RUN + 100)
+async def test_from_a_clone_to_an_answered_message_in_a_browser(checkout: Checkout) -> None:
+    """Open the address, sign in with the token of the file, choose Web chat, and say something."""
+    token = (await shell(CAT_TOKEN, checkout.folder)).strip()
+    chromium = find_program("chromium", "chromium")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=QUIET)
+        page = await browser.new_page()
+        faults = watch(page, checkout.url)
+        await sign_in(page, checkout.url, token)
+        await page.get_by_role("link", name="Web chat").click()
+        await page.get_by_role("textbox", name="message").fill("hello, gateway")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("article.assistant")).to_contain_text("hello, gateway")
+        assert faults == []
+        await browser.close()
+
+
+@pytest.mark.timeout(FIRST_RUN + 100)
+async def test_a_first_handler_and_the_commands_beside_it(checkout: Checkout) -> None:
+    with Page("README.md") as page:
+        assert page.take("console").text == f"{MAKE_RUN}\n{CAT_TOKEN}\n"
+        client = await Client.connect(checkout.url, (await shell(CAT_TOKEN, checkout.folder)).strip())
+        assert await _say(client, "hello") == "hello"
+        page.write(checkout.folder, "my_bot.py")
+        _put_last(checkout.folder / "gateway.yaml", page.take("yaml").text)
+        await _applied(client)
+        assert await _say(client, "one two three") == "3 words, you"
+        await client.close()
+        assert "home is running" in await shell(page.take("console"), checkout.folder, PYTHONPATH="")
+        # Who runs this test runs them.
+        assert page.take("console").text == "make test\nmake check\n"
 
 
 async def _say(client: Client, text: str) -> str:
@@ -86,22 +142,3 @@ async def _applied(client: Client) -> None:
             if "my_bot" in config["raw"] and config["hash"] == config["appliedConfigHash"]:
                 return
             await asyncio.sleep(0.05)
-
-
-def _copy_checkout(target: Path) -> None:
-    skipped = shutil.ignore_patterns(".git", ".venv", ".gateway", "__pycache__", ".*_cache", "gateway.yaml", "tests")
-    shutil.copytree(ROOT, target, ignore=skipped)
-
-
-def _use_free_port(checkout: Path) -> None:
-    """The one thing that is not as it stands: the port, since another gateway may run on this machine."""
-    starter = checkout / "gateway" / "cli" / "init.py"
-    starter.write_text(starter.read_text().replace("port: 18790", "port: 0"))
-
-
-async def _ready(run: asyncio.subprocess.Process) -> str:
-    assert run.stdout is not None
-    async for line in run.stdout:
-        if found := READY.search(line.decode()):
-            return found[1]
-    raise AssertionError(f"make run ended with {await run.wait()}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 from pathlib import Path
@@ -31,8 +32,20 @@ def test_no_link_is_dead(path: str) -> None:
 
 @pytest.mark.parametrize("path", pages())
 def test_what_stands_in_a_fence_is_of_a_known_kind(path: str) -> None:
-    """So that a snippet cannot hide from the tests behind another word."""
-    assert [str(block) for block in Page(path).blocks if block.language not in USED | SHOWN] == []
+    """So that a snippet cannot hide from the tests behind another word, or another fence."""
+    page = Page(path)
+    assert [str(block) for block in page.blocks if block.language not in USED | SHOWN] == []
+    assert len(re.findall(r"```|~~~", page.text)) == 2 * len(page.blocks)
+
+
+@pytest.mark.parametrize("path", pages())
+def test_what_is_named_in_a_line_is_there(path: str) -> None:
+    """Commands within sentences are not run; their modules and tests exist."""
+    for module in re.findall(r"`python -m ([\w.]+)", Page(path).text):
+        assert importlib.util.find_spec(module), module
+    for tests in re.findall(r"`(?:python -m )?pytest ([^`]+)`", Page(path).text):
+        for word in tests.split():
+            assert not word.startswith("tests/") or (ROOT / word).exists(), word
 
 
 def test_every_page_with_something_to_run_is_used_by_a_test() -> None:
