@@ -37,6 +37,16 @@ FILLS_THE_WINDOW = {"journal", "chat"}
 """Views that scroll inside; of the others all is shown, however long."""
 OUT_OF_SIGHT = "* { content-visibility: visible !important; }"
 """What is below the window is in the picture, too."""
+AT_REST = """async () => {
+    let last = "", since = performance.now();
+    while (performance.now() - since < 500) {
+        const size = document.documentElement.scrollHeight;
+        const now = `${size} ${document.querySelectorAll("[data-view]:not([hidden]) *").length}`;
+        if (now !== last) [last, since] = [now, performance.now()];
+        await new Promise(requestAnimationFrame);
+    }
+}"""
+"""Nothing has come, and nothing has moved, for half a second: a view asks for what it shows when it is opened."""
 TOKENS = {"main": "101:main", "night": "102:night", "support": "103:support"}
 RESTART = "{delay_ms: 60000, cooldown_ms: 0}"
 HANDLER = '''\
@@ -145,7 +155,7 @@ async def picture(page: Page, view: str) -> bytes:
     """Of a view, from its top."""
     await page.evaluate(f"location.hash = '{ADDRESSES.get(view, view)}'")
     await expect(page.locator(f'[data-view="{view}"]')).to_be_visible()
-    await page.wait_for_load_state("networkidle")
+    await page.evaluate(AT_REST)
     await page.evaluate("document.activeElement?.blur()")
     return await page.screenshot(animations="disabled", caret="hide", full_page=view not in FILLS_THE_WINDOW)
 
