@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ USED = {"console", "python", "yaml", "json", "toml", "sh"}
 """What must be used by a test."""
 SHOWN = {"text", "caddyfile"}
 """What is shown and is nothing of ours."""
-ELSEWHERE = {".venv", "node_modules"}
+ELSEWHERE = {"node_modules"}
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,9 @@ def _said(info: str) -> tuple[str, str]:
 
 
 def pages() -> list[str]:
-    """Every page of the project, the front page first."""
-    found = (file.relative_to(ROOT) for file in ROOT.rglob("*.md") if ELSEWHERE.isdisjoint(file.parts))
-    return sorted(
-        (path.as_posix() for path in found if not path.parts[0].startswith(".")), key=lambda path: ("/" in path, path)
-    )
+    """Every page of the project, wherever it is."""
+    found = []
+    for folder, below, files in os.walk(ROOT):
+        below[:] = [name for name in below if not name.startswith(".") and name not in ELSEWHERE]
+        found += [Path(folder, name).relative_to(ROOT).as_posix() for name in files if name.endswith(".md")]
+    return sorted(found, key=lambda path: ("/" in path, path))
