@@ -98,6 +98,10 @@ vendor: $(VENV)/.test  ## bundle the page's editor anew from the packages that a
 diagrams: $(VENV)/.test  ## render the pictures of the machines into diagrams/
 	$(BIN)/python -m statemachine render
 
+.PHONY: screenshots
+screenshots: $(VENV)/.test  ## take pictures of every view of the page into docs/screenshots (needs Debian's chromium)
+	$(BIN)/python -m tests.browser.screenshots
+
 .PHONY: reference
 reference: $(VENV)/.test  ## write what every key of the config means into docs/config.md
 	$(BIN)/python -m gateway schema > docs/config.md

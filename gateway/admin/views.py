@@ -151,8 +151,11 @@ class Views:
             since = self._conflict_since(machine)
             if since is not None:
                 began = datetime.fromtimestamp(since / 1000, UTC).isoformat(timespec="seconds")
-                often = f"{len(machine.data.conflicts)} conflicts in the last hour"
-                detail = f"somebody else receives on {name}, since {began} ({often}); it is {machine.state.value}"
+                number = len(machine.data.conflicts)
+                often = f"{number} conflict{'' if number == 1 else 's'} in the last hour"
+                detail = (
+                    f"somebody else receives on {name}, since {began} ({often}); its state is {machine.state.value}"
+                )
                 yield {"reason": "channel_conflict", "detail": detail, "remedy": conflicts.REMEDY}
 
     def _conflict_since(self, machine: AnyMachine) -> int | None:

@@ -133,7 +133,7 @@ def test_a_conflict_is_shown_with_its_causes_and_when_it_began(tmp_path: Path) -
             (reason,) = status["degraded"]
             assert reason["reason"] == "channel_conflict"
             assert MAIN in reason["detail"]
-            assert "1 conflicts in the last hour" in reason["detail"]
+            assert "(1 conflict in the last hour); its state is conflict" in reason["detail"]
             assert datetime.fromtimestamp(began / 1000, UTC).isoformat(timespec="seconds")[:-8] in reason["detail"]
             for cause in ("another gateway", "script", "another machine", "old process", "webhook", "new token"):
                 assert cause in reason["remedy"]
