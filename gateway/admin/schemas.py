@@ -16,6 +16,8 @@ from gateway.admin.errors import BadRequestError
 ConfigPath = Annotated[str, Meta(min_length=1, max_length=1024, pattern=r"^[A-Za-z0-9_./\[\]\-*]+$")]
 """As published."""
 
+AccountName = Annotated[str, Meta(min_length=1, description="Its channel and its own name: `telegram/main`.")]
+
 LONGEST_WINDOW_S = 86_400
 """A change can wait for its confirmation that long: a day."""
 SHOWN = 40
@@ -291,6 +293,7 @@ class OutboxQuery(Params, frozen=True, kw_only=True):
     """The query of GET /api/v1/outbox: without a state, those that are neither sent nor dead."""
 
     state: Literal["queued", "sending", "sent", "retry_wait", "unknown", "dead"] | None = None
+    account: AccountName | None = None
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 
@@ -298,6 +301,22 @@ class InboxQuery(Params, frozen=True, kw_only=True):
     """The query of GET /api/v1/messages."""
 
     state: Literal["received", "handled", "unmatched", "refused", "dead"] | None = None
+    account: AccountName | None = None
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+
+
+class ConversationsQuery(Params, frozen=True, kw_only=True):
+    """The query of GET /api/v1/conversations."""
+
+    account: AccountName | None = None
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+
+
+class ConversationQuery(Params, frozen=True, kw_only=True):
+    """The query of GET /api/v1/conversation."""
+
+    account: AccountName
+    conversation: Annotated[str, Meta(min_length=1)]
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 
