@@ -249,9 +249,10 @@ class RequestGet(Params, frozen=True, kw_only=True):
 
 
 class JournalList(Params, frozen=True, kw_only=True):
-    """journal.list: after a sequence number, or the newest without one."""
+    """journal.list: after a sequence number, the last before one, or the newest without any."""
 
     after: Annotated[int, Meta(ge=0)] | None = None
+    before: Annotated[int, Meta(ge=1)] | None = None
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
     machine: str | None = None
 
@@ -260,6 +261,7 @@ class JournalQuery(Params, frozen=True, kw_only=True):
     """The query of GET /api/v1/journal: as journal.list, and `format=jsonl` for the file that `gateway replay` reads."""
 
     after: Annotated[int, Meta(ge=0)] | None = None
+    before: Annotated[int, Meta(ge=1)] | None = None
     limit: Annotated[int, Meta(ge=1, le=1000)] | None = None
     machine: str | None = None
     format: Literal["json", "jsonl"] = "json"

@@ -355,6 +355,13 @@ class Store:
         sql = f"SELECT body FROM journal WHERE seq > ? {where} ORDER BY seq LIMIT ?"  # noqa: S608
         return [msgspec.json.decode(row["body"]) for row in await self._read(sql, (after, *values, limit))]
 
+    async def journal_before(self, seq: int, limit: int, machine: str | None = None) -> list[dict[str, Any]]:
+        """The last entries with a lower number, oldest first."""
+        where = f"seq < ? AND {_where(machine=machine)}"
+        sql = f"SELECT body FROM journal WHERE {where} ORDER BY seq DESC LIMIT ?"  # noqa: S608 - names of ours
+        rows = await self._read(sql, (seq, *_given(machine), limit))
+        return [msgspec.json.decode(row["body"]) for row in reversed(rows)]
+
     def request(self, request: str, at: int, outcome: str, body: Any) -> None:
         self._writer.write(REQUEST, (request, at, outcome, self._encode(body)))
 

@@ -34,7 +34,8 @@ class Line {
   #why = h("span", "why");
   #buttons = null;
 
-  constructor({ row, at, ours }, decider) {
+  constructor({ row, ours }, decider) {
+    const at = ours ? row.created_at : row.received_at;
     const who = ours ? "Gateway" : row.sender.name || row.sender.id;
     const body = h("p", "text", row.text || `(${row.kind})`);
     body.dir = "auto";

@@ -22,7 +22,8 @@ export const ofOutgoing = (state) => OUTGOING[state] ?? "";
 
 /** Of what the outbox can be asked for; "" is what is neither sent nor dead. */
 export const OUTBOX = {
-  "": "What is neither sent nor dead. It goes out by itself, each conversation in its order.",
+  "": "What is neither sent nor dead. What waits goes out by itself, each conversation in its order; what is "
+    + "unknown may wait for your word.",
   unknown: "Each of these may have arrived: the line broke, or the process ended, before the network\u2019s answer came. "
     + "Retry sends it once more, and says so in it; discard leaves it as it is.",
   dead: "These are not sent any more: the network refused them, they grew too old, or a person discarded them. "
