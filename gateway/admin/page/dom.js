@@ -62,6 +62,17 @@ export function atMost(ms, call) {
   };
 }
 
+/** Calls it before the next frame, once however often it is asked for. No frame comes while nobody looks. */
+export function eachFrame(call) {
+  let frame = 0;
+  return () => {
+    frame ||= requestAnimationFrame(() => {
+      frame = 0;
+      call();
+    });
+  };
+}
+
 /** What this tab remembers. Storage may be refused altogether; then a reload forgets, no more. */
 export function keep(key, value) {
   try {

@@ -5,13 +5,12 @@ import { Conversation } from "./conversation.js";
 import { Decider, DeliveryList, addressOf } from "./deliveries.js";
 import { ofIncoming, ofOutgoing } from "./meanings.js";
 import { Rows } from "./rows.js";
+import { nameOf } from "./store.js";
 
 const EVERY_MS = 1_000;
 const LISTED = 1_000;
 const UNANSWERED = 100;
 const WELL = ["handled", "sent"]; // of these the state goes without saying
-
-const nameOf = ({ channel, account }) => `${channel}/${account}`;
 
 class ConversationLine {
   element;

@@ -16,7 +16,7 @@ const client = new GatewayClient();
 const store = new Store(client);
 const overview = new Overview(client, store);
 const account = new AccountView(client, store);
-const journal = new JournalView(store);
+const journal = new JournalView(client, store);
 const messages = new MessagesView(client, store);
 const signIn = new SignIn(client, forget);
 const chat = { open: openChat, close: () => {} };
