@@ -94,7 +94,9 @@ export class Scrubber {
 
   #keepPoint(entries) {
     const { seq } = this.#shown[this.#index] ?? this.#entries.at(-1) ?? entries.at(-1);
-    const older = entries.filter((entry) => entry.seq < this.#entries[0]?.seq);
+    const [first, last] = [this.#entries[0]?.seq, this.#entries.at(-1)?.seq];
+    const older = entries.filter((entry) => entry.seq < first);
+    this.#missed = entries.filter((entry) => entry.seq > last && this.#wanted(entry)).length;
     this.#entries = [...older, ...this.#entries];
     this.#shown = this.#entries.filter(this.#wanted);
     this.#set(placeOf(this.#shown, seq));

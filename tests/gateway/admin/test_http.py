@@ -285,12 +285,14 @@ def test_the_journal_is_read_backwards_through_memory_and_earlier_lives(tmp_path
             """A life before."""
         async with AdminHouse(tmp_path) as house:
             first = house._journal.first
+
             async def before(seq: int, **query: Any) -> list[int]:
                 path = URL("/api/v1/journal").with_query(before=seq, **query)
                 return [entry["seq"] for entry in (await house.http("GET", str(path)))[1]["entries"]]
 
             assert await before(first + 2, limit=4) == [first - 2, first - 1, first, first + 1]
             assert await before(first - 1, limit=2) == [first - 3, first - 2]
+            assert await before(first + 1, limit=1000) == list(range(1, first + 1)), "none is missing"
             assert await before(1) == []
             of_chat = await before(first + 10, limit=1000, machine=CHAT)
             assert of_chat[0] < first < of_chat[-1] < first + 10
