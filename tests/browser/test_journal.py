@@ -116,9 +116,7 @@ async def flood(client: Client, times: int) -> float:
     return time.monotonic() - began
 
 
-async def test_a_flood_of_entries_is_drawn_while_the_page_answers_and_none_is_lost(
-    tmp_path: Path, page: Page
-) -> None:
+async def test_a_flood_of_entries_is_drawn_while_the_page_answers_and_none_is_lost(tmp_path: Path, page: Page) -> None:
     """Faster than five thousand a minute. The latest thousand stand in the page; the slider and the filters find all."""
     async with Gateway(tmp_path, config_text()) as gateway:
         faults = watch(page, gateway.url)

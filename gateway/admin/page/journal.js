@@ -71,6 +71,8 @@ export class Lines {
     this.#marked?.removeAttribute("aria-current");
     this.#marked = line();
     this.#marked.setAttribute("aria-current", "true");
+    // By a class, and not by what stands before it: a rule for that is looked up anew for each line that comes.
+    for (const each of this.#list.children) each.classList.toggle("later", Number(each.dataset.seq) > entries[index].seq);
     // Not scrollIntoView, which would move the page, too, under the hand that has the slider.
     const [mark, whole] = [this.#marked.getBoundingClientRect(), this.#list.getBoundingClientRect()];
     this.#list.scrollTop += mark.y + mark.height / 2 - whole.y - whole.height / 2;
@@ -130,7 +132,6 @@ export class JournalView {
 
   /** At a point of the past its line is marked; without one the list is live. */
   #show(point) {
-    $("journal").toggleAttribute("data-replay", Boolean(point));
     if (!point) this.#lines.reset(this.#store.entries);
     else if (point.entries.length) this.#lines.mark(point);
     else this.#lines.reset([]);
