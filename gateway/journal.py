@@ -150,9 +150,14 @@ class Journal:
     def _all(self) -> Iterator[Entry]:
         return merge(self._entries, self._of_messages, key=attrgetter("seq"))
 
-    def newest(self, limit: int) -> list[Entry]:
-        """The last `limit` entries, oldest first."""
-        return list(self._entries)[-limit:]
+    def newest(self, limit: int, before: int | None = None, machine: str | None = None) -> list[Entry]:
+        """The last `limit` entries, or the last with a lower number, oldest first; without those of messages' steps."""
+        found = (
+            entry
+            for entry in reversed(self._entries)
+            if (before is None or entry.seq < before) and machine in (None, entry.machine)
+        )
+        return list(islice(found, limit))[::-1]
 
     @property
     def last(self) -> int:

@@ -12,6 +12,8 @@ from msgspec import UNSET, UnsetType, field
 
 from gateway.admin.body import Body
 from gateway.admin.message_answers import (
+    Conversation,
+    Conversations,
     Deliveries,
     DeliveryDecided,
     IncomingMessages,
@@ -22,7 +24,8 @@ from gateway.admin.message_answers import (
 from gateway.admin.status_answers import Accounts, Issue, SettledAccount, Status
 
 __all__ = [
-    "Accounts", "Deliveries", "DeliveryDecided", "IncomingMessages", "Sent", "SettledAccount", "Status", "Taken", "Webhook",
+    "Accounts", "Conversation", "Conversations", "Deliveries", "DeliveryDecided", "IncomingMessages", "Sent",
+    "SettledAccount", "Status", "Taken", "Webhook",
 ]  # fmt: skip
 
 

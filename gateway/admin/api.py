@@ -139,8 +139,10 @@ class Api:
     async def journal(self, params: schemas.JournalList) -> dict[str, Any]:
         """A page of it. What is too old for the memory, or of an earlier life, is in the store."""
         journal, found = self._services.journal, []
-        if params.after is None and params.machine is None:
-            return {"entries": await self._newest(params.limit)}
+        if params.before is not None and params.after is not None:
+            raise BadRequestError("give `after` or `before`, and not both: a page has one end that is known")
+        if params.before is not None or (params.after is None and params.machine is None):
+            return {"entries": await self._last(params.limit, params.before, params.machine)}
         after = params.after or 0
         if after + 1 < journal.first:
             store = self._services.messages.store
@@ -150,15 +152,14 @@ class Api:
         entries = journal.page(after, params.limit - len(found), params.machine) if len(found) < params.limit else []
         return {"entries": [*found, *(journal.full(entry) for entry in entries)]}
 
-    async def _newest(self, limit: int) -> list[dict[str, Any]]:
-        """The last of it; soon after a start that is mostly of an earlier life."""
-        journal = self._services.journal
-        found = journal.newest(limit)
-        missing, page = limit - len(found), list[dict[str, Any]]()
-        if missing > 0:
-            before = journal.first - 1
-            page = await self._services.messages.store.journal_page(max(0, before - missing), missing, None)
-        return [*(entry for entry in page if entry["seq"] < journal.first), *map(journal.full, found)]
+    async def _last(self, limit: int, before: int | None, machine: str | None) -> list[dict[str, Any]]:
+        """The last of it, or the last before a number; soon after a start that is mostly of an earlier life."""
+        journal, page = self._services.journal, list[dict[str, Any]]()
+        found, first = journal.newest(limit, before, machine), journal.first
+        if len(found) < limit:
+            store, until = self._services.messages.store, first if before is None else min(first, before)
+            page = await store.journal_before(until, limit - len(found), machine)
+        return [*page, *map(journal.full, found)]
 
     def journal_file(self, query: schemas.JournalQuery) -> Iterator[dict[str, Any]]:
         """The header and the entries of an export, as they are at this moment."""

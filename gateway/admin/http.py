@@ -394,12 +394,13 @@ class Http:
     async def journal(self, request: web.Request) -> web.StreamResponse:
         """What the machines did and refused, after a sequence number, or the newest; as a file for `gateway replay`, too."""
         query = schemas.parse_params(schemas.JournalQuery, dict(request.query), strict=False)
+        if query.format == "jsonl" and query.before is not None:
+            raise BadRequestError("a file begins `after` a number; `before` is for pages")
         if query.format == "jsonl":
             return await self._journal_file(request, query)
         limit = schemas.JournalList().limit if query.limit is None else query.limit
-        return self._json(
-            await self._api.journal(schemas.JournalList(after=query.after, limit=limit, machine=query.machine))
-        )
+        params = schemas.JournalList(after=query.after, before=query.before, limit=limit, machine=query.machine)
+        return self._json(await self._api.journal(params))
 
     async def _journal_file(self, request: web.Request, query: schemas.JournalQuery) -> web.StreamResponse:
         """The whole of it, or what was asked for; made in pieces, between which the gateway goes on."""

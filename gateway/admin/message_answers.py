@@ -9,9 +9,14 @@ from gateway.admin.body import Body
 IncomingState = Literal["received", "handled", "unmatched", "refused", "dead"]
 DeliveryState = Literal["queued", "sending", "sent", "retry_wait", "unknown", "dead"]
 
+Verb = Literal["retry", "discard"]
+
 
 class DeliveryRow(Body, frozen=True, kw_only=True):
-    """One outgoing message. Times are wall-clock milliseconds; `marked`: it was sent once more, and says so."""
+    """One outgoing message. Times are wall-clock milliseconds; `marked`: it was sent once more, and says so.
+
+    `allowed` is what a person may ask of it in its state.
+    """
 
     id: int
     key: str
@@ -30,6 +35,7 @@ class DeliveryRow(Body, frozen=True, kw_only=True):
     created_at: int
     changed_at: int
     expires_at: int
+    allowed: list[Verb]
 
 
 class Sent(Body, frozen=True, kw_only=True):
@@ -70,6 +76,36 @@ class IncomingMessages(Body, frozen=True, kw_only=True):
 
     messages: list[IncomingRow]
     counts: dict[str, int]
+
+
+class ConversationRow(Body, frozen=True, kw_only=True):
+    """A conversation, and what was said last in it: the beginning of the text, when, and how far that is.
+
+    `ours`: the gateway has said it. `sender` is who wrote last, null where nobody has.
+    """
+
+    channel: str
+    account: str
+    conversation: str
+    sender: dict[str, str] | None
+    ours: bool
+    text: str
+    state: IncomingState | DeliveryState
+    at: int
+
+
+class Conversations(Body, frozen=True, kw_only=True):
+    """Conversations, that in which something was said last comes first."""
+
+    conversations: list[ConversationRow]
+
+
+class Conversation(Body, frozen=True, kw_only=True):
+    """What was said last in a conversation, by both sides, each newest first; `more`: there is older of it."""
+
+    messages: list[IncomingRow]
+    deliveries: list[DeliveryRow]
+    more: bool
 
 
 class DeliveryDecided(Body, frozen=True, kw_only=True):

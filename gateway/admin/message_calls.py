@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from heapq import merge
+from itertools import islice
 from typing import Any
 
 from gateway.admin import schemas
@@ -11,10 +13,21 @@ from gateway.errors import UnavailableError
 from gateway.messages.model import Address, Outgoing, Reply
 from gateway.messages.outbox import MAX_AGE
 from gateway.process.changes import LIFECYCLE
-from gateway.store.store import Kept
+from gateway.store.store import Conversation, Kept
 from statemachine import Refusal
-from statemachine.delivery import DiscardRequested, RetryRequested
+from statemachine.delivery import Delivery, DiscardRequested, RetryRequested
 from statemachine.lifecycle import is_ending
+
+SHOWN = 200
+"""Characters of a text in a list of conversations."""
+VERBS = {"retry": RetryRequested, "discard": DiscardRequested}
+ALLOWED = {
+    state.value: [
+        verb for verb, event in VERBS.items() if any(row.on is event and state in row.sources for row in Delivery.table)
+    ]
+    for state in Delivery.states
+}
+"""What a person may ask of an outgoing message, by its state."""
 
 
 class MessageCalls:
@@ -63,14 +76,34 @@ class MessageCalls:
     async def outbox(self, query: schemas.OutboxQuery) -> dict[str, Any]:
         """Outgoing messages: without a state those that are neither sent nor dead."""
         await self._settle()
-        kept = await self._store.outbox(query.state, query.limit)
+        kept = await self._store.outbox(query.state, query.limit, query.account)
         return {"deliveries": [delivery_row(each) for each in kept], "counts": await self._counts("outbox")}
 
     async def inbox(self, query: schemas.InboxQuery) -> dict[str, Any]:
         """Incoming messages, and what became of them."""
         await self._settle()
-        rows = await self._store.messages(query.state, query.limit)
+        rows = await self._store.messages(query.state, query.limit, query.account)
         return {"messages": [incoming_row(row) for row in rows], "counts": await self._counts("inbox")}
+
+    async def conversations(self, query: schemas.ConversationsQuery) -> dict[str, Any]:
+        """Where something was said, and what was the last of it."""
+        await self._settle()
+        found = await self._store.conversations(query.account, query.limit)
+        return {"conversations": [conversation_row(each) for each in found]}
+
+    async def conversation(self, query: schemas.ConversationQuery) -> dict[str, Any]:
+        """The last that was said by both sides together, each in its own order."""
+        await self._settle()
+        account, conversation, limit = query.account, query.conversation, query.limit
+        messages = await self._store.messages(None, limit + 1, account, conversation)
+        deliveries = await self._store.outgoing_of(account, conversation, limit + 1)
+        rows = merge(map(delivery_row, deliveries), map(incoming_row, messages), key=_said_at, reverse=True)
+        newest = list(islice(rows, limit))
+        return {
+            "messages": [row for row in newest if "received_at" in row],
+            "deliveries": [row for row in newest if "created_at" in row],
+            "more": len(messages) + len(deliveries) > limit,
+        }
 
     async def decide(self, number: int, verb: str, by: str) -> dict[str, Any]:
         """Retry or discard. Raises NotFoundError, RefusedError when its state does not allow it."""
@@ -121,6 +154,7 @@ def delivery_row(kept: Kept) -> dict[str, Any]:
         "created_at": outgoing.created_at,
         "changed_at": kept.changed_at,
         "expires_at": outgoing.expires_at,
+        "allowed": ALLOWED[kept.state],
     }
 
 
@@ -142,3 +176,33 @@ def incoming_row(row: dict[str, Any]) -> dict[str, Any]:
         "received_at": row["received_at"],
         "ended_at": row["ended_at"],
     }
+
+
+def conversation_row(found: Conversation) -> dict[str, Any]:
+    """A conversation as clients are shown it. What came last was said last; of both at once it is the answer."""
+    channel, _, account = found.account.partition("/")
+    said: list[tuple[int, bool, str, str]] = []
+    sender = None
+    if found.received:
+        message, state = found.received
+        said.append((message.received_at, False, message.text, state))
+        sender = {"id": message.sender_id, "name": message.sender_name}
+    if found.said:
+        outgoing, state = found.said
+        said.append((outgoing.created_at, True, outgoing.text, state))
+    at, ours, text, state = max(said)
+    return {
+        "channel": channel,
+        "account": account,
+        "conversation": found.conversation,
+        "sender": sender,
+        "ours": ours,
+        "text": text[:SHOWN],
+        "state": state,
+        "at": at,
+    }
+
+
+def _said_at(row: dict[str, Any]) -> int:
+    at: int = row["received_at"] if "received_at" in row else row["created_at"]
+    return at

@@ -45,6 +45,14 @@ class MessageRoutes:
                 "GET", "/api/v1/messages", self.inbox, {200: "IncomingMessages"}, query=schemas.InboxQuery,
                 errors=(BadRequestError,),
             ),
+            Route(
+                "GET", "/api/v1/conversations", self.conversations, {200: "Conversations"},
+                query=schemas.ConversationsQuery, errors=(BadRequestError,),
+            ),
+            Route(
+                "GET", "/api/v1/conversation", self.conversation, {200: "Conversation"},
+                query=schemas.ConversationQuery, errors=(BadRequestError,),
+            ),
         ]  # fmt: skip
 
     async def send(self, request: web.Request) -> web.Response:
@@ -67,3 +75,13 @@ class MessageRoutes:
         """Incoming messages, newest first, and what became of each."""
         query = schemas.parse_params(schemas.InboxQuery, dict(request.query), strict=False)
         return self._answer(await self._calls.inbox(query), 200)
+
+    async def conversations(self, request: web.Request) -> web.Response:
+        """The conversations of all accounts or of one, with what was said last in each; the latest comes first."""
+        query = schemas.parse_params(schemas.ConversationsQuery, dict(request.query), strict=False)
+        return self._answer(await self._calls.conversations(query), 200)
+
+    async def conversation(self, request: web.Request) -> web.Response:
+        """What was said last in a conversation, by both sides, and what became of each."""
+        query = schemas.parse_params(schemas.ConversationQuery, dict(request.query), strict=False)
+        return self._answer(await self._calls.conversation(query), 200)

@@ -16,6 +16,8 @@ from gateway.admin.errors import BadRequestError
 ConfigPath = Annotated[str, Meta(min_length=1, max_length=1024, pattern=r"^[A-Za-z0-9_./\[\]\-*]+$")]
 """As published."""
 
+AccountName = Annotated[str, Meta(min_length=1, description="Its channel and its own name: `telegram/main`.")]
+
 LONGEST_WINDOW_S = 86_400
 """A change can wait for its confirmation that long: a day."""
 SHOWN = 40
@@ -251,9 +253,10 @@ class RequestGet(Params, frozen=True, kw_only=True):
 
 
 class JournalList(Params, frozen=True, kw_only=True):
-    """journal.list: after a sequence number, or the newest without one."""
+    """journal.list: after a sequence number, the last before one, or the newest without any."""
 
     after: Annotated[int, Meta(ge=0)] | None = None
+    before: Annotated[int, Meta(ge=1)] | None = None
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
     machine: str | None = None
 
@@ -262,6 +265,7 @@ class JournalQuery(Params, frozen=True, kw_only=True):
     """The query of GET /api/v1/journal: as journal.list, and `format=jsonl` for the file that `gateway replay` reads."""
 
     after: Annotated[int, Meta(ge=0)] | None = None
+    before: Annotated[int, Meta(ge=1)] | None = None
     limit: Annotated[int, Meta(ge=1, le=1000)] | None = None
     machine: str | None = None
     format: Literal["json", "jsonl"] = "json"
@@ -295,6 +299,7 @@ class OutboxQuery(Params, frozen=True, kw_only=True):
     """The query of GET /api/v1/outbox: without a state, those that are neither sent nor dead."""
 
     state: Literal["queued", "sending", "sent", "retry_wait", "unknown", "dead"] | None = None
+    account: AccountName | None = None
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 
@@ -302,6 +307,22 @@ class InboxQuery(Params, frozen=True, kw_only=True):
     """The query of GET /api/v1/messages."""
 
     state: Literal["received", "handled", "unmatched", "refused", "dead"] | None = None
+    account: AccountName | None = None
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+
+
+class ConversationsQuery(Params, frozen=True, kw_only=True):
+    """The query of GET /api/v1/conversations."""
+
+    account: AccountName | None = None
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+
+
+class ConversationQuery(Params, frozen=True, kw_only=True):
+    """The query of GET /api/v1/conversation."""
+
+    account: AccountName
+    conversation: Annotated[str, Meta(min_length=1)]
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
 
 

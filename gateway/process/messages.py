@@ -125,6 +125,8 @@ class Messages:
         beginning = await self.store.open()
         self._offsets.restore(beginning.offsets)
         self._journal.go_on_from(beginning.last_seq)
+        for entry in self._journal.page():
+            self._keep(entry)  # there was no store yet when it came
         self._journal.listen(self._keep, ordinary=False)
         self._requests.keep_with(self._keep_request)
         self._requests.restore(await self.store.requests(REQUESTS_RESTORED))

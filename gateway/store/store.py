@@ -68,6 +68,22 @@ CONVERSATION = """
         WHERE account = ? AND conversation = ? AND state != 'dead' AND (state = 'sent' OR ?) ORDER BY number DESC LIMIT ?
     ) ORDER BY at DESC, side DESC, place DESC LIMIT ?
 """
+CONVERSATIONS = """
+    WITH ends AS (
+        SELECT account, conversation, max(number) AS message, NULL AS delivery FROM inbox
+        WHERE account = coalesce(?1, account) GROUP BY account, conversation
+        UNION ALL
+        SELECT account, conversation, NULL, max(number) FROM outbox
+        WHERE account = coalesce(?1, account) GROUP BY account, conversation
+    ), latest AS (
+        SELECT account, conversation, max(message) AS message, max(delivery) AS delivery FROM ends
+        GROUP BY account, conversation
+    )
+    SELECT latest.account, latest.conversation, received_at, inbox.body AS received, inbox.state AS received_state,
+        outbox.created_at AS said_at, outbox.body AS said, outbox.state AS said_state
+    FROM latest LEFT JOIN inbox ON inbox.number = message LEFT JOIN outbox ON outbox.number = delivery
+    ORDER BY max(coalesce(received_at, 0), coalesce(said_at, 0)) DESC, 1, 2 LIMIT ?2
+"""
 UNFINISHED = (
     "SELECT number, body, attempts FROM inbox WHERE state = 'received' AND number > ? AND number <= ?"
     " ORDER BY number LIMIT ?"
@@ -94,6 +110,15 @@ class Kept(NamedTuple):
     why: str
     network_id: str
     changed_at: int
+
+
+class Conversation(NamedTuple):
+    """Where something was said: the last that came in and the last that goes out, each with its state."""
+
+    account: str
+    conversation: str
+    received: tuple[Message, str] | None
+    said: tuple[Outgoing, str] | None
 
 
 class Beginning(NamedTuple):
@@ -221,11 +246,25 @@ class Store:
         rows = await self._writer.surely(partial(_unfinished, self._database, after, until, limit))
         return [Received(number, self._message.decode(body), attempts) for number, body, attempts in rows]
 
-    async def messages(self, state: str | None, limit: int) -> list[dict[str, Any]]:
+    async def messages(
+        self, state: str | None, limit: int, account: str | None = None, conversation: str | None = None
+    ) -> list[dict[str, Any]]:
         """The newest messages of the inbox, newest first."""
-        where, values = ("WHERE state = ?", (state,)) if state else ("", ())
-        rows = await self._read(f"SELECT * FROM inbox {where} ORDER BY number DESC LIMIT ?", (*values, limit))  # noqa: S608
+        where = _where(state=state, account=account, conversation=conversation)
+        sql = f"SELECT * FROM inbox WHERE {where} ORDER BY number DESC LIMIT ?"  # noqa: S608 - names of ours
+        rows = await self._read(sql, (*_given(state, account, conversation), limit))
         return [dict(row) | {"body": msgspec.json.decode(row["body"])} for row in rows]
+
+    async def conversations(self, account: str | None, limit: int) -> list[Conversation]:
+        """Those in which something was said last, newest first."""
+        return [
+            Conversation(
+                row["account"], row["conversation"],
+                (self._message.decode(row["received"]), row["received_state"]) if row["received"] else None,
+                (self._outgoing.decode(row["said"]), row["said_state"]) if row["said"] else None,
+            )
+            for row in await self._read(CONVERSATIONS, (account, limit))
+        ]  # fmt: skip
 
     async def conversation(
         self, account: str, conversation: str, limit: int, *, unsent: bool = True
@@ -276,11 +315,16 @@ class Store:
         """What is neither sent nor dead, oldest first."""
         return self._kept(await self._read(f"SELECT * FROM outbox WHERE {OPEN_OUTBOX} ORDER BY number", ()))  # noqa: S608
 
-    async def outbox(self, state: str | None, limit: int) -> list[Kept]:
+    async def outbox(self, state: str | None, limit: int, account: str | None = None) -> list[Kept]:
         """The newest, newest first; without a state those that are neither sent nor dead."""
-        where, values = ("state = ?", (state,)) if state else (OPEN_OUTBOX, ())
-        sql = f"SELECT * FROM outbox WHERE {where} ORDER BY number DESC LIMIT ?"  # noqa: S608
-        return self._kept(await self._read(sql, (*values, limit)))
+        where = f"{OPEN_OUTBOX if state is None else 'state = ?'} AND {_where(account=account)}"
+        sql = f"SELECT * FROM outbox WHERE {where} ORDER BY number DESC LIMIT ?"  # noqa: S608 - names of ours
+        return self._kept(await self._read(sql, (*_given(state, account), limit)))
+
+    async def outgoing_of(self, account: str, conversation: str, limit: int) -> list[Kept]:
+        """The newest of a conversation, newest first, whatever became of them."""
+        sql = "SELECT * FROM outbox WHERE account = ? AND conversation = ? ORDER BY number DESC LIMIT ?"
+        return self._kept(await self._read(sql, (account, conversation, limit)))
 
     async def outgoing(self, number: int) -> Kept | None:
         found = self._kept(await self._read("SELECT * FROM outbox WHERE number = ?", (number,)))
@@ -310,6 +354,13 @@ class Store:
         where, values = ("AND machine = ?", (machine,)) if machine else ("", ())
         sql = f"SELECT body FROM journal WHERE seq > ? {where} ORDER BY seq LIMIT ?"  # noqa: S608
         return [msgspec.json.decode(row["body"]) for row in await self._read(sql, (after, *values, limit))]
+
+    async def journal_before(self, seq: int, limit: int, machine: str | None = None) -> list[dict[str, Any]]:
+        """The last entries with a lower number, oldest first."""
+        where = f"seq < ? AND {_where(machine=machine)}"
+        sql = f"SELECT body FROM journal WHERE {where} ORDER BY seq DESC LIMIT ?"  # noqa: S608 - names of ours
+        rows = await self._read(sql, (seq, *_given(machine), limit))
+        return [msgspec.json.decode(row["body"]) for row in reversed(rows)]
 
     def request(self, request: str, at: int, outcome: str, body: Any) -> None:
         self._writer.write(REQUEST, (request, at, outcome, self._encode(body)))
@@ -385,6 +436,15 @@ def _beginning(connection: sqlite3.Connection) -> Beginning:
         last_seq=one("SELECT max(seq) FROM journal"),
         intents=dict(connection.execute("SELECT account, intent FROM intents WHERE intent != ?", (NO_INTENT,))),
     )
+
+
+def _where(**columns: str | None) -> str:
+    """A condition for the columns of which a value is given; `_given` has their values."""
+    return " AND ".join(f"{name} = ?" for name, value in columns.items() if value is not None) or "true"
+
+
+def _given(*values: str | None) -> tuple[str, ...]:
+    return tuple(value for value in values if value is not None)
 
 
 def _clean(text: str) -> str:

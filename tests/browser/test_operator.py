@@ -10,15 +10,19 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.house import sign_in, watch
-from tests.real.process import Gateway, attempt, config_text
+from tests.real.process import Gateway, config_text
 
 AT_ONCE = "{delay_ms: 0, cooldown_ms: 0}"
 LATER = "{delay_ms: 60000, cooldown_ms: 0}"
+UNREACHABLE = '      main: {token: "1234567:not-a-token", api_base: "http://127.0.0.1:9"}\n'
+IT_WAITS = {"channel": "telegram", "account": "main", "to": "42", "text": "it waits", "idempotency_key": "one"}
 VIEWS = {
     "overview": "#picture .now",
     "account/webchat/default": "#account-picture .now",
     "journal": "#journal li",
     "config": "#history li",
+    "messages": "#outbox li",
+    "messages/telegram/main/42": "#said li",
     "chat": "#draft",
 }
 NOTE_FLASHES = """() => {
@@ -114,12 +118,10 @@ async def test_a_button_that_is_off_says_why(tmp_path: Path, page: Page) -> None
 
 
 async def test_an_account_has_its_diagram_its_journal_and_its_queue(tmp_path: Path, page: Page) -> None:
-    accounts = '      main: {token: "1234567:not-a-token", api_base: "http://127.0.0.1:9"}\n'
-    async with Gateway(tmp_path, config_text(accounts)) as gateway:
+    async with Gateway(tmp_path, config_text(UNREACHABLE)) as gateway:
         faults = watch(page, gateway.url)
         await sign_in(page, gateway.url)
-        body = {"channel": "telegram", "account": "main", "to": "42", "text": "it waits", "idempotency_key": "one"}
-        assert (await gateway.http("POST", "/api/v1/send", json=body))[0] == 202
+        assert (await gateway.http("POST", "/api/v1/send", json=IT_WAITS))[0] == 202
         await page.get_by_role("link", name="telegram/main").click()
         await expect(page.get_by_role("heading", name="telegram/main")).to_be_focused()
         await expect(page.locator("#queue")).to_contain_text("it waits")
@@ -130,30 +132,10 @@ async def test_an_account_has_its_diagram_its_journal_and_its_queue(tmp_path: Pa
         assert faults == []
 
 
-async def test_of_a_thousand_lines_and_more_the_latest_thousand_stand_in_the_page(tmp_path: Path, page: Page) -> None:
-    """And the filters find a single one among them."""
-    async with Gateway(tmp_path, config_text()) as gateway:
-        faults = watch(page, gateway.url)
-        await sign_in(page, gateway.url)
-        await page.get_by_role("link", name="Journal").click()
-        lines = page.locator("#journal li")
-        await expect(lines.filter(has_text="started")).to_have_count(1)
-        client = await gateway.client()
-        for _ in range(1_100):
-            await attempt(client.request("channels.start", {"channel": "webchat"}))
-        await client.request("channels.stop", {"channel": "webchat"})
-        newest = (await client.request("journal.list", {"limit": 1}))["entries"][0]
-        await expect(lines.first).to_contain_text(f"#{newest['seq']}")
-        await expect(lines).to_have_count(1_000)
-        await page.get_by_label("Refusals only").check()
-        await expect(lines.first).to_contain_text("refused: webchat/default cannot start in state running")
-        await page.get_by_label("Refusals only").uncheck()
-        await page.locator("#journal-machine").select_option("webchat/default")
-        await page.get_by_label("Text").fill("stopping stopped")
-        await expect(lines).to_have_count(1)
-        await page.locator("#journal-machine").select_option("gateway")
-        await expect(page.locator("#journal-empty")).to_be_visible()
-        assert faults == []
+async def fits_and_is_clean(page: Page, what: str) -> None:
+    assert await page.evaluate(BESIDE_THE_PAGE) == 0, what
+    found = (await page.evaluate("axe.run()"))["violations"]
+    assert [(fault["id"], fault["nodes"][0]["html"]) for fault in found] == [], what
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -163,17 +145,23 @@ async def test_every_view_fits_and_axe_finds_nothing(
 ) -> None:
     await page.set_viewport_size({"width": width, "height": 800})
     await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-    async with Gateway(tmp_path, config_text(restart=LATER)) as gateway:
+    async with Gateway(tmp_path, config_text(UNREACHABLE, restart=LATER)) as gateway:
         faults = watch(page, gateway.url)
         await sign_in(page, gateway.url)
         await gateway.http("POST", "/api/v1/restart", json={"reason": "a new kernel"})
+        assert (await gateway.http("POST", "/api/v1/send", json=IT_WAITS))[0] == 202
         await page.evaluate(axe)
         for view, drawn in VIEWS.items():
             await page.evaluate(f"location.hash = '{view}'")
             await expect(page.locator(drawn).first).to_be_visible()
-            assert await page.evaluate(BESIDE_THE_PAGE) == 0, view
-            found = (await page.evaluate("axe.run()"))["violations"]
-            assert [(fault["id"], fault["nodes"][0]["html"]) for fault in found] == [], view
+            await fits_and_is_clean(page, view)
+        await page.evaluate("location.hash = 'journal'")
+        await page.get_by_role("slider").press("Home")
+        await expect(page.locator("#replay-picture .now")).to_be_visible()
+        await fits_and_is_clean(page, "the journal at its beginning")
+        await page.evaluate("location.hash = 'messages'")
+        await page.get_by_role("button", name="Discard message").click()
+        await fits_and_is_clean(page, "discarding a message")
         assert faults == []
 
 

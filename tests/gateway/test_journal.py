@@ -95,6 +95,9 @@ def test_pages(journal: Journal) -> None:
     assert [entry.seq for entry in journal.page(machine="other")] == [5]
     assert [entry.seq for entry in journal.page(after=5)] == []
     assert [entry.seq for entry in journal.newest(2)] == [4, 5]
+    assert [entry.seq for entry in journal.newest(2, before=4)] == [2, 3]
+    assert [entry.seq for entry in journal.newest(9, before=5, machine="lamp")] == [1, 2, 3, 4]
+    assert [entry.seq for entry in journal.newest(9, before=1)] == []
 
 
 def test_it_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch, clock: StillClock) -> None:

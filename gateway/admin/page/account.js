@@ -90,8 +90,8 @@ export class AccountView {
     let rows = [];
     let note = "Nothing waits to be sent.";
     try {
-      const { deliveries } = JSON.parse(await this.#client.read(`/api/v1/outbox?limit=${QUEUED}`));
-      rows = deliveries.filter(({ channel, account }) => `${channel}/${account}` === name);
+      const query = new URLSearchParams({ account: name, limit: QUEUED });
+      rows = JSON.parse(await this.#client.read(`/api/v1/outbox?${query}`)).deliveries;
     } catch (error) {
       note = `The queue could not be loaded: ${error.message}.`;
     }

@@ -1,5 +1,7 @@
 // A machine's diagram: the picture that is rendered for review, with the present state lit and edges that flash.
 
+import { eachFrame } from "./dom.js";
+
 const FLASH_MS = 1_600;
 
 const pictures = new Map(); // kind -> a promise of its document
@@ -34,6 +36,8 @@ export class Diagram {
   #note;
   #kind = null;
   #standing = {};
+  #fired = new Set(); // edges that flash with the next frame
+  #flashSoon = eachFrame(() => this.#flash());
 
   constructor(client, paper, note) {
     this.#client = client;
@@ -67,17 +71,33 @@ export class Diagram {
   }
 
   /** The edge of the row lights up for a moment. */
-  fire({ row, before, after }) {
-    if (row === null || row === undefined) return;
+  fire(entry) {
+    for (const part of this.#edgeOf(entry)) this.#fired.add(part);
+    this.#flashSoon();
+  }
+
+  /** The edge of the row is lit, and no other, until something else is. */
+  keepLit(entry) {
+    for (const part of this.#paper.querySelectorAll(".fired")) part.classList.remove("fired");
+    for (const part of this.#edgeOf(entry)) part.classList.add("fired");
+  }
+
+  #edgeOf({ row, before, after }) {
+    if (row === null || row === undefined) return [];
     const arrows = [...this.#paper.querySelectorAll(`.arrow.row-${row}`)];
     const taken = arrows.filter((arrow) => arrow.dataset.part === `arrow-${before}-${after}`);
     const label = this.#part(`row-${row}`);
-    for (const part of [...(taken.length ? taken : arrows), ...(label ? [label] : [])]) {
-      part.classList.remove("fired");
-      void part.getBoundingClientRect(); // an animation begins anew only after a layout without it
-      part.classList.add("fired");
-      setTimeout(() => part.classList.remove("fired"), FLASH_MS);
-    }
+    return [...(taken.length ? taken : arrows), ...(label ? [label] : [])];
+  }
+
+  /** Together in a frame: each alone would have the page laid out once more. */
+  #flash() {
+    const parts = [...this.#fired];
+    this.#fired.clear();
+    for (const part of parts) part.classList.remove("fired");
+    void this.#paper.getBoundingClientRect(); // an animation begins anew only after a layout without it
+    for (const part of parts) part.classList.add("fired");
+    setTimeout(() => parts.forEach((part) => part.classList.remove("fired")), FLASH_MS);
   }
 
   #part(name) {
@@ -86,13 +106,13 @@ export class Diagram {
 
   #light(moved = true) {
     for (const lit of this.#paper.querySelectorAll(".now, .was")) lit.classList.remove("now", "was");
-    const { state, previous } = this.#standing;
+    const { state, previous, when = "now" } = this.#standing;
     const now = state && this.#part(`state-${state}`);
     if (previous && previous !== state) this.#part(`state-${previous}`)?.classList.add("was");
     now?.classList.add("now");
     const name = String(state ?? "").replaceAll("_", " ");
     this.#paper.querySelector("svg")?.setAttribute(
-      "aria-label", `Diagram of the machine ${this.#kind}${state ? `: ${name} now` : ""}`,
+      "aria-label", `Diagram of the machine ${this.#kind}${state ? `: ${name} ${when}` : ""}`,
     );
     if (now && moved) this.#centre(now);
   }

@@ -45,11 +45,19 @@ export function ago(then, now) {
   return seconds < 86_400 ? `${Math.floor(seconds / 3_600)} h ago` : `${Math.floor(seconds / 86_400)} d ago`;
 }
 
+const formats = new Map(); // making one costs more than all else of a line of the journal
+
+function format(date, options) {
+  const key = JSON.stringify(options);
+  if (!formats.has(key)) formats.set(key, new Intl.DateTimeFormat("en-GB", options));
+  return formats.get(key).format(date);
+}
+
 export function clock(when, seconds) {
   const date = new Date(millis(when));
   if (Number.isNaN(date.getTime())) return "";
   const day = date.toDateString() === new Date().toDateString() ? {} : { day: "numeric", month: "short" };
-  return date.toLocaleString("en-GB", { ...day, hour: "2-digit", minute: "2-digit", second: seconds });
+  return format(date, { ...day, hour: "2-digit", minute: "2-digit", second: seconds });
 }
 
 /** Calls it at most once in so many milliseconds; a burst ends with a call. */
@@ -60,6 +68,17 @@ export function atMost(ms, call) {
       timer = null;
       call();
     }, ms);
+  };
+}
+
+/** Calls it before the next frame, once however often it is asked for. No frame comes while nobody looks. */
+export function eachFrame(call) {
+  let frame = 0;
+  return () => {
+    frame ||= requestAnimationFrame(() => {
+      frame = 0;
+      call();
+    });
   };
 }
 

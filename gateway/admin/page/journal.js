@@ -1,6 +1,7 @@
-// The journal: lines that come live, and the view that filters them.
+// The journal: lines that come live, and the view that filters them and goes back in them.
 
-import { $, clock, h, showState, words } from "./dom.js";
+import { $, clock, eachFrame, h, showState, words } from "./dom.js";
+import { Scrubber } from "./scrubber.js";
 
 const LINES = 1_000;
 
@@ -23,6 +24,7 @@ function lineOf(entry) {
     h("span", "trigger", h("code", "", trigger), taken),
     h("span", "cause", cause ? `by ${causeOf(cause)}` : ""));
   line.dataset.kind = kind;
+  line.dataset.seq = seq;
   return line;
 }
 
@@ -35,7 +37,8 @@ export class Lines {
   #empty;
   #wanted;
   #waiting = [];
-  #frame = 0;
+  #marked = null;
+  #drawSoon = eachFrame(() => this.#draw());
 
   constructor(list, empty, wanted = () => true) {
     this.#list = list;
@@ -45,22 +48,43 @@ export class Lines {
 
   /** Draws anew, from all entries, oldest first. */
   reset(entries) {
-    this.#waiting = [];
-    const shown = entries.filter(this.#wanted).slice(-LINES).reverse();
-    this.#list.replaceChildren(...shown.map(lineOf));
-    this.#empty.hidden = shown.length > 0;
+    this.#fill(entries.filter(this.#wanted).slice(-LINES));
   }
 
+  /** Whether it is one that is shown here. */
   add(entry) {
-    if (!this.#wanted(entry)) return;
+    if (!this.#wanted(entry)) return false;
     this.#waiting.push(entry);
     // No frame comes while nobody looks.
     if (this.#waiting.length > LINES) this.#waiting.shift();
-    this.#frame ||= requestAnimationFrame(() => this.#draw());
+    this.#drawSoon();
+    return true;
+  }
+
+  /** Marks the line of one of these entries, and has it in sight; drawn anew where they are others, or it is not there. */
+  mark({ entries, index, others }) {
+    const line = () => this.#list.querySelector(`[data-seq="${entries[index].seq}"]`);
+    if (others || !line()) {
+      const first = Math.max(0, Math.min(index - LINES / 2, entries.length - LINES));
+      this.#fill(entries.slice(first, first + LINES));
+    }
+    this.#marked?.removeAttribute("aria-current");
+    this.#marked = line();
+    this.#marked.setAttribute("aria-current", "true");
+    // By a class, and not by what stands before it: a rule for that is looked up anew for each line that comes.
+    for (const each of this.#list.children) each.classList.toggle("later", Number(each.dataset.seq) > entries[index].seq);
+    // Not scrollIntoView, which would move the page, too, under the hand that has the slider.
+    const [mark, whole] = [this.#marked.getBoundingClientRect(), this.#list.getBoundingClientRect()];
+    this.#list.scrollTop += mark.y + mark.height / 2 - whole.y - whole.height / 2;
+  }
+
+  #fill(entries) {
+    this.#waiting = [];
+    this.#list.replaceChildren(...entries.map(lineOf).reverse());
+    this.#empty.hidden = entries.length > 0;
   }
 
   #draw() {
-    this.#frame = 0;
     const lines = this.#waiting.reverse().map(lineOf);
     this.#waiting = [];
     this.#list.prepend(...lines);
@@ -69,23 +93,24 @@ export class Lines {
   }
 }
 
-/** The view with its filters. */
+/** The view with its filters and its scrubber. */
 export class JournalView {
   #store;
   #lines;
+  #scrubber;
   #open = false;
-  #paused = false;
 
-  constructor(store) {
+  constructor(client, store) {
     this.#store = store;
-    this.#lines = new Lines($("journal"), $("journal-empty"), (entry) => this.#wants(entry));
-    store.addEventListener("entry", ({ detail }) => this.#live && this.#lines.add(detail));
+    const wants = (entry) => this.#wants(entry);
+    this.#lines = new Lines($("journal"), $("journal-empty"), wants);
+    this.#scrubber = new Scrubber(client, store, wants, (point) => this.#show(point));
+    store.addEventListener("entry", ({ detail }) => this.#happened(detail));
     store.addEventListener("entries", () => this.#redraw());
     store.addEventListener("accounts", () => this.#offerMachines());
     for (const id of ["journal-machine", "journal-text", "journal-refusals"]) {
-      $(id).addEventListener("input", () => this.#lines.reset(store.entries));
+      $(id).addEventListener("input", () => this.#scrubber.refresh());
     }
-    $("journal-pause").addEventListener("click", () => this.#pause(!this.#paused));
   }
 
   open() {
@@ -95,16 +120,21 @@ export class JournalView {
 
   close() { this.#open = false; }
 
-  get #live() { return this.#open && !this.#paused; }
-
   #redraw() {
-    if (this.#live) this.#lines.reset(this.#store.entries);
+    // What is left behind at signing out is taken away unseen.
+    if (this.#open || !this.#store.entries.length) this.#scrubber.refresh();
   }
 
-  #pause(paused) {
-    this.#paused = paused;
-    $("journal-pause").setAttribute("aria-pressed", String(paused));
-    this.#redraw();
+  #happened(entry) {
+    if (!this.#open) return;
+    if (this.#scrubber.held ? this.#wants(entry) : this.#lines.add(entry)) this.#scrubber.add();
+  }
+
+  /** At a point of the past its line is marked; without one the list is live. */
+  #show(point) {
+    if (!point) this.#lines.reset(this.#store.entries);
+    else if (point.entries.length) this.#lines.mark(point);
+    else this.#lines.reset([]);
   }
 
   #wants(entry) {

@@ -3,7 +3,7 @@
 import { Control } from "./control.js";
 import { Diagram } from "./diagram.js";
 import { $, ago, atMost, button, clock, h, setText, showState } from "./dom.js";
-import { GATEWAY } from "./store.js";
+import { GATEWAY, kindOf } from "./store.js";
 
 const MINUTES = 30;
 const COUNT_EVERY_MS = 5_000;
@@ -153,13 +153,6 @@ export class Overview {
     if (entry.machine === GATEWAY) this.#stand();
     if (this.#open && kindOf(entry.machine) === $("machine").value) this.#diagram.fire(entry);
   }
-}
-
-/** Of which kind a machine is, by its name: an account's is its channel and its own. */
-function kindOf(machine) {
-  if (machine === GATEWAY) return "lifecycle";
-  const [first] = machine.split("/");
-  return ["change", "circuit", "delivery", "incoming"].includes(first) ? first : "channel";
 }
 
 function countsOf(messages, name, now) {

@@ -5,6 +5,7 @@ import { clearChat, openChat, showUnsent, startChat, syncChat } from "./chat.js"
 import { ConfigView } from "./config.js";
 import { $, clock, h, setText, showState, words } from "./dom.js";
 import { JournalView } from "./journal.js";
+import { MessagesView } from "./messages.js";
 import { Overview } from "./overview.js";
 import { GatewayClient } from "./protocol.js";
 import { SignIn } from "./signin.js";
@@ -16,11 +17,12 @@ const client = new GatewayClient();
 const store = new Store(client);
 const overview = new Overview(client, store);
 const account = new AccountView(client, store);
-const journal = new JournalView(store);
+const journal = new JournalView(client, store);
 const config = new ConfigView(client, store);
+const messages = new MessagesView(client, store);
 const signIn = new SignIn(client, forget);
 const chat = { open: openChat, close: () => {} };
-const VIEWS = { overview, account, journal, config, chat };
+const VIEWS = { overview, account, config, journal, messages, chat };
 
 // Which view is open
 
@@ -46,7 +48,8 @@ function showView() {
   VIEWS[name].open(rest.join("/"));
   document.title = `${name === "account" ? rest.join("/") : words(name)} \u00b7 Gateway`;
   // Who came by the keyboard, or hears the page, starts where the view does.
-  if (moved && name !== "chat") document.querySelector(`[data-view="${name}"] h2`).focus({ preventScroll: true });
+  const heading = VIEWS[name].heading ?? document.querySelector(`[data-view="${name}"] h2`);
+  if (moved && name !== "chat") heading.focus({ preventScroll: true });
   if (moved) scrollTo(0, 0);
 }
 
@@ -90,6 +93,7 @@ function greeted() {
 
 function forget() {
   store.clear();
+  messages.clear();
   clearChat();
   config.clear();
   interrupt("");

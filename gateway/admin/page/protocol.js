@@ -100,9 +100,21 @@ export class GatewayClient extends EventTarget {
 
   /** The text that GET answers: for what the socket does not carry. */
   async read(path) {
-    const answer = await fetch(path, { headers: { Authorization: `Bearer ${this.#token}` } });
-    if (!answer.ok) throw new GatewayError({ message: `the gateway answered ${answer.status}` });
-    return answer.text();
+    return (await this.#fetch(path)).text();
+  }
+
+  /** The data that POST answers. Like `read` it throws what the gateway says against it, in its words. */
+  async post(path, body = {}) {
+    const headers = { "Content-Type": "application/json" };
+    return (await this.#fetch(path, { method: "POST", headers, body: JSON.stringify(body) })).json();
+  }
+
+  async #fetch(path, { headers, ...how } = {}) {
+    const sent = { Authorization: `Bearer ${this.#token}`, ...headers };
+    const answer = await fetch(path, { ...how, headers: sent }).catch(() => { throw disconnected(); });
+    if (answer.ok) return answer;
+    const told = parse(await answer.text())?.error;
+    throw new GatewayError(told ?? { message: `the gateway answered ${answer.status}` });
   }
 
   /** The server's clock: ages are shown against it, this machine's may be wrong. */

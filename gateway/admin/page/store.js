@@ -1,13 +1,20 @@
 // What is known of the gateway: its lifecycle, its accounts, the latest of its journal. The views draw it, none owns it.
 
-import { atMost } from "./dom.js";
+import { atMost, eachFrame } from "./dom.js";
 
-const KEPT = 5_000;
+const KEPT = 10_000;
 const FIRST = 1_000;
 const SETTLE_MS = 300;
 export const GATEWAY = "gateway"; // the name of the lifecycle's machine
 
 export const nameOf = ({ channel, account }) => `${channel}/${account}`;
+
+/** Of which kind a machine is, by its name: an account's is its channel and its own. */
+export function kindOf(machine) {
+  if (machine === GATEWAY) return "lifecycle";
+  const [first] = machine.split("/");
+  return ["change", "circuit", "delivery", "incoming"].includes(first) ? first : "channel";
+}
 
 /**
  * Events: "lifecycle", "accounts" (look at what is here), "entry" (detail: one journal entry, as it happens),
@@ -19,7 +26,9 @@ export class Store extends EventTarget {
   entries = []; // oldest first
   readAt = 0; // performance.now() of the lifecycle's reading: what is due counts from it
   #client;
+  #kept = KEPT;
   #held = null; // entries that came while the list was under way
+  #accountsSoon = eachFrame(() => this.#emit("accounts"));
 
   constructor(client) {
     super();
@@ -50,7 +59,24 @@ export class Store extends EventTarget {
     this.lifecycle = {};
     this.accounts.clear();
     this.entries = [];
+    this.#kept = KEPT;
     for (const name of ["accounts", "lifecycle", "entries"]) this.#emit(name); // accounts first, as when they are loaded
+  }
+
+  /** Entries from before those that are here; how many came. */
+  async loadEarlier() {
+    const before = this.entries[0]?.seq;
+    if (!before) return 0;
+    try {
+      const { entries } = await this.#client.request("journal.list", { before, limit: FIRST });
+      this.#kept += entries.length;
+      this.entries = [...entries, ...this.entries];
+      this.#emit("entries");
+      return entries.length;
+    } catch (error) {
+      if (!error.disconnected) this.#emit("fault", `The journal could not be loaded: ${error.message}`);
+      return null;
+    }
   }
 
   #load() {
@@ -83,7 +109,7 @@ export class Store extends EventTarget {
     if (!known.length) return;
     // A gateway with a new state folder counts from the beginning again.
     const older = this.entries.at(-1)?.seq <= known.at(-1).seq ? this.entries : [];
-    this.entries = [...older.filter(({ seq }) => seq < known[0].seq), ...known].slice(-KEPT);
+    this.entries = [...older.filter(({ seq }) => seq < known[0].seq), ...known].slice(-this.#kept);
     this.#emit("entries");
   }
 
@@ -91,14 +117,14 @@ export class Store extends EventTarget {
     if (this.#held) this.#held.push(entry);
     else {
       this.entries.push(entry);
-      if (this.entries.length > KEPT * 1.1) this.entries = this.entries.slice(-KEPT);
+      if (this.entries.length > this.#kept * 1.1) this.entries = this.entries.slice(-this.#kept);
     }
     this.#emit("entry", entry);
   }
 
   #setAccount(account) {
     this.accounts.set(nameOf(account), account);
-    this.#emit("accounts");
+    this.#accountsSoon(); // many may come in a frame
   }
 
   #setLifecycle(lifecycle) {

@@ -217,6 +217,8 @@ def test_read_change_and_read_again(tmp_path: Path) -> None:
         ("GET", "/api/v1/journal?limit=many", None, {}, 400, "bad_request"),
         ("GET", "/api/v1/journal?limit=0", None, {}, 400, "bad_request"),
         ("GET", "/api/v1/journal?format=xml", None, {}, 400, "bad_request"),
+        ("GET", "/api/v1/journal?after=1&before=3", None, {}, 400, "bad_request"),
+        ("GET", "/api/v1/journal?format=jsonl&before=3", None, {}, 400, "bad_request"),
         ("GET", "/api/v1/machines/nothing.svg", None, {}, 404, "not_found"),
         ("GET", "/api/v1/machines/..%2Flifecycle.mmd", None, {}, 404, "not_found"),
         ("POST", "/api/v1/channels/telegram/main/start", None, {}, 409, "refused"),
@@ -275,6 +277,27 @@ def test_what_a_person_says_of_a_secret_is_not_repeated(tmp_path: Path) -> None:
             tickets = (await house.http("GET", "/api/v1/status"))[1]["tickets"]
             assert [ticket["reason"] for ticket in tickets] == ["because of __REDACTED__"]
             await house.http("DELETE", f"/api/v1/restart/{asked['id']}")
+
+    run(main())
+
+
+def test_the_journal_is_read_backwards_through_memory_and_earlier_lives(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path):
+            """A life before."""
+        async with AdminHouse(tmp_path) as house:
+            first = house._journal.first
+
+            async def before(seq: int, **query: Any) -> list[int]:
+                path = URL("/api/v1/journal").with_query(before=seq, **query)
+                return [entry["seq"] for entry in (await house.http("GET", str(path)))[1]["entries"]]
+
+            assert await before(first + 2, limit=4) == [first - 2, first - 1, first, first + 1]
+            assert await before(first - 1, limit=2) == [first - 3, first - 2]
+            assert await before(first + 1, limit=1000) == list(range(1, first + 1)), "none is missing"
+            assert await before(1) == []
+            of_chat = await before(first + 10, limit=1000, machine=CHAT)
+            assert of_chat[0] < first < of_chat[-1] < first + 10
 
     run(main())
 

@@ -320,6 +320,8 @@ def test_the_journal_is_paged_by_number_and_machine(tmp_path: Path) -> None:
         assert [entry["seq"] for entry in await store.journal_page(2, 3, None)] == [3, 4, 5]
         assert [entry["seq"] for entry in await store.journal_page(2, 10, "machine 1")] == [3, 5, 7]
         assert await store.journal_page(7, 10, None) == []
+        assert [entry["seq"] for entry in await store.journal_before(6, 3)] == [3, 4, 5]
+        assert [entry["seq"] for entry in await store.journal_before(6, 2, "machine 1")] == [3, 5]
 
     run(main, tmp_path)
 

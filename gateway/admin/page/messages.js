@@ -1,0 +1,164 @@
+// The messages: conversations beside the outbox, or beside the one that is open.
+
+import { $, atMost, clock, h, setText, showState } from "./dom.js";
+import { Conversation } from "./conversation.js";
+import { Decider, DeliveryList, addressOf } from "./deliveries.js";
+import { ofIncoming, ofOutgoing } from "./meanings.js";
+import { Rows } from "./rows.js";
+import { nameOf } from "./store.js";
+
+const EVERY_MS = 1_000;
+const LISTED = 1_000;
+const UNANSWERED = 100;
+const WELL = ["handled", "sent"]; // of these the state goes without saying
+
+class ConversationLine {
+  element;
+  #link;
+  #who = h("span", "who");
+  #at = h("time", "at");
+  #state = h("span", "state");
+  #text = h("span", "latest");
+
+  constructor(row) {
+    const place = h("span", "place", `${nameOf(row)}, ${row.conversation}`);
+    this.#text.dir = "auto";
+    this.#link = h("a", "conversation", this.#who, this.#at, place, this.#state, this.#text);
+    this.#link.href = addressOf(row);
+    this.element = h("li", "", this.#link);
+  }
+
+  show({ conversation, sender, ours, text, state, at, open }) {
+    setText(this.#who, sender?.name || sender?.id || conversation);
+    setText(this.#at, clock(at));
+    setText(this.#text, `${ours ? "Gateway: " : ""}${text}`);
+    showState(this.#state, state).title = ours ? ofOutgoing(state) : ofIncoming(state);
+    this.#state.hidden = WELL.includes(state);
+    if (open) this.#link.setAttribute("aria-current", "true");
+    else this.#link.removeAttribute("aria-current");
+  }
+}
+
+class UnansweredLine {
+  element;
+  #why = h("p", "why");
+
+  constructor({ channel, account, conversation, sender, text, kind, received_at: at }) {
+    const from = h("a", "to", `${sender.name || sender.id} to ${channel}/${account}`);
+    from.href = addressOf({ channel, account, conversation });
+    const body = h("p", "queued-text", text || `(${kind})`);
+    body.dir = "auto";
+    this.element = h("li", "delivery", h("p", "head", from, h("time", "aside", clock(at, "2-digit"))), body, this.#why);
+  }
+
+  show({ why, attempts }) {
+    setText(this.#why, [why || "The handler failed", attempts > 1 && `${attempts} attempts`].filter(Boolean).join(", "));
+  }
+}
+
+export class MessagesView {
+  #client;
+  #outbox;
+  #conversation;
+  #decider;
+  #rows;
+  #unanswered;
+  #known = []; // conversations, as they were last read
+  #place = null; // [account, conversation] of the one that is open
+  #open = false;
+
+  constructor(client, store) {
+    this.#client = client;
+    this.#decider = new Decider(client, () => this.#load());
+    this.#outbox = new DeliveryList(client, this.#decider, () => $("messages-account").value);
+    this.#conversation = new Conversation(client, this.#decider);
+    this.#rows = new Rows($("conversations"), (row) => new ConversationLine(row), $("conversations-title"));
+    this.#unanswered = new Rows($("unanswered"), (row) => new UnansweredLine(row), $("unanswered-title"));
+    store.addEventListener("accounts", () => this.#offerAccounts(store.accounts));
+    client.addEventListener("event:message", atMost(EVERY_MS, () => this.#load()));
+    client.addEventListener("hello", () => this.#load());
+    $("messages-account").addEventListener("input", () => this.#load());
+    $("messages-text").addEventListener("input", () => this.#list());
+  }
+
+  /** Where who comes by the keyboard starts. */
+  get heading() { return this.#place ? $("conversation-title") : $("messages-title"); }
+
+  /** `address` is empty, or names a conversation: `telegram/main/42`. */
+  open(address) {
+    const [channel, account, ...rest] = address.split("/");
+    this.#open = true;
+    this.#place = rest.length ? [`${channel}/${account}`, rest.join("/")] : null;
+    if (this.#place) this.#conversation.open(...this.#place);
+    else this.#conversation.close();
+    $("messages-panes").dataset.open = this.#place ? "conversation" : "outbox";
+    $("conversation-pane").hidden = !this.#place;
+    $("outbox-pane").hidden = Boolean(this.#place);
+    this.#list();
+    this.#load();
+  }
+
+  close() {
+    this.#open = false;
+    this.#decider.say("");
+  }
+
+  clear() {
+    this.#known = [];
+    this.#list();
+    this.#unanswered.show([]);
+    this.#outbox.show({ deliveries: [], counts: {} });
+    this.#conversation.open("", "");
+  }
+
+  async #load() {
+    if (!this.#open || this.#client.status !== "online") return;
+    const now = this.#place ? [this.#conversation.load()] : [this.#outbox.load(), this.#loadUnanswered()];
+    await Promise.all([this.#loadConversations(), ...now]);
+  }
+
+  #query(more) {
+    const account = $("messages-account").value;
+    return new URLSearchParams({ ...more, ...(account ? { account } : {}) });
+  }
+
+  async #loadConversations() {
+    try {
+      const query = this.#query({ limit: LISTED });
+      this.#known = JSON.parse(await this.#client.read(`/api/v1/conversations?${query}`)).conversations;
+      this.#list();
+    } catch (error) {
+      $("conversations-empty").hidden = false;
+      setText($("conversations-empty"), `The conversations could not be loaded: ${error.message}`);
+    }
+  }
+
+  async #loadUnanswered() {
+    try {
+      const query = this.#query({ state: "dead", limit: UNANSWERED });
+      const { messages } = JSON.parse(await this.#client.read(`/api/v1/messages?${query}`));
+      this.#unanswered.show(messages.map((row) => [row.number, row]));
+      $("unanswered-pane").hidden = !messages.length;
+    } catch { /* what ails is told by the lists beside it */ }
+  }
+
+  #list() {
+    const text = $("messages-text").value.trim().toLowerCase();
+    const wanted = this.#known.filter(({ conversation, sender, text: latest }) =>
+      [conversation, sender?.name, sender?.id, latest].join(" ").toLowerCase().includes(text));
+    const isOpen = (row) => nameOf(row) === this.#place?.[0] && row.conversation === this.#place[1];
+    this.#rows.show(wanted.map((row) => [addressOf(row), { ...row, open: isOpen(row) }]));
+    setText($("conversations-sum"), wanted.length ? String(wanted.length) : "");
+    setText($("conversations-empty"), text ? "None has this in it." : "Nobody has written yet.");
+    $("conversations-empty").hidden = wanted.length > 0;
+  }
+
+  #offerAccounts(accounts) {
+    const names = [...accounts.keys()].sort();
+    const [all, ...offered] = $("messages-account").options;
+    if (names.join() === offered.map(({ value }) => value).join()) return;
+    const picked = $("messages-account").value;
+    $("messages-account").replaceChildren(all, ...names.map((name) => new Option(name, name)));
+    $("messages-account").value = names.includes(picked) ? picked : "";
+  }
+}
