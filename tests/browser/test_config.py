@@ -40,6 +40,7 @@ async def looks_fine(page: Page, axe: str) -> None:
 
 
 async def open_config(page: Page, url: str) -> None:
+    await page.emulate_media(reduced_motion="reduce")  # what is half faded in is too pale for axe
     await sign_in(page, f"{url}/#config")
     await expect(editor(page)).to_contain_text("a comment that must survive")
 

@@ -211,9 +211,9 @@ export class ConfigView {
   }
 
   #showFaults(issues) {
-    this.#faults = issues;
+    this.#faults = [...issues].sort(({ line: one = 0 }, { line: other = 0 }) => one - other);
     this.#editor.mark(issues.filter(({ elsewhere }) => !elsewhere));
-    $("config-faults").replaceChildren(...issues.map((issue) => this.#faultLine(issue)));
+    $("config-faults").replaceChildren(...this.#faults.map((issue) => this.#faultLine(issue)));
   }
 
   #faultLine({ line, column, path, message, elsewhere }) {
