@@ -101,7 +101,7 @@ export class Editor {
         ...cm.closeBracketsKeymap, ...cm.defaultKeymap, ...cm.searchKeymap, ...cm.historyKeymap, ...cm.foldKeymap,
         ...cm.completionKeymap, ...cm.lintKeymap, cm.indentWithTab,
       ]),
-      EditorView.contentAttributes.of({ "aria-label": this.#label, "aria-description": LEAVE, spellcheck: "false" }),
+      EditorView.contentAttributes.of({ "aria-label": this.#label, "aria-description": LEAVE, spellcheck: "false", tabindex: "0" }),
       EditorView.updateListener.of((update) => {
         if (update.docChanged) this.#hooks.onChange();
         if (update.docChanged || update.selectionSet) this.#hooks.onPlace();
@@ -126,7 +126,7 @@ export async function showDifference(element, label, before, after) {
     doc: after, parent: root, root,
     extensions: [
       EditorState.readOnly.of(true), EditorState.lineSeparator.of(lineEndOf(after)), cm.lineNumbers(), ...looks(cm),
-      EditorView.contentAttributes.of({ "aria-label": label, "aria-readonly": "true" }),
+      EditorView.contentAttributes.of({ "aria-label": label, "aria-readonly": "true", tabindex: "0" }),
       cm.unifiedMergeView({ original: before, mergeControls: false, collapseUnchanged: { margin: 2, minSize: 5 } }),
     ],
   });
