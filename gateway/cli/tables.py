@@ -82,19 +82,23 @@ def outcome(request: Json) -> Text:
 def _notes(rows: list[Json], now: int) -> Iterator[Text]:
     for row in rows:
         if said := status_text.wrong(row, now):
-            yield toned("", "calm" if row["held"] else "bad", f"{row['channel']}/{row['account']}: {said}")
+            yield toned(row["state"], said=f"{row['channel']}/{row['account']}: {said}")
 
 
-def entry(row: Json) -> Text:
+def entry(row: Json) -> Table:
     """One step or refusal of the journal, coloured by where it leads."""
     refused = row["kind"] == "refusal"
     after = toned("refused", said=f"refused in {row['before']}") if refused else toned(row["after"])
     before = "" if refused or row["before"] == row["after"] else f"{row['before']} → "
-    return Text.assemble(
-        plain(f"{row['seq']:>7}  {status_text.clock(row['at'])[11:]}  ", SOFT),
-        plain(f"{row['machine']:<16} ", "bold"), plain(f"{row['trigger']:<18} "), plain(before), after,
-        plain(f"  ({row['why']})" if row["why"] else "", SOFT),
-    )  # fmt: skip
+    shown = Table.grid(padding=(0, 2))
+    # What does not fit on a line goes on below itself, and not below the number.
+    shown.add_column(width=7, justify="right")
+    shown.add_column(width=12)
+    shown.add_column(overflow="fold")
+    why = plain(f"  ({row['why']})" if row["why"] else "", SOFT)
+    said = Text.assemble(plain(f"{row['machine']} ", "bold"), plain(f"{row['trigger']}  "), plain(before), after, why)
+    shown.add_row(plain(row["seq"], SOFT), plain(status_text.clock(row["at"])[11:], SOFT), said)
+    return shown
 
 
 def plan(answer: Json) -> RenderableType:
