@@ -41,6 +41,8 @@ def test_every_command_of_the_readme_is_known_here() -> None:
         "python -m gateway journal --limit 5",
         "python -m gateway diagram webchat/default",
         "python -m gateway call health",
+        "python -m gateway channels --help",
+        "python -m gateway status --json",
         "python -m gateway check",
         "python -m gateway doctor",
         "python -m gateway schema gateway.admin.port",

@@ -134,13 +134,13 @@ def confirm(
     return changes.confirm(config, state_dir, revision=revision, cancel=cancel, extend=extend, as_json=as_json)
 
 
-WRITTEN = "Exit codes: 0 it runs, 1 refused or rolled back (why is said), 2 wrong usage."
+WRITTEN = ((0, "it runs"), (1, "refused, or rolled back: why is said"), (2, "wrong usage"))
 
 COMMANDS = (
     Command(plan, CHANGE, (
         ("gateway plan new.yaml", "what the whole file would change"),
         ("echo '{gateway: {name: home}}' | gateway plan --patch -", "what a patch would"),
-    ), "Exit codes: 0 nothing would change, 2 something would, 1 it could not be planned (the faults are named)."),
+    ), ((0, "nothing would change"), (1, "it could not be planned: the faults are named"), (2, "something would change; or wrong usage"))),
     Command(apply, CHANGE, (
         ("gateway apply new.yaml --confirm-within 60", "and undo it unless I say `gateway confirm`"),
         ("gateway apply new.yaml --plan ID", "what that plan has said, or nothing"),

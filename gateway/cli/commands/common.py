@@ -16,13 +16,18 @@ HERE, LOOK, CHANGE, TALK, TOOLS = (
 """The groups of the help."""
 
 
+Codes = tuple[tuple[int, str], ...]
+"""Exit codes, each with what it says."""
+CODES: Codes = ((0, "done"), (1, "failed, or refused: why is said"), (2, "wrong usage"))
+
+
 class Command(NamedTuple):
-    """A command line's command: the function whose signature it is, its group, examples with what each does, and what its help ends with."""
+    """One command: the function whose signature it has, its group in the help, examples with what each does, and its exit codes."""
 
     function: Callable[..., int]
     group: str
     examples: tuple[tuple[str, str], ...]
-    ends: str = "Exit codes: 0 done, 1 failed (why is said), 2 wrong usage."
+    codes: Codes = CODES
 
 
 def _config(context: typer.Context, given: Path | None) -> Path:

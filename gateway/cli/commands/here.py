@@ -88,7 +88,12 @@ def replay(
 
 
 RUN_CODES = (
-    "Exit codes: 0 stopped as asked, 1 failed, 2 wrong usage, 75 restart me, 76 held by another, 78 no usable config."
+    (0, "stopped as asked"),
+    (1, "failed: why is said"),
+    (2, "wrong usage"),
+    (75, "a restart that whoever supervises it is to make"),
+    (76, "another gateway holds the state folder (its PID is named)"),
+    (78, "no usable config"),
 )
 
 COMMANDS = (
@@ -103,18 +108,18 @@ COMMANDS = (
     Command(check, HERE, (
         ("gateway check", ""),
         ("gateway check --config new.yaml && mv new.yaml gateway.yaml", "only if it is valid"),
-    ), "Exit codes: 0 valid, 78 not (each fault is named), 2 wrong usage."),
+    ), ((0, "valid"), (2, "wrong usage"), (78, "not valid: each fault is named"))),
     Command(doctor, HERE, (
         ("gateway doctor", ""),
         ("gateway doctor --offline --json", "for a monitoring script"),
-    ), "Exit codes: 0 nothing is to be mended, 2 something should be, 1 something must be."),
+    ), ((0, "nothing is to be mended"), (1, "something must be mended"), (2, "something should be; or wrong usage"))),
     Command(schema, TOOLS, (
         ("gateway schema gateway.admin.port", "one key"),
         ("gateway schema channels.telegram.accounts.main", "what an account may say"),
         ("gateway schema --json > gateway.schema.json", "for an editor"),
-    ), "Exit codes: 0 told, 2 the config has no such path (the nearest is named)."),
+    ), ((0, "told"), (2, "the config has no such path (the nearest is named); or wrong usage"))),
     Command(replay, TOOLS, (
         ("gateway replay journal.jsonl", "what the export says, compared"),
-    ), "Exit codes: 0 every step led to the same state, 1 one led elsewhere (the first is named), "
-       "2 the file is no whole journal (the line is named)."),
+    ), ((0, "every step led to the same state"), (1, "one led elsewhere: the first is named"),
+       (2, "the file is no whole journal: the line is named"))),
 )  # fmt: skip

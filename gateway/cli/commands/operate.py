@@ -165,7 +165,7 @@ COMMANDS = (
         ("gateway restart --reason 'a new version'", "after the delay of the config"),
         ("gateway restart --delay 0 --force", "now, whatever is under way"),
         ("gateway restart --cancel", "call off all that are pending"),
-    ), "Exit codes: 0 asked for (with --wait: done), 1 refused or failed (why is said), 2 wrong usage."),
+    ), ((0, "asked for; with --wait: done"), (1, "refused, failed or called off: why is said"), (2, "wrong usage"))),
     Command(journal, LOOK, (
         ("gateway journal --limit 100", ""),
         ("gateway journal --follow --machine telegram/main", "what becomes of one account"),
@@ -180,5 +180,5 @@ COMMANDS = (
         ("gateway call health", ""),
         ("gateway call config.schema.lookup '{\"path\": \"gateway.admin.port\"}'", ""),
         ("gateway call config.patch @patch.json", "params of a file"),
-    ), "Exit codes: 0 answered, 1 refused (what the gateway says is printed), 2 PARAMS is no JSON object."),
+    ), ((0, "answered"), (1, "refused: what the gateway says is printed"), (2, "PARAMS is no JSON object; or wrong usage"))),
 )  # fmt: skip
