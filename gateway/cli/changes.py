@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from gateway.cli import change_text
-from gateway.cli.client import CallError, Client, UnreachableError
+from gateway.cli.asking import asked
+from gateway.cli.client import Client
 from gateway.cli.exits import EXIT_FAILED, EXIT_OK, complain
-from gateway.cli.plain import say_json
 from gateway.cli.progress import waiting
 from gateway.cli.show import show
+from gateway.cli.status_text import unsettled
 
 EXIT_CHANGES = 2
 """Of `plan`: there is something that would change."""
 CONFIG = "/api/v1/config"
 YAML = "application/yaml"
 STANDARD_INPUT = "-"
-SETTLING = "the change is seen through: each account that it touches has 45 s to settle"
 CAME_TO_NOTHING = frozenset({"rolled_back", "rejected"})
 
 
@@ -34,20 +34,6 @@ class Write:
     plan: str | None
     note: str
     confirm_within: float | None
-
-
-def asked(config: Path, state_dir: Path, ask: Callable[[Client], int], *, as_json: bool) -> int:
-    """Ask the gateway that runs; the exit code. Each fault of a config that is refused is told with its place."""
-    try:
-        return ask(Client(config, state_dir.absolute()))
-    except CallError as error:
-        for line in change_text.refusal(str(error), error.details):
-            complain(line)
-        if as_json:
-            say_json(error.body)
-    except (UnreachableError, OSError, UnicodeDecodeError) as error:
-        complain(str(error))
-    return EXIT_FAILED
 
 
 def plan(config: Path, state_dir: Path, *, file: str, patch: bool, as_json: bool) -> int:
@@ -83,11 +69,17 @@ def patch(config: Path, state_dir: Path, *, patch: str, write: Write, as_json: b
 
 def _write(client: Client, method: str, text: bytes, write: Write) -> dict[str, Any]:
     base = write.base or client.call("GET", CONFIG)["hash"]
-    with waiting(SETTLING):
+    with _seeing_through(client):
         return client.call(
         method, CONFIG, text, YAML, base,
         confirm_within_s=write.confirm_within, note=write.note or None, plan_id=write.plan,
     )  # fmt: skip
+
+
+def _seeing_through(client: Client) -> AbstractContextManager[object]:
+    """For as long as a change is on its way, which is answered when each account that it touches has settled, or has had 45 s."""
+    looking = client.another()
+    return waiting("the change is seen through", lambda: unsettled(looking.call("GET", "/api/v1/status")))
 
 
 def _receive(receipt: dict[str, Any], *, as_json: bool) -> int:
@@ -123,7 +115,7 @@ def rollback(config: Path, state_dir: Path, *, revision: str, write: Write, as_j
     wish = {"revision": revision, "note": write.note, "confirm_within_s": write.confirm_within}
 
     def ask(client: Client) -> int:
-        with waiting(SETTLING):
+        with _seeing_through(client):
             receipt = client.call("POST", f"{CONFIG}/rollback", _json(wish))
         return _receive(receipt, as_json=as_json)
 
@@ -141,7 +133,7 @@ def confirm(config: Path, state_dir: Path, *, revision: str, cancel: bool, exten
             return EXIT_FAILED
         decision = "cancel" if cancel else "extend" if extend else "confirm"
         wish = {"revision": which, "decision": decision, "within_s": extend}
-        with waiting(SETTLING):
+        with _seeing_through(client):
             answer = client.call("POST", f"{CONFIG}/confirm", _json(wish))
         show(answer, lambda: change_text.decision(answer), lambda tables: tables.decision(answer), as_json=as_json)
         return EXIT_OK

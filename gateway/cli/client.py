@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Iterator
@@ -58,6 +59,12 @@ class Client:
         # No proxy: it would be handed the token.
         self._opener = build_opener(ProxyHandler({}))
         self._patience = TIMEOUT if patience is None else patience
+
+    def another(self) -> Client:
+        """For another thread, which asks the same gateway with what is known to let in."""
+        other = copy.copy(self)
+        other.tokens = list(self.tokens)
+        return other
 
     def call(
         self,

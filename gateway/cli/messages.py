@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import secrets
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gateway.cli.client import CallError, Client, UnreachableError
-from gateway.cli.exits import EXIT_FAILED, EXIT_OK, EXIT_USAGE, complain
+from gateway.cli.asking import asked
+from gateway.cli.client import Client
+from gateway.cli.exits import EXIT_FAILED, EXIT_OK, complain
 from gateway.cli.plain import say, say_json
 from gateway.cli.progress import waiting
 from gateway.cli.show import show
@@ -18,18 +18,6 @@ from gateway.errors import StoreError
 
 SHOWN = 60
 """Characters of a text that a line shows."""
-
-
-def asked(config: Path, state_dir: Path, ask: Callable[[Client], int]) -> int:
-    """Ask the gateway that runs; the exit code."""
-    try:
-        return ask(Client(config, state_dir))
-    except (UnreachableError, CallError) as error:
-        complain(str(error))
-        return EXIT_FAILED
-    except ValueError as error:
-        complain(str(error))
-        return EXIT_USAGE
 
 
 def send(config: Path, state_dir: Path, *, to: str, text: str, key: str, markup: str, as_json: bool) -> int:
@@ -50,7 +38,7 @@ def send(config: Path, state_dir: Path, *, to: str, text: str, key: str, markup:
         }
         return _tell(client.call("POST", "/api/v1/send", json.dumps(body).encode()), as_json=as_json)
 
-    return asked(config, state_dir, ask)
+    return asked(config, state_dir, ask, as_json=as_json)
 
 
 def outbox(
@@ -70,7 +58,7 @@ def outbox(
             raise ValueError(f"which one? `gateway outbox` lists them; then `gateway outbox {action} ID`")
         return _tell(client.call("POST", f"/api/v1/outbox/{number}/{action}", b"{}"), as_json=as_json)
 
-    return asked(config, state_dir, look if action == "list" else decide)
+    return asked(config, state_dir, look if action == "list" else decide, as_json=as_json)
 
 
 def _tell(answer: dict[str, Any], *, as_json: bool) -> int:

@@ -12,41 +12,19 @@ from typing import Any
 from urllib.parse import quote
 
 from gateway.cli import status_text
-from gateway.cli.client import CallError, Client, UnreachableError
-from gateway.cli.exits import EXIT_FAILED, EXIT_OK, EXIT_USAGE, complain, on_terminal
+from gateway.cli.asking import asked
+from gateway.cli.client import Client, UnreachableError
+from gateway.cli.exits import EXIT_FAILED, EXIT_OK, complain, on_terminal
 from gateway.cli.plain import say, say_json
-from gateway.cli.progress import waiting
+from gateway.cli.progress import LOOK_EVERY, waiting
 from gateway.cli.show import show
 
-LOOK_EVERY = 0.5
-"""Seconds from one look to the next, of what is watched or followed."""
-VERBS = ("start", "stop", "restart")
 PENDING, RESTARTED = "pending", frozenset({"done", "superseded"})
 """What becomes of a request for a restart: at first, and where the gateway has restarted, be it for another one."""
 COMES_BACK = 60.0
 """Seconds that a gateway may be away while it restarts."""
 PAGE = 1_000
 """Entries of the journal that are asked for at a time."""
-
-
-def asked(config: Path, state_dir: Path, ask: Callable[[Client], int], *, as_json: bool = False) -> int:
-    """Ask the gateway that runs; the exit code. What it refuses is told, with what it would allow."""
-    try:
-        return ask(Client(config, state_dir.absolute()))
-    except CallError as error:
-        complain(str(error))
-        if allowed := [verb for verb in VERBS if verb in error.details.get("allowed", ())]:
-            complain(f"what can be done with it now: {', '.join(allowed)}")
-        if as_json:
-            say_json(error.body)
-    except UnreachableError as error:
-        complain(str(error))
-    except ValueError as error:
-        complain(str(error))
-        return EXIT_USAGE
-    except (KeyboardInterrupt, BrokenPipeError):
-        return EXIT_OK  # whoever watched has seen enough
-    return EXIT_FAILED
 
 
 def channels(config: Path, state_dir: Path, *, action: str, account: str | None, as_json: bool) -> int:
@@ -92,7 +70,7 @@ def restart(
             request = _outcome(client, lambda: Client(config, state_dir.absolute()), ticket)
         except KeyboardInterrupt:
             complain(f"it is asked for all the same; `gateway restart --cancel {ticket}` calls it off")
-            raise
+            return EXIT_OK
         show(request, lambda: status_text.outcome(request), lambda tables: tables.outcome(request), as_json=as_json)
         return EXIT_OK if request["outcome"] in RESTARTED else EXIT_FAILED
 
@@ -155,10 +133,11 @@ def journal(
             wanted = [each for each in newest if machine in (None, each["machine"])]
             for entry in wanted[max(0, len(wanted) - limit) :]:
                 tell(entry)
-        while entries := _newer(client, seen, machine, wait=follow):
-            for entry in entries:
-                tell(entry)
-            seen = entries[-1]["seq"]
+        with contextlib.suppress(KeyboardInterrupt):  # whoever followed has seen enough
+            while entries := _newer(client, seen, machine, wait=follow):
+                for entry in entries:
+                    tell(entry)
+                seen = entries[-1]["seq"]
         return EXIT_OK
 
     return asked(config, state_dir, look, as_json=as_json)

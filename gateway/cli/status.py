@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from gateway.cli import status_text
+from gateway.cli.asking import asked
 from gateway.cli.client import CallError, Client, UnreachableError
 from gateway.cli.exits import EXIT_OK, complain, on_terminal
-from gateway.cli.operate import LOOK_EVERY, asked
 from gateway.cli.plain import say, say_json
+from gateway.cli.progress import LOOK_EVERY
 
 PAGE = 1_000
 """Outgoing messages that are counted at the most."""
@@ -40,7 +42,8 @@ def status(config: Path, state_dir: Path, *, watch: bool, as_json: bool) -> int:
 
     def again_and_again(client: Client) -> int:
         looks = _looks(client, config, state_dir, queues=drawn)
-        _redraw(looks) if drawn else _repeat(looks) if as_json else _tell_changes(looks)
+        with suppress(KeyboardInterrupt):  # whoever watched has seen enough
+            _redraw(looks) if drawn else _repeat(looks) if as_json else _tell_changes(looks)
         return EXIT_OK
 
     return asked(config, state_dir, again_and_again if watch else once, as_json=as_json)

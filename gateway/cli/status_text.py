@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 from gateway.cli.change_text import SHORT, Json, moment
 
+UNDER_WAY = frozenset({"starting", "stopping", "stop_overdue"})
+"""States in which an account does not stay."""
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
@@ -73,6 +75,16 @@ def holds_up(answer: Json) -> str:
     if answer["waiting"] == "cooldown":
         return f"due in {due:.0f} s, for it has restarted lately"
     return f"due in {due:.0f} s" if answer["tickets"] else str(answer["state"])
+
+
+def unsettled(answer: Json) -> str:
+    """What a change waits for: the accounts that are on their way, or else what the gateway does."""
+    under_way = [
+        f"{row['channel']}/{row['account']} is {row['state']}"
+        for row in answer["accounts"]
+        if row["state"] in UNDER_WAY
+    ]
+    return ", ".join(under_way) or f"the gateway is {answer['state']}"
 
 
 def moved(before: Json, after: Json) -> Iterator[str]:

@@ -6,10 +6,11 @@ import re
 import signal
 from pathlib import Path
 
-from tests.real.process import Gateway, config_text
+from tests.fakes.telegram import FakeTelegram
+from tests.real.process import Gateway, config_text, telegram_account
 from tests.real.terminals import STEERING, Terminal, drawn
 from tests.real.test_change_commands import command
-from tests.real.test_operate_commands import running
+from tests.real.test_operate_commands import GOOD, running
 
 GREEN, RED = "\x1b[32m● running", "\x1b[1;31m✖ failed"
 COLOUR = re.compile(r"\x1b\[[0-9;]*(?:3|4|9|10)[0-7]m")
@@ -122,6 +123,20 @@ async def test_a_restart_is_seen_through_on_a_terminal(tmp_path: Path) -> None:
         waited = await command(tmp_path, "restart", "--wait", "--delay", "0", "--json")
         assert (waited.code, waited.json["outcome"], waited.err) == (0, "done", "")
         await gateway.ready(3)
+
+
+async def test_what_a_change_waits_for_is_said_on_a_terminal_and_is_gone_afterwards(tmp_path: Path) -> None:
+    async with FakeTelegram() as telegram:
+        bot = telegram.add_bot(GOOD, "main_bot")
+        async with Gateway(tmp_path, config_text(telegram_account("main", GOOD, telegram.url))):
+            await bot.wait_polls(1)
+            bot.fail_next(method="getMe", hang=2.0)
+            patch = "{channels: {telegram: {accounts: {main: {poll_timeout_s: 6}}}}}"
+            async with Terminal(tmp_path, "patch", patch) as terminal:
+                await terminal.shows("the change is seen through: telegram/main is starting")
+                seen = await terminal.ended()
+            assert (seen.code, seen.text.splitlines()[-1][:11]) == (0, "● applied: ")
+            assert "\x1b[1A\x1b[2K" in seen.raw, "what was waited for is left there"
 
 
 async def test_help_on_a_terminal_has_frames_and_its_examples(tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -168,3 +171,45 @@ def test_the_exit_codes_are_those_that_there_are(capsys: pytest.CaptureFixture[s
     readme = (Path(__file__).resolve().parents[3] / "README.md").read_text()
     table = readme[readme.index("| exit code |") :].split("\n\n")[0]
     assert {int(code) for code in re.findall(r"^\| (\d+) ", table, re.MULTILINE)} == told
+
+
+def test_a_crash_shows_no_value_of_any_variable(tmp_path: Path) -> None:
+    """A traceback with what the variables held would have tokens in it."""
+    program = (
+        "from gateway.cli import check\n"
+        "def load(config):\n"
+        "    token = 'a-' + 'secret'\n"
+        "    raise RuntimeError('broken')\n"
+        "check.load = load\n"
+        "from gateway.cli.main import main\n"
+        "main(['check'])\n"
+    )
+    environ = {**os.environ, "FORCE_COLOR": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "RuntimeError: broken" in done.stderr
+    assert "a-secret" not in done.stderr
+
+
+def test_whoever_has_read_enough_ends_a_command_in_peace(tmp_path: Path) -> None:
+    """`gateway ... | head` has neither a traceback nor an error at the very end."""
+    program = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from gateway.cli import asking, plain\n"
+        "asking.Client = lambda *places: None\n"
+        "os.close(int(sys.argv[1]))\n"
+        "sys.exit(asking.asked(Path(), Path(), lambda client: plain.say('x' * 100_000)))\n"
+    )
+    reading, writing = os.pipe()
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(reading)], cwd=tmp_path, env=environ, stdout=writing,
+        stderr=subprocess.PIPE, pass_fds=[reading],
+    )  # fmt: skip
+    os.close(reading)
+    os.close(writing)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0, b"")

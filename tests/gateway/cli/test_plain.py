@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from gateway.cli.plain import clean, say_json
-from gateway.cli.status_text import holds_up, moved
+from gateway.cli.status_text import UNDER_WAY, holds_up, moved, unsettled
 from gateway.cli.terminal import COLOURS, MARKS, TONES
+from statemachine.channel import SETTLED, ChannelState
 
 ROOT = Path(__file__).resolve().parents[3]
 ACCOUNT = {
@@ -80,6 +81,13 @@ def test_what_a_restart_waits_for_is_said() -> None:
     assert holds_up({**STATUS, "tickets": [TICKET], "waiting": "cooldown"}) == "due in 2 s, for it has restarted lately"
     assert holds_up({**STATUS, "tickets": [TICKET], "waiting": "idle"}) == "3 messages are in work"
     assert holds_up({**STATUS, "state": "restarting"}) == "restarting"
+
+
+def test_what_a_change_waits_for_is_said() -> None:
+    assert {state.value for state in ChannelState} - {state.value for state in SETTLED} == UNDER_WAY
+    starting = ACCOUNT | {"state": "starting"}
+    assert unsettled({**STATUS, "accounts": [ACCOUNT, starting]}) == "telegram/main is starting"
+    assert unsettled({**STATUS, "state": "hot_reloading"}) == "the gateway is hot_reloading"
 
 
 def test_the_tones_are_those_of_the_page() -> None:
