@@ -53,7 +53,6 @@ def channels(config: Path, state_dir: Path, *, action: str, account: str | None,
 def restart(
     config: Path, state_dir: Path, *, delay: float | None, reason: str, force: bool, wait: bool | None, as_json: bool
 ) -> int:
-    """Ask for a restart."""
     """Ask for a restart; and wait for what becomes of it, where that is wished, or a person looks on."""
     wish = {"reason": reason, "force": force}
     wish |= {} if delay is None else {"delay_ms": round(delay * 1000)}

@@ -13,15 +13,22 @@ from rich.text import Text
 from gateway.cli import change_text, status_text
 from gateway.cli.change_text import NEEDS, SHORT, Json, change, count, moment
 from gateway.cli.status_text import ago
-from gateway.cli.terminal import SOFT, plain, toned
+from gateway.cli.terminal import SOFT, TONES, plain, toned
+
+SHOWN = 200
+"""Characters of a text that a row shows."""
 
 
 def table(*columns: str) -> Table:
-    """Headings, no frame; a heading that begins with `>` is of numbers. The last column is as wide as there is room."""
+    """Headings, no frame. A heading that begins with `>` is of numbers; where there is no room, those with `~` are folded."""
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
     for heading in columns:
-        right = heading.startswith(">")
-        made.add_column(heading.removeprefix(">"), justify="right" if right else "left", no_wrap=right, overflow="fold")
+        made.add_column(
+            heading.lstrip(">~"),
+            justify="right" if heading.startswith(">") else "left",
+            no_wrap=not heading.startswith("~"),
+            overflow="fold",
+        )
     return made
 
 
@@ -36,8 +43,9 @@ def status(answer: Json, queues: Mapping[str, int], trouble: str = "") -> Render
         f" {answer['restarts']} restarts, by {answer['restart']['by']}"
     )
     lines: list[RenderableType] = [head, plain(process, SOFT)]
-    lines += [plain(line, SOFT if number == 0 else "yellow") for number, line in enumerate(status_text.config(answer))]
-    lines += [toned("", "warn", line) for line in (*_left(answer), *status_text.tickets(answer))]
+    config, *wrong = status_text.config(answer)
+    lines += [plain(config, SOFT)]
+    lines += [toned("", "warn", line) for line in (*wrong, *_left(answer), *status_text.tickets(answer))]
     for reason in answer["degraded"]:
         lines += [toned("", "bad", f"{reason['reason']}: {reason['detail']}"), plain(f"  → {reason['remedy']}")]
     lines += map(plain, status_text.pending(answer["pending"]))
@@ -58,7 +66,7 @@ def accounts(rows: list[Json], now: int, queues: Mapping[str, int] | None = None
     """A row for each account, and below them what is to be said of one at length."""
     if not rows:
         return plain("no accounts")
-    shown = table("account", "state", ">since", ">generation", ">received", *([] if queues is None else [">queue"]))
+    shown = table("~account", "state", ">since", ">generation", ">received", *([] if queues is None else [">queue"]))
     for row in rows:
         name, last = f"{row['channel']}/{row['account']}", row["last_receive_ms"]
         queue = [] if queues is None else [str(queues.get(name, 0))]
@@ -82,7 +90,9 @@ def outcome(request: Json) -> Text:
 def _notes(rows: list[Json], now: int) -> Iterator[Text]:
     for row in rows:
         if said := status_text.wrong(row, now):
-            yield toned(row["state"], said=f"{row['channel']}/{row['account']}: {said}")
+            tone = TONES.get(row["state"], "calm")
+            # An account may run, and its network complain all the same.
+            yield toned("", "warn" if tone == "good" else tone, f"{row['channel']}/{row['account']}: {said}")
 
 
 def entry(row: Json) -> Table:
@@ -119,7 +129,7 @@ def plan(answer: Json) -> RenderableType:
 
 def changes(rows: Iterable[Json]) -> Table:
     """What is different, a row a key."""
-    shown = table("key", "old", "new", "class")
+    shown = table("~key", "~old", "~new", "class")
     for row in rows:
         path, old, new, kind = change(row)
         shown.add_row(plain(path), plain(old, "red"), plain(new, "green"), plain(kind))
@@ -141,13 +151,13 @@ def history(entries: list[Json]) -> RenderableType:
     """The newest first."""
     if not entries:
         return plain("the history is empty")
-    shown = table(">entry", "when", "revision", "outcome", "who and how", "what")
+    shown = table(">entry", "when", "revision", "outcome", "~who, why and what")
     for each in entries:
         paths = ", ".join(each["changed_paths"][:3]) + (", ..." if len(each["changed_paths"]) > 3 else "")
         note = plain(f'"{each["note"]}" ' if each["note"] else "", "italic")
         shown.add_row(
-            str(each["number"]), plain(moment(each["at"])[:19].replace("T", " ")), plain(each["revision"][:SHORT]),
-            toned(each["outcome"]), plain(f"{each['requester']}, {each['road']}"), note + plain(paths),
+            str(each["number"]), plain(moment(each["at"])[:16].replace("T", " ")), plain(each["revision"][:SHORT]),
+            toned(each["outcome"]), plain(f"{each['requester']}, by {each['road']} ") + note + plain(paths),
         )  # fmt: skip
     return shown
 
@@ -164,11 +174,13 @@ def entry_of_history(answer: Json) -> RenderableType:
 
 def outbox(rows: Iterable[Json]) -> Table:
     """Messages that go out, the oldest first; their texts are of anybody."""
-    shown = table(">id", "state", "to", "text")
+    shown = table(">id", "state", "~to", "~text")
     for row in rows:
         place = f"{row['channel']}/{row['account']}/{row['conversation']}"
         why = plain(f"  ({row['why']})" if row["why"] else "", SOFT)
-        shown.add_row(str(row["id"]), toned(row["state"]), plain(place), plain(" ".join(row["text"].split())) + why)
+        text = " ".join(row["text"].split())
+        text = text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+        shown.add_row(str(row["id"]), toned(row["state"]), plain(place), plain(text) + why)
     return shown
 
 

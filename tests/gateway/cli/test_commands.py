@@ -204,7 +204,8 @@ def test_whoever_has_read_enough_ends_a_command_in_peace(tmp_path: Path) -> None
         "sys.exit(asking.asked(Path(), Path(), lambda client: plain.say('x' * 100_000)))\n"
     )
     reading, writing = os.pipe()
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    environ = {**buffered, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen(
         [sys.executable, "-c", program, str(reading)], cwd=tmp_path, env=environ, stdout=writing,
         stderr=subprocess.PIPE, pass_fds=[reading],
