@@ -125,6 +125,19 @@ async def test_a_restart_is_seen_through_on_a_terminal(tmp_path: Path) -> None:
         waited = await command(tmp_path, "restart", "--wait", "--delay", "0", "--json")
         assert (waited.code, waited.json["outcome"], waited.err) == (0, "done", "")
         await gateway.ready(3)
+        async with Terminal(tmp_path, "restart", "--delay", "60") as terminal:
+            await terminal.shows("the restart: due in ")
+            await command(tmp_path, "restart", "--cancel")
+            seen = await terminal.ended()
+        assert seen.code == 1
+        assert re.search(r"▲ restart-\w+ is cancelled", seen.text)
+        async with Terminal(tmp_path, "restart", "--delay", "60") as terminal:
+            await terminal.shows("the restart: due in ")
+            terminal.process.send_signal(signal.SIGINT)
+            seen = await terminal.ended()
+        (ticket,) = [each["id"] for each in (await gateway.status())["tickets"]]
+        assert seen.code == 0
+        assert f"it is asked for all the same; `gateway restart --cancel {ticket}` calls it off" in seen.text
 
 
 async def test_what_a_change_waits_for_is_said_on_a_terminal_and_is_gone_afterwards(tmp_path: Path) -> None:

@@ -10,11 +10,19 @@ import typer
 from typer.exceptions import TyperException
 
 from gateway.cli.commands import changes, here, messages, operate
-from gateway.cli.commands.common import UNSET, Codes, Command, ConfigFile, StateDir
+from gateway.cli.commands.common import GROUPS, UNSET, Codes, Command, ConfigFile, StateDir
 from gateway.cli.exits import EXIT_FAILED, EXIT_OK, complain, on_terminal
 
-COMMANDS: tuple[Command, ...] = (*here.COMMANDS, *operate.COMMANDS, *changes.COMMANDS, *messages.COMMANDS)
-ABOUT = "Connects bot accounts on chat networks to handlers, from one config file that may change at any time."
+COMMANDS: tuple[Command, ...] = tuple(
+    sorted(
+        (*here.COMMANDS, *operate.COMMANDS, *changes.COMMANDS, *messages.COMMANDS),
+        key=lambda command: GROUPS.index(command.group),
+    )
+)
+ABOUT = """\
+Connects bot accounts on chat networks to handlers, from one config file that may change at any time.
+
+`gateway` is the same as `python -m gateway`."""
 EXAMPLES = (
     ("gateway init", "write a config to start from"),
     ("gateway", "run it"),
@@ -24,7 +32,7 @@ EXAMPLES = (
 CODES: Codes = (
     (0, "done; of run: stopped as asked"),
     (1, "failed, or refused: why is said on the standard error"),
-    (2, "wrong usage; of plan: something would change; of doctor: should be mended"),
+    (2, "wrong usage; of plan: it would change something; of doctor: a warning"),
     (75, "of run: a restart that whoever supervises it is to make"),
     (76, "of run: another gateway holds the state folder (its PID is named)"),
     (78, "of run and check: no usable config"),

@@ -10,12 +10,10 @@ import typer
 
 from gateway.cli.main import CONFIG, STATE_DIR, place
 
-HERE, LOOK, CHANGE, TALK, TOOLS = (
+GROUPS = HERE, LOOK, CHANGE, TALK, TOOLS = (
     "Run a gateway here", "Look at the running gateway, and steer it", "Change its config", "Messages", "Tools",
 )  # fmt: skip
-"""The groups of the help."""
-
-
+"""Of the help, in its order."""
 Codes = tuple[tuple[int, str], ...]
 """Exit codes, each with what it says."""
 CODES: Codes = ((0, "done"), (1, "failed, or refused: why is said"), (2, "wrong usage"))
