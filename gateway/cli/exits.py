@@ -11,9 +11,9 @@ EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_HELD, EXIT_CONFIG = 0, 1, 2, 76, 78
 RED, PLAIN = "\x1b[1;31m", "\x1b[0m"
 
 
-def on_terminal(stream: TextIO) -> bool:
-    """Whether a person looks at it, on something that can move its cursor."""
-    return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+def on_terminal(stream: TextIO | None) -> bool:
+    """Whether a person looks at it, on something that can move its cursor. A stream that was closed before the start is None."""
+    return stream is not None and stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def complain(message: str) -> None:

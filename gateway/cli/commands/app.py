@@ -80,6 +80,7 @@ def build(*, rich: bool) -> typer.Typer:
     app.callback(help=_text(ABOUT, rich=rich), epilog=_ends(EXAMPLES, CODES, MORE, rich=rich))(gateway)
     for command in COMMANDS:
         app.command(
+            command.name,
             help=_text(cleandoc(command.function.__doc__ or ""), rich=rich),
             epilog=_ends(command.examples, command.codes, rich=rich),
             rich_help_panel=command.group,

@@ -27,6 +27,11 @@ class Command(NamedTuple):
     examples: tuple[tuple[str, str], ...]
     codes: Codes = CODES
 
+    @property
+    def name(self) -> str:
+        """As it is given. A function whose name Python has taken ends with a line: `open_`."""
+        return self.function.__name__.rstrip("_")
+
 
 def _config(context: typer.Context, given: Path | None) -> Path:
     return place(_above(context, "config") if given is None else given, CONFIG)

@@ -21,7 +21,7 @@ from gateway.cli.main import Places, run_places
 
 SHORT = 66
 """Characters of a summary: more, and the list of commands cuts it off on 80 columns."""
-NAMES = [command.function.__name__ for command in COMMANDS]
+NAMES = [command.name for command in COMMANDS]
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +122,7 @@ def test_a_restart_may_be_named_as_it_always_could(capsys: pytest.CaptureFixture
 def test_the_help_of_a_command_has_a_summary_its_examples_and_its_exit_codes(
     command: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, out, _ = said(capsys, command.function.__name__, "--help")
+    code, out, _ = said(capsys, command.name, "--help")
     summary = (command.function.__doc__ or "").splitlines()[0]
     assert code == 0
     assert summary in out
