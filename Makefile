@@ -25,10 +25,12 @@ run: $(VENV)/.runtime gateway.yaml  ## install what is needed and run the gatewa
 
 ##@ Check
 
+# One more than there are processors: a test waits, for processes and for time, as often as it computes.
 .PHONY: test
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 test: $(VENV)/.test  ## install what the tests need and run every one of them
 	@sh tests/debian-packages.sh
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: coverage
 coverage: $(VENV)/.test  ## run the tests and say which lines none of them reached, in child processes too
@@ -88,9 +90,17 @@ proof: $(VENV)/.test  ## run all that holds the promises (over an hour), and wri
 journals: $(VENV)/.test  ## record the journals in tests/replay/journals anew, each by a real process
 	$(BIN)/python -m tests.replay.record
 
+.PHONY: vendor
+vendor: $(VENV)/.test  ## bundle the page's editor anew from the packages that are pinned in tests/vendor/
+	$(BIN)/python -m tests.vendor
+
 .PHONY: diagrams
 diagrams: $(VENV)/.test  ## render the pictures of the machines into diagrams/
 	$(BIN)/python -m statemachine render
+
+.PHONY: screenshots
+screenshots: $(VENV)/.test  ## take pictures of every view of the page into docs/screenshots (needs Debian's chromium)
+	$(BIN)/python -m tests.browser.screenshots
 
 .PHONY: reference
 reference: $(VENV)/.test  ## write what every key of the config means into docs/config.md

@@ -57,6 +57,7 @@ from gateway.process.watcher import OFF, Watcher, signature_of
 from gateway.redact import Redactor
 from gateway.requests import Requests, new_id
 from gateway.runner import Runner
+from gateway.traces import UNTRACED, traces_for
 from statemachine.channel_events import (
     Cause,
     CloseReceiver,
@@ -124,6 +125,7 @@ class App:
         self._adapters.update(extra_adapters or {})
         self._plugins = Plugins(self._adapters, build_config_model)
         self._boot = new_boot(self._clock)
+        self._traces = UNTRACED
         carried = options.image.carried
         self._claims = Claims(carried.tokens if carried is not None else -1)
 
@@ -134,6 +136,7 @@ class App:
         self._looked_at = signature_of(self._options.config)
         first = self._load_first()
         self._level = self._configure_log(first.config)
+        self._traces = traces_for(os.environ, self._redactor, self._boot.id)
         self._build(first)
         signals.install(self._on_signal)
         turning = asyncio.get_running_loop().create_task(self._dispatcher.run(), name="dispatcher")
@@ -215,6 +218,7 @@ class App:
         self._messages = Messages(
             self._options.state_dir, lambda: self._ledger.applied, self._adapters, self._dispatcher, self._journal,
             self._requests, self._tally, self._clock, self._options.config.parent, self._plugins.handlers, self._claims.take,
+            self._traces,
         )  # fmt: skip
         self._receivers = self._messages.receivers
         self._journal.listen(lambda entry: self._claims.note(entry, self._ledger.applied), ordinary=False)
@@ -237,7 +241,7 @@ class App:
         )  # fmt: skip
         self._succession = Succession(
             self._operations, self._accounts, self._changes, self._messages, self._ledger, self._dispatcher,
-            self._follow, self._clock,
+            self._follow, self._traces, self._clock,
         )  # fmt: skip
         self._changes.transactions.connect(
             self._changes.restore, lambda: self._changes.notice(Origin.FILE, "watcher"), self._accounts.try_out
@@ -358,7 +362,8 @@ class App:
         code = self._exit.result() if self._exit.done() else 1
         self._shutdown.begin(policy_of(self._ledger.applied, self._supervisor.stop_limit).stop_timeout, code)
         await self._shutdown.stage(Stage.WORK, self._end_work(), lambda: ", ".join(self._runner.unfinished))
-        writing = self._messages.close(self._shutdown.left(Stage.STORE))
+        left = self._shutdown.left(Stage.STORE)
+        writing = asyncio.gather(self._messages.close(left), self._traces.close(left))
         await self._shutdown.stage(Stage.STORE, writing, lambda: "what waited for the store may not be written")
         self._succession.close()
         self._claims.close()

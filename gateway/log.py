@@ -78,7 +78,8 @@ def configure(level: str, style: str, redactor: Redactor, tail: LogTail) -> Leve
         tail.add(line)
         return line if as_text is None else redactor.text(as_text(logger, method, event))
 
-    first: list[Processor] = [wanted, structlog.processors.add_log_level, structlog.processors.format_exc_info]
+    bound = structlog.contextvars.merge_contextvars
+    first: list[Processor] = [wanted, bound, structlog.processors.add_log_level, structlog.processors.format_exc_info]
     lines = Lines(sys.stderr)
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=not console)
     structlog.configure(

@@ -30,8 +30,9 @@ DECIDED = {
 """The states in which it is known whether a change runs, and what it came to."""
 
 QUICK = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+CALLS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 LONG = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
-"""Seconds: of what nobody waits for, and of what may wait for a restart."""
+"""Seconds: of what nobody waits for, of what a person waits for, and of what may wait for a restart."""
 
 
 class Histogram:
@@ -79,7 +80,7 @@ class Tally:
         """Messages that came to an end, by what it was."""
         self.outgoing: defaultdict[str, int] = defaultdict(int)
         """Outgoing messages by what became of them: sent, dead, unknown, retry_wait."""
-        self.handlers: defaultdict[str, Histogram] = defaultdict(Histogram)
+        self.handlers: defaultdict[str, Histogram] = defaultdict(lambda: Histogram(CALLS))
         """How long handlers took, by name."""
         self.commits = Histogram()
         """Of the store."""

@@ -261,6 +261,8 @@ class Machine(Generic[S, D]):
 
     _cursor: ClassVar[_Cursor]
     _allowed: ClassVar[dict[Enum, tuple[str, ...]]]
+    _judges: ClassVar[dict[tuple[Enum, type[Event]], list[dict[str, Callable[..., bool]]]]]
+    """The guards of each row that a state has for an event."""
     _alphabet: ClassVar[frozenset[type[Event]]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -271,6 +273,11 @@ class Machine(Generic[S, D]):
         cls._allowed = {
             state: tuple(sorted({row.on.trigger for row in cls.table if state in row.sources})) for state in cls.states
         }
+        cls._judges = {}
+        for number, row in enumerate(cls.table):
+            judges = {name: cls._named(number, row, name, guard) for name in row.guards}
+            for state in row.sources:
+                cls._judges.setdefault((state, row.on), []).append(judges)
 
     @classmethod
     def _build(cls) -> None:
@@ -323,6 +330,16 @@ class Machine(Generic[S, D]):
     def allowed(self) -> tuple[str, ...]:
         """The triggers for which the present state has a row."""
         return self._allowed[self.state]
+
+    def refusal(self, event: Event) -> Refusal | None:
+        """What `fire` would refuse it with, None where it would take a row. Nothing moves: this is for whoever shows buttons."""
+        denied: dict[str, None] = {}
+        for judges in self._judges.get((self.state, type(event)), ()):
+            says_no = next((name for name, decide in judges.items() if not decide(self.data, event)), None)
+            if says_no is None:
+                return None
+            denied[says_no] = None
+        return Refusal(self.name, self.state._value_, event, self.allowed, tuple(denied))
 
     def fire(self, event: Event) -> Step | Refusal:
         """Take the first row that fits, or refuse. Raises BrokenActionError, unmoved, on a defect of ours."""

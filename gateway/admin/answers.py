@@ -254,10 +254,11 @@ class History(Body, frozen=True, kw_only=True):
 
 
 class KeptRevision(HistoryEntry, frozen=True, kw_only=True):
-    """An entry with its text and what it changed of `against`. Both are null where a text is not valid now; `issues` says why."""
+    """An entry with its text, that of `against`, and what it changed of that. They are null where a text is not valid now; `issues` says why."""
 
     raw: str | None
     against: str | None
+    against_raw: str | None
     changes: list[Change] | None
     issues: list[Issue]
 

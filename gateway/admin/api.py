@@ -20,9 +20,8 @@ from gateway.errors import UnavailableError
 from gateway.journal import KEPT
 from gateway.process.changes import LIFECYCLE
 from gateway.requests import new_id
-from statemachine import Event, Refusal, Step
+from statemachine import Refusal, Step
 from statemachine.channel import is_running, is_settled
-from statemachine.channel_events import By, Restart, Start, Stop
 from statemachine.lifecycle import is_leaving
 from statemachine.lifecycle_events import RestartCancelled, RestartRequested, Ticket
 
@@ -52,7 +51,9 @@ class Api:
         name = self._name(channel, account)
         if is_leaving(self._services.dispatcher.machine(LIFECYCLE)):
             raise UnavailableError("the gateway is stopping or restarting; nothing was done")
-        answer = await self._services.dispatcher.post(name, self._account_event(verb, name), f"call {verb}")
+        ledger = self._services.ledger
+        event = self._services.accounts.asked(verb, name, ledger.applied.accounts()[name], ledger.applied_id)
+        answer = await self._services.dispatcher.post(name, event, f"call {verb}")
         if isinstance(answer, Refusal):
             raise RefusedError(answer)
         try:
@@ -68,13 +69,6 @@ class Api:
         runs = is_running(self._services.dispatcher.machine(f"{answer['channel']}/{answer['account']}"))
         done = {"stopped": not runs} if verb == "stop" else {"started": runs}
         return answer | {"accountId": answer["account"]} | done
-
-    def _account_event(self, verb: str, name: str) -> Event:
-        if verb == "stop":
-            return Stop(By.PERSON, confirm=True)
-        ledger = self._services.ledger
-        run = self._services.accounts.run_of(name, ledger.applied.accounts()[name], ledger.applied_id)
-        return Start(run, By.PERSON) if verb == "start" else Restart(run, By.PERSON)
 
     def _name(self, channel: str, account: str | None) -> str:
         accounts = self._services.ledger.applied.accounts()
@@ -193,12 +187,12 @@ class Api:
 
     # Web chat
 
-    async def chat_send(self, params: schemas.ChatSend) -> dict[str, Any]:
+    async def chat_send(self, params: schemas.ChatSend, traceparent: str | None = None) -> dict[str, Any]:
         """Say something to a web chat account; answered when it is kept. Raises UnavailableError while it is not running."""
         name, conversation = await self._session(params.session_key)
         if not is_running(self._services.dispatcher.machine(name)):
             raise UnavailableError(f"{name} is not running; nothing was sent")
-        line = self._services.hub.say(name, conversation, params.message, params.idempotency_key)
+        line = self._services.hub.say(name, conversation, params.message, params.idempotency_key, traceparent)
         try:
             async with asyncio.timeout(KEPT_WITHIN):
                 await self._services.hub.kept(line)

@@ -13,6 +13,7 @@ from gateway.admin import frame_answers, schemas
 from gateway.admin.errors import WORDS
 from gateway.admin.methods import EVENTS, METHODS
 from gateway.admin.websocket import PROTOCOL
+from gateway.traces import LONGEST
 
 Json = dict[str, Any]
 
@@ -25,6 +26,9 @@ TEXT: Json = {"type": "string", "minLength": 1}
 SIGN_IN = (
     "Sign in: the first request of a connection, within 10 s and 64 KiB. "
     "The versions must be around the one that the gateway speaks."
+)
+TRACEPARENT = (
+    "The trace that a message belongs to, which is handed over with the request (https://www.w3.org/TR/trace-context/)."
 )
 ABOUT = (
     f"The control plane over a WebSocket at `/ws`, and at `/` too. The frames are those of OpenClaw's gateway protocol, "
@@ -144,6 +148,7 @@ def _request(name: str, params: type[schemas.Params]) -> Json:
             "id": TEXT,
             "method": {"const": name},
             "params": given if needed else {"anyOf": [given, {"type": "null"}]},
+            "traceparent": {"type": "string", "maxLength": LONGEST, "description": TRACEPARENT},
         },
         "required": ["type", "id", "method", *(["params"] if needed else [])],
     }

@@ -14,6 +14,7 @@ from gateway.admin.schema import config_schema
 from gateway.admin.services import Services
 from gateway.config import file
 from gateway.config.edit import Edit, merge_patch, parse_patch, redacted_text, replacement
+from gateway.config.history import HistoryEntry
 from gateway.config.secrets import as_data
 from gateway.errors import ConfigError
 from gateway.process.changes import Write
@@ -74,6 +75,17 @@ class ConfigCalls:
         """What a write would do; nothing is written."""
         return await self._services.changes.plan(edit, base)
 
+    async def plan_rollback(self, ref: str, base: str | None) -> dict[str, Any]:
+        """What a rollback would do; nothing is written. Raises as `rollback` does."""
+        _, raw = await self._kept(ref)
+        return await self._services.changes.plan(lambda _: raw, base)
+
+    async def _kept(self, ref: str) -> tuple[HistoryEntry, bytes]:
+        """An entry of the history, and its bytes. Raises UnknownRevisionError or UnavailableError."""
+        history = self._services.history
+        entry = await asyncio.to_thread(history.find, ref)
+        return entry, await asyncio.to_thread(history.raw, entry.revision)
+
     # Writing
 
     async def write(
@@ -101,9 +113,7 @@ class ConfigCalls:
 
         Raises UnknownRevisionError for one that is not kept, ConfigError for one that cannot be used any more.
         """
-        history = self._services.history
-        entry = await asyncio.to_thread(history.find, params.revision)
-        raw = await asyncio.to_thread(history.raw, entry.revision)
+        entry, raw = await self._kept(params.revision)
         note = params.note or f"rollback to {entry.number}"
         write = Write(
             lambda _: raw, None, caller.requester, note,

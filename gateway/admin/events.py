@@ -10,6 +10,7 @@ from gateway.admin.views import Views
 from gateway.channels.webchat import Line
 from gateway.journal import Entry
 from statemachine.change import Change
+from statemachine.channel import Channel
 from statemachine.delivery import Delivery
 from statemachine.incoming import Incoming
 from statemachine.lifecycle import Lifecycle
@@ -48,8 +49,10 @@ class Announcer:
             change = {"change": entry.machine, "state": entry.after}
             self._broadcast("config", self._views.config_event(entry.standing.data.revision) | change)
         elif kind in (Incoming.kind, Delivery.kind):
-            self._broadcast("message", {"machine": entry.machine, "state": entry.after})
-        elif self._services.dispatcher.find(entry.machine) is not None:
+            traceparent = self._services.messages.traceparent(entry.machine)
+            more = {} if traceparent is None else {"traceparent": traceparent}
+            self._broadcast("message", {"machine": entry.machine, "state": entry.after} | more)
+        elif kind == Channel.kind and self._services.dispatcher.find(entry.machine) is not None:
             self._broadcast("channel", self._views.account(entry.machine))
 
     def _on_line(self, name: str, conversation: str, line: Line) -> None:

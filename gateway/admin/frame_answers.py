@@ -354,7 +354,8 @@ class ConfigTold(Body, frozen=True, kw_only=True):
 
 
 class MessageTold(Body, frozen=True, kw_only=True):
-    """A message has moved on: its machine's name and state."""
+    """A message has moved on: its machine's name and state, and the trace that it belongs to, where it has one."""
 
     machine: str
     state: str
+    traceparent: str | UnsetType = UNSET

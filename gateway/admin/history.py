@@ -39,11 +39,15 @@ class HistoryViews:
         return {
             **entry.as_dict(),
             # What cannot be read as a config is not shown: nobody can tell what in it is a secret.
-            "raw": redacted_text(revision.raw, revision.config, self._services.redactor) if revision else None,
+            "raw": self._text(revision),
             "against": other,
+            "against_raw": self._text(before),
             "changes": _changes(before, revision),
             "issues": issues_of(ConfigError(issues)),
         }
+
+    def _text(self, revision: Revision | None) -> str | None:
+        return redacted_text(revision.raw, revision.config, self._services.redactor) if revision else None
 
     def _load(self, revision: str, issues: list[Issue]) -> Revision | None:
         """A revision as it reads today: what it rests on, the environment or a secret's file, may be gone."""

@@ -27,6 +27,7 @@ from gateway.admin.routes import (
     MERGE_PATCH,
     METRICS,
     PAGE_FILES,
+    VENDORED,
     YAML_TYPES,
     Handler,
     Route,
@@ -109,6 +110,7 @@ class Http:
             Route("GET", "/", self.page, {200: ("text/html",), 101: ()}),
             Route("GET", "/ws", self.socket, {101: ()}, errors=(BadRequestError,)),
             Route("GET", PAGE_FILES + "{name}", self.page_file, {200: (ANY,)}, errors=(NotFoundError,)),
+            Route("GET", VENDORED + "{name}", self.vendored_file, {200: (ANY,)}, errors=(NotFoundError,)),
             Route("GET", "/healthz", self.health, {200: "Health"}),
             Route("GET", "/readyz", self.ready, ready, query=schemas.ReadyQuery),
             Route("GET", "/api/v1/openapi.json", self.openapi, {200: "OpenApi"}),
@@ -252,10 +254,11 @@ class Http:
 
     async def page_file(self, request: web.Request) -> web.StreamResponse:
         """A file of the page."""
-        files = {path.name: path for path in PAGE.iterdir() if path.is_file()}
-        if request.match_info["name"] not in files:
-            raise NotFoundError(f"there is no file {request.match_info['name']}")
-        return web.FileResponse(files[request.match_info["name"]])
+        return _file_of(PAGE, request.match_info["name"])
+
+    async def vendored_file(self, request: web.Request) -> web.StreamResponse:
+        """A file of others that the page uses: its editor, and the licences of what is in that."""
+        return _file_of(PAGE / "vendor", request.match_info["name"])
 
     # The document, probes and status
 
@@ -440,6 +443,14 @@ class Http:
         from statemachine.diagram import mermaid  # noqa: PLC0415
 
         return web.Response(text=mermaid(machine), content_type="text/plain", charset="utf-8")
+
+
+def _file_of(folder: Path, name: str) -> web.FileResponse:
+    """Only what is listed: no name leads out of the folder."""
+    files = {path.name: path for path in folder.iterdir() if path.is_file()}
+    if name not in files:
+        raise NotFoundError(f"there is no file {name}")
+    return web.FileResponse(files[name])
 
 
 def _caller(request: web.Request) -> Caller:

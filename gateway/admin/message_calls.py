@@ -25,8 +25,8 @@ class MessageCalls:
         self._outbox = services.messages.outbox
         self._store = services.messages.store
 
-    async def send(self, params: schemas.Send) -> dict[str, Any]:
-        """Take a message over to be sent; answered when it is on the disk. Raises NotFoundError, UnavailableError."""
+    async def send(self, params: schemas.Send, traceparent: str | None = None) -> dict[str, Any]:
+        """Take a message over to be sent, perhaps as part of a trace; answered when it is on the disk. Raises NotFoundError, UnavailableError."""
         name = f"{params.channel}/{params.account}"
         if name not in self._services.ledger.applied.accounts():
             known = ", ".join(self._services.ledger.applied.accounts()) or "none"
@@ -36,11 +36,12 @@ class MessageCalls:
         if self._services.messages.trouble:
             raise UnavailableError(f"the store takes nothing now ({self._services.messages.trouble}); nothing was sent")
         to = Address(params.channel, params.account, params.to, params.thread)
-        found = await self._outbox.ask(f"call:{params.idempotency_key}", to, Reply(params.text, params.format))
+        reply = Reply(params.text, params.format)
+        found = await self._outbox.ask(f"call:{params.idempotency_key}", to, reply, traceparent)
         kept = [await self._kept(outgoing) for outgoing in found]
         return {"id": kept[0]["id"], "state": kept[0]["state"], "deliveries": kept}
 
-    async def send_frame(self, params: schemas.SendFrame) -> dict[str, Any]:
+    async def send_frame(self, params: schemas.SendFrame, traceparent: str | None = None) -> dict[str, Any]:
         """The same in the published shape. An account that is the only one of its network need not be named."""
         channel = params.channel or "telegram"
         accounts = [name for name in self._services.ledger.applied.accounts() if name.startswith(f"{channel}/")]
@@ -54,7 +55,8 @@ class MessageCalls:
                 thread=params.thread_id,
                 format="html" if params.parse_mode == "HTML" else "plain",
                 idempotency_key=params.idempotency_key,
-            )
+            ),
+            traceparent,
         )
         return {"messageId": str(answer["id"]), "channel": channel, "runId": params.idempotency_key, **answer}
 

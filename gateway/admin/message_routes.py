@@ -12,6 +12,7 @@ from gateway.admin.errors import BadRequestError, NotFoundError, RefusedError
 from gateway.admin.message_calls import MessageCalls
 from gateway.admin.routes import Route
 from gateway.errors import UnavailableError
+from gateway.traces import carried
 
 
 class MessageRoutes:
@@ -49,7 +50,7 @@ class MessageRoutes:
     async def send(self, request: web.Request) -> web.Response:
         """Send a message. Answered when it is kept; a second time with the same key, nothing new is sent."""
         params = schemas.parse_params(schemas.Send, await self._body(request))
-        return self._answer(await self._calls.send(params), 202)
+        return self._answer(await self._calls.send(params, carried(request.headers.get("traceparent"))), 202)
 
     async def outbox(self, request: web.Request) -> web.Response:
         """Outgoing messages, newest first: those that are neither sent nor dead, or those of one state."""

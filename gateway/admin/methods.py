@@ -12,6 +12,7 @@ from aiohttp import web
 from gateway.admin import schemas
 from gateway.admin.api import Api
 from gateway.admin.config_calls import Caller
+from gateway.admin.errors import BadRequestError
 from gateway.config.edit import merge_patch, parse_patch, replacement
 
 READ, WRITE, ADMIN = "operator.read", "operator.write", "operator.admin"
@@ -47,6 +48,8 @@ class Context:
     requester: str = ""
     transport: asyncio.Transport | None = None
     say: Callable[[str, dict[str, Any]], None] = lambda _, __: None
+    traceparent: str | None = None
+    """The trace that a call belongs to, where its frame says one."""
 
     @property
     def caller(self) -> Caller:
@@ -100,7 +103,11 @@ async def _config_confirm(context: Context, params: schemas.ConfirmFrame) -> Any
 
 
 async def _config_plan(context: Context, params: schemas.ConfigPlan) -> Any:
-    """What a replacement or a merge patch would do. Nothing is written."""
+    """What a replacement, a merge patch or a rollback would do. Nothing is written."""
+    if params.revision is not None:
+        return await context.api.config.plan_rollback(params.revision, params.base_hash)
+    if params.raw is None:
+        raise BadRequestError("a plan is made of `raw`, or of a `revision` that is to come back")
     edit = merge_patch(parse_patch(params.raw), params.replace_paths) if params.patch else replacement(params.raw)
     return await context.api.config.plan(edit, params.base_hash)
 
@@ -173,7 +180,7 @@ async def _journal(context: Context, params: schemas.JournalList) -> Any:
 
 async def _send(context: Context, params: schemas.SendFrame) -> Any:
     """Take a message over to be sent. Answered when it is on the disk."""
-    return await context.api.messages.send_frame(params)
+    return await context.api.messages.send_frame(params, context.traceparent)
 
 
 async def _machines(context: Context, _: schemas.NoParams) -> Any:
@@ -183,7 +190,7 @@ async def _machines(context: Context, _: schemas.NoParams) -> Any:
 
 async def _chat_send(context: Context, params: schemas.ChatSend) -> Any:
     """Say something to a web chat account. Answered when it is kept."""
-    return await context.api.chat_send(params)
+    return await context.api.chat_send(params, context.traceparent)
 
 
 async def _chat_history(context: Context, params: schemas.ChatHistory) -> Any:

@@ -15,6 +15,7 @@ from gateway.admin.auth import ForbiddenError, TooManyAttemptsError, Unauthorize
 from gateway.admin.errors import WORDS, BadRequestError, RefusedError
 from gateway.admin.routes import JSON, MERGE_PATCH, YAML_TYPES, Route, is_brought, is_open
 from gateway.admin.schema import secret_schema
+from gateway.admin.schemas import Send
 from gateway.admin.webhooks import SECRET_HEADER
 from gateway.config.model import Config
 from gateway.errors import ConfigError, GatewayError, StaleHashError
@@ -120,13 +121,19 @@ def _query_parameters(route: Route) -> list[Json]:
 
 
 def _header_parameters(route: Route) -> list[Json]:
+    if route.takes is Send:
+        return [_parameter("traceparent", "The trace that it belongs to (https://www.w3.org/TR/trace-context/).")]
     if route.takes not in CONFIG_BODIES:
         return []
     text = "The hash of the config that the change is made for, as its ETag has it."
     text += (
         " Where it is given it must be the current one." if route.takes == "plan" else " Needed once there is a file."
     )
-    return [{"name": "If-Match", "in": "header", "required": False, "description": text, "schema": {"type": "string"}}]
+    return [_parameter("If-Match", text)]
+
+
+def _parameter(name: str, text: str) -> Json:
+    return {"name": name, "in": "header", "required": False, "description": text, "schema": {"type": "string"}}
 
 
 def _body(route: Route, model: type[Config]) -> Json:

@@ -19,6 +19,7 @@ ANY = "*/*"
 OPEN_PATHS = frozenset({"/", "/ws", "/healthz", "/readyz", "/favicon.ico"})
 """Served without a token: the page's own files, the probes, and the WebSocket, which signs in by its first frame."""
 PAGE_FILES = "/page/"
+VENDORED = "/page/vendor/"
 METRICS = "/metrics"
 TELEGRAM = "/telegram/"
 """What Telegram brings: with a secret of its own in place of the token."""

@@ -152,9 +152,13 @@ class SchemaQuery(Params, frozen=True, kw_only=True):
 
 
 class ConfigPlan(Params, frozen=True, kw_only=True):
-    """config.plan: a replacement, or with `patch` a merge patch. A base that is given must be the current one."""
+    """config.plan: a replacement, or with `patch` a merge patch. A base that is given must be the current one.
 
-    raw: Annotated[str, Meta(min_length=1)]
+    With `revision` in the place of `raw` it is the plan of a rollback; what that may be is as in config.rollback.
+    """
+
+    raw: Annotated[str, Meta(min_length=1)] | None = None
+    revision: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
     base_hash: str | None = None
     patch: bool = False
     replace_paths: Annotated[tuple[str, ...], Meta(max_length=256)] = ()

@@ -54,6 +54,7 @@ class Account(Body, frozen=True, kw_only=True):
     error: str | None
     webhook: Webhook | None
     allowed: list[str]
+    refused: dict[str, list[str]]
 
 
 class SettledAccount(Account, frozen=True, kw_only=True):

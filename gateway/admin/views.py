@@ -11,6 +11,7 @@ from typing import Any
 
 from gateway.admin.services import Services
 from gateway.config.custody import custody_of
+from gateway.config.model import Account
 from gateway.process import budget, conflicts
 from gateway.process.changes import LIFECYCLE
 from statemachine import MACHINES, Machine
@@ -20,6 +21,8 @@ from statemachine.lifecycle import is_serving
 
 AnyMachine = Machine[Any, Any]
 OWN_TASKS = frozenset({"dispatcher", "watchdog", "loopwatch", "reaper", "store"})
+
+VERBS = ("start", "stop", "restart")
 
 UNTRIED = Circuit("", CircuitData())
 """As good as the circuit of a handler that has never failed: it has none."""
@@ -148,8 +151,11 @@ class Views:
             since = self._conflict_since(machine)
             if since is not None:
                 began = datetime.fromtimestamp(since / 1000, UTC).isoformat(timespec="seconds")
-                often = f"{len(machine.data.conflicts)} conflicts in the last hour"
-                detail = f"somebody else receives on {name}, since {began} ({often}); it is {machine.state.value}"
+                number = len(machine.data.conflicts)
+                often = f"{number} conflict{'' if number == 1 else 's'} in the last hour"
+                detail = (
+                    f"somebody else receives on {name}, since {began} ({often}); its state is {machine.state.value}"
+                )
                 yield {"reason": "channel_conflict", "detail": detail, "remedy": conflicts.REMEDY}
 
     def _conflict_since(self, machine: AnyMachine) -> int | None:
@@ -223,7 +229,16 @@ class Views:
             "error": machine.data.last_error or None,
             "webhook": None if report is None else vars(report),
             "allowed": list(machine.allowed),
+            "refused": self._refused(machine, settings),
         }
+
+    def _refused(self, machine: AnyMachine, settings: Account | None) -> dict[str, list[str]]:
+        """What the machine would refuse a person now, and the guards that say no; none where its state has no row for it."""
+        if settings is None:  # it is leaving: nobody may ask for anything
+            return {verb: [] for verb in VERBS}
+        ask, revision = self._services.accounts.asked, self._services.ledger.applied_id
+        answers = {verb: machine.refusal(ask(verb, machine.name, settings, revision)) for verb in VERBS}
+        return {verb: list(answer.guards) for verb, answer in answers.items() if answer is not None}
 
     def accounts(self) -> list[dict[str, Any]]:
         return [self.account(name) for name in self._channels()]

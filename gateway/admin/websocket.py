@@ -10,6 +10,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from math import ceil
 from typing import Any
 
@@ -24,6 +25,7 @@ from gateway.admin.methods import ALLOWS, EVENTS, METHODS, Method
 from gateway.admin.methods import Context as CallContext
 from gateway.admin.services import Services
 from gateway.errors import GatewayError, UnavailableError
+from gateway.traces import LONGEST, carried
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -101,7 +103,8 @@ class Connection:
         call_id = frame["id"]
         try:
             method = self._method(frame["method"])
-            payload = await method.call(self.context, schemas.parse_params(method.params, frame.get("params")))
+            context = replace(self.context, traceparent=carried(frame.get("traceparent")))
+            payload = await method.call(context, schemas.parse_params(method.params, frame.get("params")))
             self.send({"type": "res", "id": call_id, "ok": True, "payload": payload})
         except GatewayError as error:
             self.send({"type": "res", "id": call_id, "ok": False, "error": shape(answer_for(error))})
@@ -303,6 +306,9 @@ def parse_frame(text: str) -> dict[str, Any] | str:
     for name in ("id", "method"):
         if not isinstance(frame.get(name), str) or not frame[name]:
             return f"the frame has no {name}"
+    traceparent = frame.get("traceparent", "")
+    if not isinstance(traceparent, str) or len(traceparent) > LONGEST:
+        return f"the frame's traceparent is no text of {LONGEST} characters at the most"
     return frame
 
 

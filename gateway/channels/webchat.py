@@ -35,6 +35,7 @@ class Line:
     text: str
     ts: int
     run: str
+    traceparent: str | None = None
 
 
 Listener = Callable[[str, str, Line], None]
@@ -67,13 +68,13 @@ class WebchatHub:
         for item in ((conversation, line), *later):
             queue.put_nowait(item)
 
-    def say(self, name: str, conversation: str, text: str, run: str) -> Line:
-        """A person says something. Saying it again with the same `run` says nothing new."""
+    def say(self, name: str, conversation: str, text: str, run: str, traceparent: str | None = None) -> Line:
+        """A person says something, perhaps as part of a trace. Saying it again with the same `run` says nothing new."""
         conversation, text, run = whole(conversation), whole(text), whole(run)
         known = next((line for line in self.history(name, conversation) if line.run == run), None)
         if known is not None:
             return known
-        line = self._append(name, conversation, "user", text, run)
+        line = self._append(name, conversation, "user", text, run, traceparent=traceparent)
         self._not_kept[line.id] = asyncio.Event()
         self.queue(name).put_nowait((conversation, line))
         return line
@@ -116,8 +117,18 @@ class WebchatHub:
     def history(self, name: str, conversation: str) -> list[Line]:
         return list(self._lines.get((name, whole(conversation)), ()))
 
-    def _append(self, name: str, conversation: str, role: str, text: str, run: str, ts: int | None = None) -> Line:
-        line = Line(str(next(self._numbers)), role, text, self._clock.wall_ms() if ts is None else ts, run)
+    def _append(
+        self,
+        name: str,
+        conversation: str,
+        role: str,
+        text: str,
+        run: str,
+        ts: int | None = None,
+        traceparent: str | None = None,
+    ) -> Line:
+        at = self._clock.wall_ms() if ts is None else ts
+        line = Line(str(next(self._numbers)), role, text, at, run, traceparent)
         self._lines.setdefault((name, conversation), deque(maxlen=LINES_KEPT)).append(line)
         self._lines.move_to_end((name, conversation))
         while len(self._lines) > CONVERSATIONS_KEPT:
@@ -166,8 +177,9 @@ class WebchatReceiver:
             conversation, line = await queue.get()
             identity = f"webchat:{self._account}:{conversation}:{line.run}"
             message = Message(
-                identity, self._channel, self._account, conversation, conversation, "you", line.text, line.ts
-            )
+                identity, self._channel, self._account, conversation, conversation, "you", line.text, line.ts,
+                traceparent=line.traceparent,
+            )  # fmt: skip
             try:
                 await self._intake.accept(f"webchat:{self._name}", int(line.id), [message])
             except BaseException:

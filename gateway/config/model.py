@@ -57,9 +57,7 @@ class Admin(Model, frozen=True, kw_only=True):
             examples=[["https://chat.example.org"]],
         ),
     ] = ()
-    metrics_public: Annotated[
-        bool, LIVE, Meta(description="Serve `/metrics` without a token. This has no effect yet.")
-    ] = False
+    metrics_public: Annotated[bool, LIVE, Meta(description="Serve `/metrics` without a token.")] = False
     writes_per_minute: Annotated[
         int,
         LIVE,

@@ -42,6 +42,7 @@ class Command:
             process = await asyncio.create_subprocess_exec(
                 *self._settings.argv,
                 cwd=self._folder,
+                env=_environ(message),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
@@ -90,6 +91,13 @@ class Command:
 
     async def close(self) -> None:
         """What runs is whoever's who asked."""
+
+
+def _environ(message: Message) -> dict[str, str] | None:
+    """Ours; with the message's trace, as https://opentelemetry.io/docs/specs/otel/context/env-carriers/ names it."""
+    if message.traceparent is None:
+        return None
+    return os.environ | {"TRACEPARENT": message.traceparent}
 
 
 async def _read(stream: asyncio.StreamReader, most: int, who: str) -> bytes:

@@ -38,6 +38,7 @@ class Http:
         headers = {"Content-Type": "application/json", "Idempotency-Key": message.id}
         if self._settings.secret is not None:
             headers["X-Gateway-Signature"] = signature(self._settings.secret.reveal(), body, int(time.time()))
+        headers |= trace_headers(message)
         try:
             async with self._session.post(
                 self._settings.url, data=body, headers=headers, allow_redirects=False
@@ -72,6 +73,11 @@ def new_session(headers: Mapping[str, str] | None = None) -> aiohttp.ClientSessi
         headers={"Accept-Encoding": "identity", **(headers or {})},
         auto_decompress=False,
     )
+
+
+def trace_headers(message: Message) -> dict[str, str]:
+    """So that what is done for a message elsewhere is of its trace: https://www.w3.org/TR/trace-context/."""
+    return {} if message.traceparent is None else {"traceparent": message.traceparent}
 
 
 def refuse_detours(response: aiohttp.ClientResponse, who: str) -> None:

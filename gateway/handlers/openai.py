@@ -18,7 +18,7 @@ import msgspec
 from gateway.config.handlers import OpenaiHandler
 from gateway.errors import HandlerError
 from gateway.handlers.base import LONGEST_REPLY, Tools
-from gateway.handlers.http import LARGEST, TRY_AGAIN, new_session, refuse_detours, retry_after, whole
+from gateway.handlers.http import LARGEST, TRY_AGAIN, new_session, refuse_detours, retry_after, trace_headers, whole
 from gateway.messages.model import Message, Reply
 from gateway.redact import Redactor
 
@@ -59,7 +59,9 @@ class Openai:
         body = await self._body(message)
         typing = asyncio.ensure_future(self._type(message))
         try:
-            async with self._session.post(self._url, json=body, allow_redirects=False) as response:
+            async with self._session.post(
+                self._url, json=body, headers=trace_headers(message), allow_redirects=False
+            ) as response:
                 text = await self._answer(response)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise HandlerError(f"{self._who}: no answer ({type(error).__name__})", retryable=True) from error

@@ -11,6 +11,7 @@ import types
 import typing
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ class Python:
                 answer = await self._function(message)
             else:
                 loop = asyncio.get_running_loop()
-                answer = await loop.run_in_executor(self._threads, self._function, message)
+                # In a copy of the context, so that what it records of itself is of the message's trace.
+                answer = await loop.run_in_executor(self._threads, copy_context().run, self._function, message)
                 if inspect.isawaitable(answer):
                     answer = await answer
         except HandlerError:

@@ -20,6 +20,7 @@ from gateway.errors import HandlerError
 from gateway.handlers.base import Handler, Make, Tools
 from gateway.messages.machines import Machines
 from gateway.messages.model import Message, Reply
+from gateway.traces import UNTRACED, Traces
 from statemachine import Refusal
 from statemachine.circuit import (
     CallFailed,
@@ -77,6 +78,7 @@ class Handlers:
         plugins: Mapping[str, Make],
         observe: Callable[[str, float], None],
         clock: Clock,
+        traces: Traces = UNTRACED,
     ) -> None:
         self._config = config
         self._tools = tools
@@ -84,6 +86,7 @@ class Handlers:
         self._plugins = plugins
         self._observe = observe
         self._clock = clock
+        self._traces = traces
         self._made: dict[str, _Made] = {}
         self._making: dict[str, tuple[Any, asyncio.Task[_Made]]] = {}
         """Handlers that are made in a thread, with the settings that they are made of."""
@@ -111,7 +114,8 @@ class Handlers:
         """What it answers. Raises HandlerError."""
         made = self._get(handler) or await self._awaited(handler)
         if made.room is None:
-            return tuple(await made.handler.handle(message))
+            with self._traces.handling(message, handler, made.settings.type) as given:
+                return tuple(await made.handler.handle(given))
         made.at_work += 1
         try:
             await self._enter(handler, made.room)
@@ -138,8 +142,9 @@ class Handlers:
         limit, began = made.settings.timeout_ms / 1000, self._clock.monotonic()
         outcome: CallFailed | CallSucceeded | None = None
         try:
-            async with asyncio.timeout(limit) as time_left:
-                replies = tuple(await made.handler.handle(message))
+            with self._traces.handling(message, handler, made.settings.type) as given:
+                async with asyncio.timeout(limit) as time_left:
+                    replies = tuple(await made.handler.handle(given))
             outcome = CallSucceeded()
         except TimeoutError as error:
             if not time_left.expired():

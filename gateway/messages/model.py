@@ -53,6 +53,8 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     """A bot has said it."""
     attempt: int = 1
     """How often it has been given to a handler, this time included."""
+    traceparent: str | None = None
+    """The trace that it belongs to, as W3C's header of that name says it; a handler is given that of its own call."""
 
     @property
     def name(self) -> str:
@@ -128,6 +130,8 @@ class Outgoing(msgspec.Struct, frozen=True, omit_defaults=True):
     """The number of the message that it answers; None where it answers none."""
     marked: bool = False
     """It may be there already: it is sent once more, and says so."""
+    traceparent: str | None = None
+    """The trace that it belongs to: that of the message that it answers, or of whoever has asked for it."""
 
     @property
     def name(self) -> str:

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import msgspec
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from gateway.clock import Clock
 from gateway.config.model import Route
@@ -24,6 +25,7 @@ from gateway.messages.model import Address, AfterUnknown, Format, Message, Outgo
 from gateway.messages.pace import Limits, Pace
 from gateway.messages.split import split
 from gateway.store.store import Kept, Store
+from gateway.traces import UNTRACED, Traces, log_keys
 from statemachine import Event
 from statemachine.delivery import (
     AnswerLost,
@@ -75,11 +77,14 @@ class _Account:
 class Outbox:
     """Owns what is to be sent."""
 
-    def __init__(self, store: Store, network: Network, machines: Machines, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, network: Network, machines: Machines, clock: Clock, traces: Traces = UNTRACED
+    ) -> None:
         self._store = store
         self._network = network
         self._machines = machines
         self._clock = clock
+        self._traces = traces
         self._accounts: dict[str, _Account] = {}
         self._open: dict[str, Outgoing] = {}
         self._under_way: set[str] = set()
@@ -97,6 +102,11 @@ class Outbox:
         """How many messages the network is being told now, or about to be."""
         return len(self._under_way)
 
+    def traceparent(self, machine: str) -> str | None:
+        """The trace of a message that is not sent yet, by its machine's name."""
+        outgoing = self._open.get(machine)
+        return None if outgoing is None else outgoing.traceparent
+
     # What comes in
 
     def compose(self, message: Message, number: int, replies: Sequence[Reply], route: Route) -> list[Outgoing]:
@@ -109,7 +119,17 @@ class Outbox:
             for part in split(reply.text, reply.format, self._network.limits(to.name).text):
                 key = f"{message.id}#{len(found) + 1}"
                 found.append(
-                    self._outgoing(key, to, part, reply.format, quote, route.after_unknown, route.max_age_s, number)
+                    self._outgoing(
+                        key,
+                        to,
+                        part,
+                        reply.format,
+                        quote,
+                        route.after_unknown,
+                        route.max_age_s,
+                        number,
+                        message.traceparent,
+                    )
                 )
                 quote = None
         return found
@@ -124,37 +144,44 @@ class Outbox:
         policy: AfterUnknown,
         max_age: float,
         answers: int | None,
+        traceparent: str | None,
     ) -> Outgoing:
         now = self._clock.wall_ms()
         outgoing = Outgoing(
             number=self._store.next_number(), key=key, channel=to.channel, account=to.account,
             conversation=to.conversation, thread=to.thread, text=text, format=form, quote=quote, policy=policy,
             created_at=now, expires_at=now + round(max_age * 1000), answers=answers,
+            traceparent=traceparent,
         )  # fmt: skip
         return without_half_characters(outgoing)
 
-    async def ask(self, key: str, to: Address, reply: Reply) -> list[Outgoing]:
-        """Somebody wants something said. With a key that was used before nothing new is. Returns when it is on the disk.
+    async def ask(self, key: str, to: Address, reply: Reply, traceparent: str | None = None) -> list[Outgoing]:
+        """Somebody wants something said, perhaps as part of a trace. With a key that was used before nothing new is.
+        Returns when it is on the disk.
 
         Being cancelled cancels nothing of it.
         """
-        task = asyncio.get_running_loop().create_task(self._take_order(key, to, reply))
+        task = asyncio.get_running_loop().create_task(self._take_order(key, to, reply, traceparent))
         self._taking_orders.add(task)
         task.add_done_callback(self._taking_orders.discard)
         return await asyncio.shield(task)
 
-    async def _take_order(self, key: str, to: Address, reply: Reply) -> list[Outgoing]:
+    async def _take_order(self, key: str, to: Address, reply: Reply, given: str | None) -> list[Outgoing]:
+        traceparent, ordered = self._traces.ordering(to.name, given)
         parts = split(reply.text, reply.format, self._network.limits(to.name).text)
         found = [
-            self._outgoing(f"{key}#{place}", to, part, reply.format, None, "resend", MAX_AGE, None)
+            self._outgoing(f"{key}#{place}", to, part, reply.format, None, "resend", MAX_AGE, None, traceparent)
             for place, part in enumerate(parts, 1)
         ]
         for outgoing in found:
             self._store.queue(outgoing)
         await self._store.committed()
         kept = [kept for outgoing in found if (kept := await self._store.by_key(outgoing.key)) is not None]
-        new = {outgoing.number for outgoing in found}
-        self.take_over([each.outgoing for each in kept if each.outgoing.number in new])
+        numbers = {outgoing.number for outgoing in found}
+        new = [each.outgoing for each in kept if each.outgoing.number in numbers]
+        if new:
+            ordered()
+        self.take_over(new)
         return [each.outgoing for each in kept]
 
     def take_over(self, outgoing: Iterable[Outgoing]) -> None:
@@ -265,6 +292,15 @@ class Outbox:
 
     # What the machine asks for
 
+    async def traced_send(self, name: str, effect: Send) -> Event:
+        """`send`, as a part of its message's trace."""
+        outgoing = self._open[name]
+        bind_contextvars(**log_keys(outgoing.traceparent))
+        with self._traces.sending(outgoing, effect.attempt) as came:
+            event = await self.send(name, effect)
+            came(event)
+        return event
+
     async def send(self, name: str, effect: Send) -> Event:
         """First on the disk, then to the network: after a crash nobody need guess whether it may be there."""
         outgoing = self._open[name]
@@ -293,7 +329,8 @@ class Outbox:
         self._under_way.discard(name)
         self._changed.set()
         if effect.why:
-            log.warning("delivery", machine=name, state=effect.state, why=effect.why, account=self._open[name].name)
+            keys = {"account": self._open[name].name} | log_keys(self._open[name].traceparent)
+            log.warning("delivery", machine=name, state=effect.state, why=effect.why, **keys)
 
     # What a person asks for
 

@@ -13,10 +13,12 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from gateway.channels.base import Offsets
 from gateway.config.model import Config, Route
@@ -25,6 +27,7 @@ from gateway.messages.machines import Machines
 from gateway.messages.model import Message, Order, Outgoing, Reply, without_half_characters
 from gateway.messages.routes import TO_THE_GATEWAY, route_of
 from gateway.store.store import Beginning, Received, Store
+from gateway.traces import UNTRACED, Receiving, Traces, log_keys
 from statemachine import Event
 from statemachine.incoming import (
     Finish,
@@ -111,6 +114,7 @@ class Pipeline:
         machines: Machines,
         offsets: Offsets,
         count: Callable[[int], None],
+        traces: Traces = UNTRACED,
     ) -> None:
         self._config = config
         self._store = store
@@ -130,6 +134,7 @@ class Pipeline:
         self._behind = False
         self._left_in_store = 0
         self._count = count
+        self._traces = traces
 
     # What is shown
 
@@ -149,6 +154,11 @@ class Pipeline:
         """Receivers wait."""
         return self._behind or len(self._open) >= MOST_OPEN
 
+    def traceparent(self, machine: str) -> str | None:
+        """The trace of a message that is not finished, by its machine's name."""
+        opened = self._open.get(machine)
+        return None if opened is None else opened.message.traceparent
+
     # Taking over
 
     async def accept(self, identity: str, offset: int, messages: list[Message], first: int | None = None) -> int:
@@ -156,7 +166,8 @@ class Pipeline:
 
         Being cancelled cancels nothing of it.
         """
-        received = self._store.receive(identity, offset, [without_half_characters(message) for message in messages])
+        taking = self._traces.receiving(messages)
+        received = self._store.receive(identity, offset, list(map(without_half_characters, taking.messages)))
         bot = identity.rpartition(":")[0]
         taken = self._taken.get(bot)
         self._taken[bot] = max(offset, taken or 0)
@@ -164,6 +175,7 @@ class Pipeline:
             # None of them can be known: they are begun with while they are written down.
             kept = self._store.next_commit()
             self._take_over(identity, offset, kept)
+            kept.add_done_callback(partial(_end, taking, received))
             for each in received:
                 self._admit(each, kept)
             self._count(len(received))
@@ -173,7 +185,7 @@ class Pipeline:
                 for _ in range(REPLY_TURNS):
                     await asyncio.sleep(0)
             return len(received)
-        looking = asyncio.get_running_loop().create_task(self._admit_new_of(received))
+        looking = asyncio.get_running_loop().create_task(self._admit_new_of(received, taking))
         self._coming += len(received)
         self._take_over(identity, offset, looking)
         return await asyncio.shield(looking)
@@ -189,11 +201,12 @@ class Pipeline:
         self._taking_over.add(kept)
         kept.add_done_callback(taken_over)
 
-    async def _admit_new_of(self, received: Sequence[Received]) -> int:
+    async def _admit_new_of(self, received: Sequence[Received], taking: Receiving) -> int:
         try:
             new = await self._store.new_of(received)
             self._admit_known_new(new)
             self._count(len(new))
+            taking.kept(_messages(new))
             return len(new)
         finally:
             self._coming -= len(received)
@@ -260,7 +273,9 @@ class Pipeline:
 
     def _give_turn(self, name: str) -> None:
         opened = self._open[name]
+        began = self._traces.now()
         verdict, opened.route, why = route_of(self._config(), opened.message)
+        self._traces.routed(opened.message, began, verdict.value, opened.route.handler if opened.route else None)
         attempts, patience = self._policy(opened.route)
         self._machines.tell(name, TurnCame(verdict, attempts, patience, why), "its turn")
 
@@ -273,6 +288,8 @@ class Pipeline:
     async def handle(self, name: str, effect: Handle) -> Event:
         """The work of the machine: give it to its handler; on another attempt, to whom the routes name by then."""
         opened, message, why = self._open[name], self._open[name].message, ""
+        # In this work's own context: all that is logged in it says so.
+        bind_contextvars(**log_keys(message.traceparent))
         if effect.attempt > 1:
             _, opened.route, why = route_of(self._config(), message)
             message = msgspec.structs.replace(message, attempt=effect.attempt)
@@ -310,7 +327,10 @@ class Pipeline:
                 self._gateway.carry_out(opened.message, order)
         self._machines.remove(name)
         if effect.why:
-            log.warning("message_not_handled", message=opened.message.id, outcome=effect.outcome, why=effect.why)
+            keys = log_keys(opened.message.traceparent)
+            log.warning(
+                "message_not_handled", message=opened.message.id, outcome=effect.outcome, why=effect.why, **keys
+            )
         lane = self._lanes[opened.lane]
         lane.popleft()
         if lane:
@@ -339,3 +359,12 @@ class Pipeline:
             task.cancel()
         if self._taking_over:
             await asyncio.wait(self._taking_over)
+
+
+def _end(taking: Receiving, received: Sequence[Received], kept: asyncio.Future[None]) -> None:
+    if not kept.cancelled():
+        taking.kept(_messages(received))
+
+
+def _messages(received: Sequence[Received]) -> list[Message]:
+    return [each.message for each in received]

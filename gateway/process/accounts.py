@@ -53,6 +53,13 @@ class Accounts:
         """What the account's receiver runs with."""
         return Run(revision, account, account.enabled, self._adapter(name).policy(account))
 
+    def asked(self, verb: str, name: str, account: Account, revision: str) -> Event:
+        """What a person asks for by `start`, `stop` or `restart`."""
+        if verb == "stop":
+            return Stop(By.PERSON, confirm=True)
+        run = self.run_of(name, account, revision)
+        return Start(run, By.PERSON) if verb == "start" else Restart(run, By.PERSON)
+
     def _adapter(self, name: str) -> Adapter:
         return self._adapters[name.split("/", 1)[0]]
 

@@ -173,19 +173,20 @@ def receive(environ: MutableMapping[str, str]) -> Carried | None:
 
 
 def _reap() -> None:
-    """What the image before this one had started is this process's child still, and nobody waits for it any more."""
+    """What handlers of the image before this one had started is this process's child still, and nobody waits for it any more.
+
+    Each leads a session of its own, with all that it has started. Any other child is somebody else's, who became us or was let
+    in by us: it goes on, and is let go when it has ended (see `reaper`).
+    """
     try:
         children = Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split()
     except OSError:
         return
     for child in map(int, children):
         with contextlib.suppress(OSError):
-            # A handler's program has a group of its own, with all that it has started.
-            os.killpg(child, signal.SIGKILL)
-        with contextlib.suppress(OSError):
-            os.kill(child, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(child, 0)
+            if os.getsid(child) == child:
+                os.killpg(child, signal.SIGKILL)
+                os.waitpid(child, 0)
 
 
 # By way of the state folder

@@ -27,6 +27,7 @@ from gateway.process.errands import Errands
 from gateway.requests import Request, Requests
 from gateway.runner import Runner
 from gateway.store.store import Store
+from gateway.traces import UNTRACED, Traces
 from statemachine import Event, delivery, incoming
 from statemachine.channel_events import By, Restart, Start, Stop
 
@@ -57,6 +58,7 @@ class Messages:
         folder: Path,
         plugins: Mapping[str, Make],
         claim: Callable[[str, Any], None] = lambda *_: None,
+        traces: Traces = UNTRACED,
     ) -> None:
         self._config = config
         self._journal = journal
@@ -70,11 +72,19 @@ class Messages:
         self.receivers = Receivers(
             adapters, lambda name: config().accounts().get(name), self._offsets, self._post_from_receiver, clock, claim
         )
-        self.handlers = Handlers(config, self._tools(folder), dispatcher, plugins, self._observe, clock)
-        self.outbox = Outbox(self.store, self.receivers, dispatcher, clock)
+        self.handlers = Handlers(config, self._tools(folder), dispatcher, plugins, self._observe, clock, traces)
+        self.outbox = Outbox(self.store, self.receivers, dispatcher, clock, traces)
         self.commands = Commands(config, dispatcher, requests, self.outbox, self.store, self._errands, clock)
         self.pipeline = Pipeline(
-            config, self.store, self.handlers, self.outbox, self.commands, dispatcher, self._offsets, self._received
+            config,
+            self.store,
+            self.handlers,
+            self.outbox,
+            self.commands,
+            dispatcher,
+            self._offsets,
+            self._received,
+            traces,
         )
         self.receivers.connect(self.pipeline, self._drain, self.outbox.wake)
 
@@ -101,7 +111,7 @@ class Messages:
         runner.command(incoming.CancelHandling, lambda name, _: runner.cancel(name))
         runner.command(incoming.Finish, self.pipeline.finish)
         # What broke off may have been sent.
-        runner.work(delivery.Send, self.outbox.send, lambda e, why: delivery.AnswerLost(e.attempt, why))
+        runner.work(delivery.Send, self.outbox.traced_send, lambda e, why: delivery.AnswerLost(e.attempt, why))
         runner.command(delivery.CancelSend, lambda name, _: runner.cancel(name))
         runner.command(delivery.Keep, self.outbox.keep)
         runner.command(delivery.MakeWay, lambda name, _: self.outbox.make_way(name))
@@ -150,6 +160,10 @@ class Messages:
             "outbox": self.outbox.depth,
             "unmatched": self._tally.incoming["unmatched"],
         }
+
+    def traceparent(self, machine: str) -> str | None:
+        """The trace of a message that is not at its end; None where it has none, or the machine is none of a message."""
+        return self.pipeline.traceparent(machine) or self.outbox.traceparent(machine)
 
     @property
     def trouble(self) -> str:

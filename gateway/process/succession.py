@@ -20,6 +20,7 @@ from gateway.process.changes import Changes
 from gateway.process.messages import Messages
 from gateway.process.operations import Operations
 from gateway.runner import Runner
+from gateway.traces import Traces
 from statemachine import Event
 from statemachine import lifecycle_events as events
 
@@ -27,6 +28,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 WRITE_PATIENCE = 2.0
 """Seconds for what is being written. What is not written by then is what a power cut would lose: nothing that was confirmed."""
+
+FLUSH_PATIENCE = 1.0
+"""Seconds for the spans of traces: the accounts are without a poll meanwhile."""
 
 Follow = Callable[[socket.socket, Revision], NoReturn]
 """Hands the listener, and the revision that asks for it, to the next image. Raises OSError where there can be none."""
@@ -44,6 +48,7 @@ class Succession:
         ledger: Ledger,
         dispatcher: Dispatcher,
         follow: Follow,
+        traces: Traces,
         clock: Clock,
     ) -> None:
         self._operations = operations
@@ -53,6 +58,7 @@ class Succession:
         self._ledger = ledger
         self._dispatcher = dispatcher
         self._follow = follow
+        self._traces = traces
         self._clock = clock
         self._listener: socket.socket | None = None
         self._revision: Revision | None = None
@@ -83,7 +89,7 @@ class Succession:
         """What has come before the signals were blocked is decided here; what comes later, by the next image."""
         assert self._listener is not None, "vacated first"
         assert self._revision is not None, "it came with the listener"
-        await self._write_down()
+        await asyncio.gather(self._write_down(), self._traces.flush(FLUSH_PATIENCE))
         with signals.held():
             await self._dispatcher.quiet()
             try:

@@ -19,6 +19,7 @@ from tests.bench.bot_api import BotApi
 from tests.bench.counts import FULL, QUICK, SMOKE, Counts
 from tests.bench.idle import idles
 from tests.bench.messages import messages
+from tests.bench.page import pages
 from tests.bench.programs import prepare
 from tests.bench.reload import reloads
 from tests.bench.restart import restarts
@@ -47,6 +48,8 @@ async def measure(counts: Counts) -> dict[str, Any]:
         scale = await scales(api, counts)
         say("messages")
         echoed = await messages(api, counts)
+        say("the page")
+        page = await pages(api, counts)
     about = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "python": platform.python_version(),
@@ -57,7 +60,7 @@ async def measure(counts: Counts) -> dict[str, Any]:
     }
     return {
         "about": about, "reload": reload, "idle": idle, "start": start, "restart": restart, "writes": written,
-        "scale": scale, "messages": echoed,
+        "scale": scale, "messages": echoed, "page": page,
     }  # fmt: skip
 
 

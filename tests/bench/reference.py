@@ -56,5 +56,6 @@ START_RATIO = 1.5
 RSS_MB = 60.0
 SCALE_RATIO = 1.5
 LAG = 20.0
+PAGE_MS = 500.0
 ECHO_RATIOS = (0.55, 2.2, 2.0, 2.0)
 """Throughput at least; CPU, median and p99 of the time to the echo at most: of what the bare loop has."""

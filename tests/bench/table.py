@@ -11,6 +11,7 @@ from tests.bench.reference import (
     LAG,
     OTHER,
     OURS,
+    PAGE_MS,
     RESTART_GAPS,
     RSS_MB,
     SCALE_RATIO,
@@ -205,6 +206,19 @@ def messages(rows: list[dict[str, Any]]) -> str:
     return f"{table(head, lines)}\n{note}"
 
 
+def page(found: dict[str, Any]) -> str:
+    if "skipped" in found:
+        return f"THE PAGE was not measured: {found['skipped']}"
+    names = {
+        "gateway_ms": "gateway, signed in, its accounts shown",
+        "bare_ms": "bare page, one frame of a socket shown",
+    }
+    head = ("THE PAGE from its first byte, ms", "median", "p95", "least", "most")
+    rows = [[name, *(ms(found[key][part]) for part in head[1:])] for key, name in names.items()]
+    last = f"ratio {found['ratio']:.2f}; target for the gateway {PAGE_MS:.0f}; {found['pairs']} pairs in turn, nothing in a cache"
+    return f"{table(head, rows)}\n{last}"
+
+
 def about(found: dict[str, Any]) -> str:
     load = " -> ".join(f"{each:.2f}" for each in found["load"])
     note = "" if max(found["load"]) < found["cpus"] else "  (busy: other work takes time from what is measured)"
@@ -214,5 +228,6 @@ def about(found: dict[str, Any]) -> str:
 def whole(results: dict[str, Any]) -> str:
     return "\n\n".join([
         reloads(results["reload"]), idles(results["idle"]), start(results["start"]), *map(restart, results["restart"]),
-        messages(results["messages"]), scale(results["scale"]), write(results["writes"]), about(results["about"]),
+        messages(results["messages"]), scale(results["scale"]), write(results["writes"]), page(results["page"]),
+        about(results["about"]),
     ])  # fmt: skip

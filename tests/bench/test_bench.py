@@ -94,6 +94,12 @@ def test_messages_are_measured_by_both_programs_in_turn(ran: tuple[str, dict[str
     assert all(row[key] > 0 for row in rows for key in ("per_s", "cpu_ms", "p50_ms", "p99_ms"))
 
 
+def test_the_page_is_measured_beside_a_bare_one(ran: tuple[str, dict[str, Any]]) -> None:
+    page = ran[1]["page"]
+    assert all(page[key].keys() == SUMMARY for key in ("gateway_ms", "bare_ms"))
+    assert page["ratio"] > 0
+
+
 def test_the_table_has_its_parts(ran: tuple[str, dict[str, Any]]) -> None:
     for part in (
         "RELOAD",
@@ -105,6 +111,7 @@ def test_the_table_has_its_parts(ran: tuple[str, dict[str, Any]]) -> None:
         "ONE OF",
         "BYTES IS WRITTEN",
         "ECHO",
+        "THE PAGE",
     ):
         assert part in ran[0]
 

@@ -18,6 +18,7 @@ VIEWS = {
     "overview": "#picture .now",
     "account/webchat/default": "#account-picture .now",
     "journal": "#journal li",
+    "config": "#history li",
     "chat": "#draft",
 }
 NOTE_FLASHES = """() => {
@@ -97,21 +98,19 @@ async def test_an_account_is_stopped_and_started_by_the_keyboard_alone(tmp_path:
 
 
 async def test_a_button_that_is_off_says_why(tmp_path: Path, page: Page) -> None:
-    async with Gateway(tmp_path, config_text()) as gateway:
+    """The state that has no such row, or the guard by its name."""
+    text = config_text().replace("{default: {}}", "{default: {}, off: {enabled: false}}")
+    async with Gateway(tmp_path, text) as gateway:
         await sign_in(page, gateway.url)
+        disabled = of_account(page, "Start", "webchat/off")
+        await expect(disabled).to_be_disabled()
+        await expect(disabled).to_have_attribute("title", "The guard is_enabled says no: it is disabled in the config.")
+        await expect(of_account(page, "Stop", "webchat/off")).to_be_enabled()
         await expect(of_account(page, "Start")).to_be_disabled()
         await expect(of_account(page, "Start")).to_have_attribute("title", "Its machine takes no start while running.")
         await of_account(page, "Start").press("Enter")
         await expect(page.locator(".control-note").first).to_have_text("Its machine takes no start while running.")
         assert (await gateway.account("webchat/default"))["generation"] == 1
-
-
-async def test_what_the_machine_refuses_is_shown_with_its_guard(tmp_path: Path, page: Page) -> None:
-    text = config_text().replace("{default: {}}", "{default: {enabled: false}}")
-    async with Gateway(tmp_path, text) as gateway:
-        await sign_in(page, gateway.url)
-        await of_account(page, "Start").click()
-        await expect(page.locator(".control-note").first).to_contain_text("is_enabled")
 
 
 async def test_an_account_has_its_diagram_its_journal_and_its_queue(tmp_path: Path, page: Page) -> None:

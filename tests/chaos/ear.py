@@ -44,6 +44,8 @@ class Ear:
         self._record.counts["log lines"] += 1
         if self._is_secret(text):
             self._record.violation("a secret is in the log")
+        else:
+            self._life().said.append(text.strip()[:600])
         try:
             line: dict[str, Any] = json.loads(text)
         except ValueError:

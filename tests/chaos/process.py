@@ -38,6 +38,7 @@ TCP_STATES = dict(
         strict=True,
     )
 )
+LAST_WORDS = 12
 LATE_SIGNALS = {-signal.SIGTERM, -signal.SIGUSR1, -signal.SIGHUP}
 """A process that has not set its handlers yet, or has removed them at its end, ends by a signal as any other would."""
 
@@ -62,6 +63,8 @@ class Life:
     """The outcomes that it has told so far."""
     restarting_since: float | None = None
     restarted_at: float = 0.0
+    said: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_WORDS))
+    """The latest lines of its log: why a process has ended is asked when it is gone."""
 
     def disturbed(self, since: float) -> bool:
         """Whether a restart or an end, which close connections, fell into the time from then until now."""

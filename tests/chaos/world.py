@@ -167,6 +167,8 @@ class World:
             # After a clean stop the store has no log, and where there is no room for one it cannot be opened.
             self.record.counts["boots refused, for the disk was full"] += 1
         elif life.told_to_end is None:
+            for line in life.said:
+                self.record.note(f"  it had said: {line}")
             self.record.violation(f"process {life.pid} ended by itself with {code}")
         elif life.how == "SIGTERM" and code != 0 and code not in LATE_SIGNALS:
             self.record.violation(f"process {life.pid} was told to stop and ended with {code}")

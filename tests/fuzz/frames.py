@@ -68,7 +68,8 @@ def params_of(model: type[Params]) -> st.SearchStrategy[Any]:
 IDS = st.one_of(st.sampled_from(["1", "1", "2", "same"]), TEXTS.filter(bool))
 REQUESTS = st.sampled_from(sorted(METHODS)).flatmap(
     lambda name: st.fixed_dictionaries(
-        {"type": st.just("req"), "id": IDS, "method": st.just(name), "params": params_of(METHODS[name].params)}
+        {"type": st.just("req"), "id": IDS, "method": st.just(name), "params": params_of(METHODS[name].params)},
+        optional={"traceparent": st.text(max_size=128)},
     )
 )
 CONNECT = {

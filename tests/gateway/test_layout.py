@@ -16,7 +16,7 @@ MACHINES = [file for file in FILES if file.is_relative_to(ROOT / "statemachine")
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"statemachine"}),
     frozenset({"errors", "log", "logtail", "clock", "redact", "boot"}),
-    frozenset({"channels", "messages", "handlers", "store", "config", "plugins", "testing"}),
+    frozenset({"channels", "messages", "handlers", "store", "config", "plugins", "testing", "traces", "otel"}),
     frozenset({"dispatcher", "journal", "export", "metrics", "requests"}),
     frozenset({"admin", "process", "runner"}),
     frozenset({"app"}),

@@ -57,6 +57,17 @@ def _as_before() -> Iterator[None]:
     root.handlers[:], root.level = handlers, level
 
 
+def test_a_line_says_what_it_is_said_within() -> None:
+    """Of libraries, too: what is logged while a message is handled says its trace."""
+    log = Log()
+    with structlog.contextvars.bound_contextvars(trace_id="abc", of=TOKEN):
+        log.logger.info("handled")
+        logging.getLogger("aiohttp").warning("slow")
+    log.logger.info("after")
+    assert [line.get("trace_id") for line in log.lines] == ["abc", "abc", None]
+    assert TOKEN not in log.text
+
+
 def test_a_line_is_json() -> None:
     log = Log()
     log.logger.info("transition", machine="telegram/main", seq=3)

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from gateway.config.handlers import CommandHandler, HttpHandler, OpenaiHandler, PythonHandler
 from gateway.errors import ConfigError, ConflictError, ConnectionLostError
+from gateway.metrics import Tally
 from statemachine.channel_events import By, Stop
 from statemachine.lifecycle import LifecycleState
 from statemachine.lifecycle_events import RestartRequested, Ticket
@@ -20,6 +22,11 @@ from tests.gateway.process.house import House
 from tests.virtual import run_virtual
 
 MAIN = "telegram/main"
+OTHERS = (
+    OpenaiHandler(type="openai", base_url="x", model="y"),
+    PythonHandler(type="python", target="x:y"),
+    CommandHandler(type="command", argv=("x",)),
+)
 S = LifecycleState
 ONE = telegram(main="token: one-token")
 COLD = ONE.replace("gateway:\n", "gateway:\n  restart: {cooldown_ms: 0}\n")
@@ -29,6 +36,17 @@ COLDER = COLD.replace("cooldown_ms: 0", "cooldown_ms: 0, drain_timeout_ms: 29000
 def run(main: Coroutine[Any, Any, None]) -> None:
     with capture_logs():
         run_virtual(main)
+
+
+def test_a_handler_that_takes_as_long_as_it_may_is_still_told_from_one_that_takes_longer() -> None:
+    """What is beyond the last bound has no figure: each type's usual limit is below it."""
+    limits = [each.timeout_ms / 1000 for each in (HttpHandler(type="http", url="x"), *OTHERS)]
+    for limit in limits:
+        histogram = Tally().handlers["one"]
+        histogram.observe(limit)
+        histogram.observe(2 * limit)
+        below = [count for _, count in histogram.buckets()]
+        assert 1.0 in below[:-1], f"{limit} s and twice that are told apart"
 
 
 def ask(house: House, name: str, requester: str, delay: float, revision: str | None = None) -> None:

@@ -156,7 +156,8 @@ class Client:
         frame: dict[str, Any] = json.loads(text)
         return frame
 
-    async def request(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
+    async def request(self, method: str, params: dict[str, Any] | None = None, **more: str) -> dict[str, Any]:
+        """The payload of the answer. `more` is what else stands in the frame. Raises RpcError."""
         if self._reading is not None and self._reading.done():
             raise ConnectionError(f"closed with {self.socket.close_code}")
         self._number += 1
@@ -164,7 +165,7 @@ class Client:
         call = str(self._number)
         self._answers[call] = answer
         try:
-            await self.socket.send_json({"type": "req", "id": call, "method": method, "params": params or {}})
+            await self.socket.send_json({"type": "req", "id": call, "method": method, "params": params or {}, **more})
             frame = await asyncio.wait_for(answer, self.patience)
         finally:
             self._answers.pop(call, None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -136,6 +138,20 @@ async def test_twenty_restarts_leave_nothing_open(tmp_path: Path) -> None:
         assert len(states) <= 1, "a program of a handler went on without its handler"
         kinds = [kind.split(":")[0] for kind in descriptors(gateway).values()]
         assert kinds.count("anon_inode") == [kind.split(":")[0] for kind in baseline].count("anon_inode")
+
+
+async def test_what_a_wrapper_had_begun_is_left_alone(tmp_path: Path) -> None:
+    """`helper & exec python -m gateway`: the helper is a child of ours, and none of our handlers' programs."""
+    wrapper = tmp_path / "wrapper"
+    wrapper.write_text(f'sleep 600 >&- 2>&- & echo $! > "{tmp_path}/helper"; exec "{sys.executable}" -m gateway "$@"\n')
+    async with Gateway(tmp_path, config_text(restart=AT_ONCE), command=["sh", str(wrapper)]) as gateway:
+        helper = int((tmp_path / "helper").read_text())
+        try:
+            await restart(gateway)
+            assert Path(f"/proc/{helper}/cmdline").read_bytes().startswith(b"sleep")
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(helper, signal.SIGKILL)
 
 
 async def states_of_children(pid: int) -> AsyncIterator[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +17,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from ruamel.yaml import YAML
 
+from gateway.config.model import Admin
+from tests import promql
 from tests.fakes.telegram import FakeTelegram
 from tests.real.process import ROOT, TOKEN, Gateway, RpcError, config_text, telegram_account
 
@@ -81,6 +85,15 @@ async def scrape(folder: Path) -> str:
             return await asyncio.to_thread(read, f"{gateway.url}/metrics")
 
 
+def test_the_scrape_that_is_written_down_is_one_of_a_gateway() -> None:
+    """It is scraped where a gateway listens unless it is told otherwise, with a token in a file, by the path that is usual."""
+    (text,) = re.findall(r"```yaml\n(.*?)```", (OPERATING / "README.md").read_text(), re.DOTALL)
+    (job,) = YAML(typ="safe").load(text)["scrape_configs"]
+    admin = Admin()
+    assert job["static_configs"] == [{"targets": [f"{admin.host}:{admin.port}"]}]
+    assert set(job) == {"job_name", "authorization", "static_configs"}
+
+
 def read(url: str) -> str:
     asked = Request(url, headers={"Authorization": f"Bearer {TOKEN}"})
     with urlopen(asked, timeout=10) as answer:
@@ -112,11 +125,75 @@ def test_every_figure_of_ours_is_on_the_dashboard_or_in_a_rule(figures: Figures)
     assert ours - asked == {"gateway_transitions_total", "gateway_config_revision_info"}
 
 
-def test_every_alert_says_what_is_wrong_and_what_to_look_at() -> None:
+@pytest.mark.parametrize("place", expressions())
+def test_every_expression_is_one(place: str) -> None:
+    promql.check(expressions()[place])
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "rate(a_total)",
+        "rate(a_total[5m]",
+        "rate(a_total[5])",
+        "a_total[5m]",
+        "3 + 4",
+        "sum by instance (a)",
+        "sum(a) by (instance))",
+        "sum(a, b)",
+        'a{state="x}',
+        'a{state=="x"}',
+        "a{state=x}",
+        "histogram_quantile(rate(a_bucket[5m]))",
+        "histogram_quantile(0.9, a_bucket[5m])",
+        "a > ",
+        "a or 3",
+        "a b",
+        "ratio(a[5m])",
+        "a ?? b",
+        "",
+    ],
+)
+def test_what_is_no_expression_is_found(expression: str) -> None:
+    with pytest.raises(promql.PromqlError):
+        promql.check(expression)
+
+
+def test_every_alert_says_what_is_wrong_what_that_means_and_what_mends_it() -> None:
     for rule in rules():
         assert rule["labels"]["severity"] in ("critical", "warning")
-        assert rule["annotations"]["summary"]
-        assert rule["annotations"]["description"].endswith(".")
+        said = rule["annotations"]
+        assert set(said) == {"summary", "description", "remedy"}
+        assert said["summary"]
+        assert said["description"].endswith(".")
+        assert said["remedy"].endswith(".")
+
+
+def test_the_commands_that_remedies_name_exist() -> None:
+    remedies = " ".join(rule["annotations"]["remedy"] for rule in rules())
+    commands = set(re.findall(r"`gateway (\w+)", remedies))
+    assert {"status", "doctor", "outbox"} <= commands
+    for command in sorted(commands):
+        asked = [sys.executable, "-m", "gateway", command, "--help"]
+        assert subprocess.run(asked, cwd=ROOT, capture_output=True, check=False).returncode == 0, command
+
+
+def test_the_dashboard_is_one_that_grafana_imports() -> None:
+    """Onto whatever Prometheus there is: which one is a variable, and nothing names another."""
+    board = json.loads((OPERATING / "dashboard.json").read_text())
+    assert board["schemaVersion"] >= 36, "since then a data source is named by its uid"
+    source, instance = board["templating"]["list"]
+    assert (source["type"], source["name"], source["query"]) == ("datasource", "datasource", "prometheus")
+    named = {"type": "prometheus", "uid": "${datasource}"}
+    assert [instance["datasource"], *(panel["datasource"] for panel in panels())] == [named] * (1 + len(panels()))
+    assert {json.dumps(target["datasource"]) for panel in panels() for target in panel["targets"]} == {
+        json.dumps(named)
+    }
+    assert len({panel["id"] for panel in panels()}) == len({panel["title"] for panel in panels()}) == len(panels())
+    for panel in panels():
+        assert panel["description"].endswith(".")
+        assert panel["fieldConfig"]["defaults"]["unit"] in ("short", "s", "bytes", "cpm")
+        assert all('instance=~"$instance"' in target["expr"] for target in panel["targets"])
 
 
 def test_the_panels_do_not_overlap() -> None:

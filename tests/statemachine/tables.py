@@ -103,7 +103,10 @@ class TableTests:
         allowed = self.allowed[state]
         for data, example in self._examples(state, event):
             machine, number = at(self.machine, state, data), row_for(self.machine, state, data, example)
+            foreseen = machine.refusal(example)
+            assert (machine.state, machine.data) == (state, data), "a question moves nothing"
             answer = machine.fire(example)
+            assert foreseen == (answer if isinstance(answer, Refusal) else None)
             if number is None:
                 assert isinstance(answer, Refusal), f"row {answer.row} was taken"
                 assert machine.state is state

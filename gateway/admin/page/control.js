@@ -1,4 +1,4 @@
-// Start, stop and restart of an account, as buttons: off with the reason where its machine takes no such trigger.
+// Start, stop and restart of an account, as buttons: off with the reason where its machine would refuse: the state, or a guard by its name.
 
 import { button, h, setText, words } from "./dom.js";
 
@@ -41,8 +41,10 @@ export class Control {
 
   #whyNot(verb) {
     if (this.#busy) return "A call is under way.";
-    if (this.#account.allowed.includes(verb)) return "";
-    return `Its machine takes no ${verb} while ${words(this.#account.state)}.`;
+    const guards = this.#account.refused[verb];
+    if (!guards) return "";
+    if (!guards.length) return `Its machine takes no ${verb} while ${words(this.#account.state)}.`;
+    return `The guard ${guards.join(", ")} says no${this.#account.enabled ? "" : ": it is disabled in the config"}.`;
   }
 
   async #press(verb) {

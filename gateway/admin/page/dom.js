@@ -8,6 +8,7 @@ const TONES = {
   running: "good", starting: "busy", hot_reloading: "busy", restarting: "busy",
   restart_pending: "warn", stopping: "warn", stop_overdue: "warn", backoff: "warn", retry_wait: "warn", unknown: "warn",
   conflict: "bad", suppressed: "bad", failed: "bad", dead: "bad",
+  committed: "good", applied: "good", probation: "busy", pending: "busy", rolled_back: "bad", rejected: "bad", // changes of the config
 };
 
 export function h(tag, className, ...children) {

@@ -2,6 +2,7 @@
 
 import { AccountView } from "./account.js";
 import { clearChat, openChat, showUnsent, startChat, syncChat } from "./chat.js";
+import { ConfigView } from "./config.js";
 import { $, clock, h, setText, showState, words } from "./dom.js";
 import { JournalView } from "./journal.js";
 import { Overview } from "./overview.js";
@@ -16,9 +17,10 @@ const store = new Store(client);
 const overview = new Overview(client, store);
 const account = new AccountView(client, store);
 const journal = new JournalView(store);
+const config = new ConfigView(client, store);
 const signIn = new SignIn(client, forget);
 const chat = { open: openChat, close: () => {} };
-const VIEWS = { overview, account, journal, chat };
+const VIEWS = { overview, account, journal, config, chat };
 
 // Which view is open
 
@@ -89,6 +91,7 @@ function greeted() {
 function forget() {
   store.clear();
   clearChat();
+  config.clear();
   interrupt("");
 }
 
@@ -103,7 +106,7 @@ function start() {
   addEventListener("hashchange", showView);
   addEventListener("online", () => client.wake());
   addEventListener("visibilitychange", () => client.wake());
-  setInterval(() => [overview, account].forEach((view) => view.tick()), 1000);
+  setInterval(() => [overview, account, config].forEach((view) => view.tick()), 1000);
   startChat(client);
   showView();
   signIn.start();

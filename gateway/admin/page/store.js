@@ -102,7 +102,8 @@ export class Store extends EventTarget {
   }
 
   #setLifecycle(lifecycle) {
-    this.lifecycle = lifecycle;
+    // The event says nothing of the config: what is known of that stays.
+    this.lifecycle = { config: this.lifecycle.config, ...lifecycle };
     this.readAt = performance.now();
     this.#emit("lifecycle");
   }

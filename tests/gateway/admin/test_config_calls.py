@@ -70,6 +70,25 @@ def test_over_the_websocket_it_is_the_same(tmp_path: Path) -> None:
     run(main())
 
 
+def test_a_rollback_has_a_plan_too(tmp_path: Path) -> None:
+    """With the secrets of then: those that are marked in what is shown of it."""
+
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            await three(house)
+            socket = await house.sign_in()
+            before = house.path.read_bytes()
+            plan = await socket.ask("config.plan", revision="1")
+            assert (plan["changed_paths"], plan["revision"]) == ([TOKEN_PATH], revision_of(TEXT.encode()))
+            assert plan["accounts"] == {"telegram/main": "restart"}
+            assert house.path.read_bytes() == before
+            for wrong, said in (({"revision": "99"}, "no entry"), ({}, "`raw`")):
+                answer = await socket.request("config.plan", wrong)
+                assert said in answer["error"]["message"]
+
+    run(main())
+
+
 def test_a_base_that_is_given_must_be_the_current_one(tmp_path: Path) -> None:
     async def main() -> None:
         async with AdminHouse(tmp_path) as house:
@@ -167,6 +186,7 @@ def test_a_revision_has_its_text_and_what_it_changed(tmp_path: Path) -> None:
             assert (status, one["number"], one["issues"]) == (200, 3, [])
             assert one["raw"] == TEXT.replace(SECRET, f'"{MARK}"').replace("the-admin-token", f'"{MARK}"')
             assert one["against"] == one["base"]
+            assert one["against_raw"] == (await house.http("GET", f"{HISTORY}/2"))[1]["raw"]
             assert one["changes"] == [
                 {"path": "gateway.name", "class": "live", "old": "office", "new": "gateway"},
                 {"path": TOKEN_PATH, "class": "channel", "old": MARK, "new": MARK},

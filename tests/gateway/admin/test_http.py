@@ -133,7 +133,7 @@ def test_a_conflict_is_shown_with_its_causes_and_when_it_began(tmp_path: Path) -
             (reason,) = status["degraded"]
             assert reason["reason"] == "channel_conflict"
             assert MAIN in reason["detail"]
-            assert "1 conflicts in the last hour" in reason["detail"]
+            assert "(1 conflict in the last hour); its state is conflict" in reason["detail"]
             assert datetime.fromtimestamp(began / 1000, UTC).isoformat(timespec="seconds")[:-8] in reason["detail"]
             for cause in ("another gateway", "script", "another machine", "old process", "webhook", "new token"):
                 assert cause in reason["remedy"]
@@ -224,6 +224,8 @@ def test_read_change_and_read_again(tmp_path: Path) -> None:
         ("POST", "/api/v1/channels/telegram/main/explode", None, {}, 404, "not_found"),
         ("GET", "/page/..%2Fapi.py", None, {}, 404, "not_found"),
         ("GET", "/page/__init__.py", None, {}, 404, "not_found"),
+        ("GET", "/page/vendor", None, {}, 404, "not_found"),
+        ("GET", "/page/vendor/..%2Fpage.js", None, {}, 404, "not_found"),
         ("POST", "/api/v1/status", None, {}, 405, "method_not_allowed"),
     ],
 )

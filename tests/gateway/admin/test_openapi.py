@@ -81,6 +81,10 @@ def test_a_write_says_what_it_takes_and_what_may_come_of_it(tmp_path: Path) -> N
     assert set(patch["requestBody"]["content"]) >= {"application/json", "application/yaml"}
     assert patch["responses"]["412"]["headers"]["ETag"]["required"]
     assert patch["responses"]["503"]["headers"]["Retry-After"]["required"]
+    send = document(tmp_path)["paths"]["/api/v1/send"]["post"]
+    assert [(one["name"], one["in"], one["required"]) for one in send["parameters"]] == [
+        ("traceparent", "header", False)
+    ]
 
 
 @pytest.mark.parametrize(

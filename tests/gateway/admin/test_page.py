@@ -10,12 +10,13 @@ import pytest
 
 from gateway.admin.http import CSP, PAGE
 
-FILES = sorted(PAGE.iterdir())
+FILES = sorted(file for file in PAGE.iterdir() if file.is_file())
 SCRIPTS = [file for file in FILES if file.suffix == ".js"]
 MOST = 150_000
 
 
 def test_all_of_it_is_small() -> None:
+    """But for what others made, which is loaded when the editor is opened."""
     assert sum(len(gzip.compress(file.read_bytes())) for file in FILES) < MOST
 
 
@@ -31,6 +32,11 @@ def test_a_script_imports_what_is_there_and_parses_no_html(script: Path) -> None
         assert name.startswith("./"), name
         assert (PAGE / name).is_file(), name
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|text/html", text)
+
+
+def test_the_editor_alone_is_loaded_later() -> None:
+    asked = {script.name: re.findall(r'import\("([^"]+)"\)', script.read_text()) for script in SCRIPTS}
+    assert {name: files for name, files in asked.items() if files} == {"editor.js": ["./vendor/codemirror.js"]}
 
 
 def test_what_is_loaded_ahead_is_every_script() -> None:

@@ -18,6 +18,7 @@ from gateway.admin.auth import FAILURES, PERIOD
 from gateway.admin.methods import EVENTS, METHODS
 from gateway.admin.schemas import NoParams
 from gateway.admin.websocket import AT_ONCE, CONNECT_TIMEOUT, MAX_BEFORE, TICK, parse_frame
+from statemachine.circuit import CallFailed, Circuit, CircuitData
 from statemachine.lifecycle import LifecycleState
 from tests.gateway.admin.house import CHAT, MAIN, SECRET, TEXT, TOKEN, AdminHouse, Socket, run
 
@@ -200,6 +201,14 @@ def test_each_request_is_answered_once_and_by_its_id(tmp_path: Path) -> None:
         ('{"type": "req", "id": "", "method": "health"}', "the frame has no id"),
         ('{"type": "req", "id": "1"}', "the frame has no method"),
         ('{"type": "req", "id": "1", "method": 7}', "the frame has no method"),
+        (
+            '{"type": "req", "id": "1", "method": "health", "traceparent": 7}',
+            "traceparent is no text of 128 characters",
+        ),
+        (
+            json.dumps({"type": "req", "id": "1", "method": "health", "traceparent": "0" * 129}),
+            "traceparent is no text of",
+        ),
         ("[" * 100_000, "the frame is not JSON"),
     ],
 )
@@ -547,5 +556,21 @@ def test_a_restart_closes_with_its_own_code_and_the_next_connection_is_served(tm
             await house.until(S.RUNNING)
             assert (await again.ask("requests.get", id=asked["id"]))["outcome"] == "done"
             assert house.state is S.RUNNING
+
+    run(main())
+
+
+def test_whoever_watches_is_told_of_a_handlers_circuit_too_and_the_gateway_goes_on(tmp_path: Path) -> None:
+    """A circuit is no account: its step is an entry of the journal, and nothing else."""
+
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            socket = await house.sign_in()
+            house._dispatcher.add(Circuit("circuit/echo", CircuitData(failures=4)))
+            house._dispatcher.tell("circuit/echo", CallFailed(), "test")
+            entry = (await socket.event("journal"))["payload"]
+            assert (entry["machine"], entry["after"]) == ("circuit/echo", "open")
+            assert (await socket.ask("status"))["state"] == "running"
+            assert [event for event in socket.events if event["event"] == "channel"] == []
 
     run(main())

@@ -168,8 +168,8 @@ def test_the_exit_codes_are_those_that_there_are(capsys: pytest.CaptureFixture[s
     constants = {value for name, value in vars(exits).items() if name.startswith("EXIT_")}
     assert told == constants | {75}
     assert {code for command in COMMANDS for code, _ in command.codes} == told
-    readme = (Path(__file__).resolve().parents[3] / "README.md").read_text()
-    table = readme[readme.index("| exit code |") :].split("\n\n")[0]
+    page = (Path(__file__).resolve().parents[3] / "docs" / "operating" / "README.md").read_text()
+    table = page[page.index("## Exit codes") :].split("\n\n")[1]
     assert {int(code) for code in re.findall(r"^\| (\d+) ", table, re.MULTILINE)} == told
 
 

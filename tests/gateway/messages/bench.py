@@ -27,6 +27,7 @@ from gateway.messages.pipeline import Pipeline
 from gateway.metrics import Tally
 from gateway.runner import Runner
 from gateway.store.store import Store
+from gateway.traces import UNTRACED, Traces
 from statemachine import delivery, incoming
 from tests.gateway.configs import config, telegram
 from tests.gateway.fakes import FakeHandlers
@@ -95,7 +96,9 @@ class Ordered:
 class Life:
     """One run of the process. Its handler takes as long as a text says, breaks at `break`, and answers with the text."""
 
-    def __init__(self, folder: Path, network: Network | None = None, config: Config = CONFIG) -> None:
+    def __init__(
+        self, folder: Path, network: Network | None = None, config: Config = CONFIG, traces: Traces = UNTRACED
+    ) -> None:
         self.folder = folder
         self.config = config
         self.network = network or Network()
@@ -109,10 +112,10 @@ class Life:
         self.dispatcher.connect(self.runner.perform)
         self.store = Store(folder, lambda: "full", self.clock)
         self.offsets = Offsets()
-        self.outbox = Outbox(self.store, self.network, self.dispatcher, self.clock)
+        self.outbox = Outbox(self.store, self.network, self.dispatcher, self.clock, traces)
         self.pipeline = Pipeline(
             lambda: self.config, self.store, FakeHandlers(self.handle), self.outbox, Ordered(), self.dispatcher,
-            self.offsets, self._count,
+            self.offsets, self._count, traces,
         )  # fmt: skip
         self.tally = Tally()
         self.journal.listen(self.tally.note)
@@ -126,7 +129,7 @@ class Life:
         runner.work(incoming.Handle, pipeline.handle, lambda e, why: incoming.HandlerFailed(e.attempt, why))
         runner.command(incoming.CancelHandling, lambda name, _: runner.cancel(name))
         runner.command(incoming.Finish, pipeline.finish)
-        runner.work(delivery.Send, outbox.send, lambda e, why: delivery.AnswerLost(e.attempt, why))
+        runner.work(delivery.Send, outbox.traced_send, lambda e, why: delivery.AnswerLost(e.attempt, why))
         runner.command(delivery.CancelSend, lambda name, _: runner.cancel(name))
         runner.command(delivery.Keep, outbox.keep)
         runner.command(delivery.MakeWay, lambda name, _: outbox.make_way(name))

@@ -1,0 +1,1 @@
+"""What the page has of others: one module, bundled from pinned packages, with their licences and hashes."""
