@@ -16,8 +16,9 @@ from gateway.cli.plain import clean
 TONES = {
     "running": "good", "committed": "good", "applied": "good", "done": "good", "sent": "good", "ok": "good",
     "starting": "busy", "hot_reloading": "busy", "restarting": "busy", "connecting": "busy", "sending": "busy",
+    "probation": "busy", "pending": "busy",
     "restart_pending": "warn", "stopping": "warn", "stop_overdue": "warn", "backoff": "warn", "retry_wait": "warn",
-    "unknown": "warn", "probation": "warn", "warning": "warn", "half_open": "warn", "cancelled": "warn",
+    "unknown": "warn", "warning": "warn", "half_open": "warn", "cancelled": "warn",
     "conflict": "bad", "suppressed": "bad", "failed": "bad", "dead": "bad", "rolled_back": "bad", "rejected": "bad",
     "refused": "bad", "error": "bad", "open": "bad",
 }  # fmt: skip
