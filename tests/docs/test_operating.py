@@ -6,9 +6,11 @@ import re
 import sys
 from pathlib import Path
 
+from ruamel.yaml import YAML
+
 from gateway.cli.exits import EXIT_CONFIG, EXIT_FAILED, EXIT_HELD, EXIT_OK, EXIT_USAGE
 from tests.docs.pages import Page
-from tests.docs.shell import Here, shell, starter_text
+from tests.docs.shell import ADDRESS, Here, shell, starter_text
 from tests.real.process import ROOT, Gateway
 
 OPERATING = ROOT / "docs" / "operating"
@@ -34,7 +36,23 @@ async def test_the_commands_of_the_page(tmp_path: Path) -> None:
             await shell(_there(page.take("console").text, tmp_path), tmp_path, **places)
             await gateway.ready(3)
             await _run_a_second(page, tmp_path)
+            _is_for_prometheus(page.take("yaml").text)
+            _is_tried_with_a_collector(page.take("console").text)
             await shell(page.take("console"), tmp_path, **places)
+
+
+def _is_for_prometheus(text: str) -> None:
+    """Its rules are the file beside the page, and it asks where a gateway listens."""
+    config = YAML(typ="safe").load(text)
+    assert config["rule_files"] == ["/etc/prometheus/gateway-alerts.yaml"]
+    assert (OPERATING / "alerts.yaml").exists()
+    (job,) = config["scrape_configs"]
+    assert job["static_configs"] == [{"targets": [ADDRESS.removeprefix("http://")]}]
+
+
+def _is_tried_with_a_collector(text: str) -> None:
+    """By tests/real/test_traces.py, which takes the block that says where the collector is."""
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in text
 
 
 async def _run_a_second(page: Page, folder: Path) -> None:

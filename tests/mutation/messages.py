@@ -17,6 +17,7 @@ OUTBOX = (
     "tests/gateway/messages/test_outbox_orders.py",
 )
 STORE = ("tests/gateway/store",)
+OTEL_PY, TRACES = "gateway/otel.py", ("tests/gateway/test_traces.py",)
 
 MESSAGES = (
     # Into the store, and only then confirmed
@@ -149,5 +150,20 @@ MESSAGES = (
     Swap(
         "half of a commit stays", DATABASE_PY,
         '                connection.execute("ROLLBACK")\n', '                connection.execute("COMMIT")\n', STORE,
+    ),
+    # Traces
+    Swap(
+        "a message that is known is received a second time", PIPELINE_PY,
+        "taking.kept(_messages(new))", "taking.kept(_messages(received))", TRACES,
+    ),
+    Swap(
+        "a trace is not kept with its message", PIPELINE_PY,
+        "list(map(without_half_characters, taking.messages))", "list(map(without_half_characters, messages))", TRACES,
+    ),
+    Swap(
+        "a span has the words of an error", OTEL_PY, "record_exception=False", "record_exception=True", TRACES,
+    ),
+    Swap(
+        "a span is called by a token", OTEL_PY, "self._redactor.text(name)", "name", TRACES,
     ),
 )  # fmt: skip

@@ -79,7 +79,7 @@ def text_of(telegram: FakeTelegram, url: str) -> str:
 
 def asked_as_written_down() -> dict[str, str]:
     """The environment of the command in the docs; what is before it installs an extra that there is."""
-    (block,) = re.findall(r"```console\n(.*?)```", DOCS, re.DOTALL)
+    (block,) = (each for each in re.findall(r"```console\n(.*?)```", DOCS, re.DOTALL) if "OTEL_" in each)
     install, run = block.splitlines()
     (extra,) = re.findall(r"pip install '\.\[(\w+)\]'$", install)
     assert extra in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
