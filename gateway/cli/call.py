@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import aiohttp
 from gateway import __version__
 from gateway.cli.client import NOT_LET_IN, TIMEOUT, Client, UnreachableError
 from gateway.cli.exits import EXIT_FAILED, EXIT_OK, EXIT_USAGE, complain
+from gateway.cli.plain import say_json
 
 MISMATCH = "AUTH_TOKEN_MISMATCH"
 SCOPES = ["operator.read", "operator.write", "operator.admin"]
@@ -27,10 +27,10 @@ class RefusedError(Exception):
         self.error = error
 
 
-def run(given: Namespace, config: Path, state_dir: Path) -> int:
+def call(config: Path, state_dir: Path, *, method: str, params: str) -> int:
     """The payload of the answer, as JSON; of a refusal its error, and exit code 1."""
     try:
-        params = _params(given.params)
+        wanted = _params(params)
     except OSError as error:
         complain(str(error))
         return EXIT_FAILED
@@ -38,15 +38,15 @@ def run(given: Namespace, config: Path, state_dir: Path) -> int:
         complain(f"PARAMS must be a JSON object: {error}")
         return EXIT_USAGE
     try:
-        payload = asyncio.run(_call(Client(config, state_dir.absolute()), given.method, params))
+        payload = asyncio.run(_call(Client(config, state_dir.absolute()), method, wanted))
     except RefusedError as error:
         complain(str(error))
         if error.error.get("details"):
-            print(json.dumps(error.error, indent=2))  # noqa: T201
+            say_json(error.error)
     except UnreachableError as error:
         complain(str(error))
     else:
-        print(json.dumps(payload, indent=2))  # noqa: T201
+        say_json(payload)
         return EXIT_OK
     return EXIT_FAILED
 

@@ -23,16 +23,23 @@ def plan(answer: Json) -> str:
         *(f"{name}: {action}" for name, action in answer["accounts"].items()),
         *(f"fires {each['trigger']} at {each['machine']}: {each['why']}" for each in answer["triggers"]),
         *(f"warning: {each['message']}" for each in answer["warnings"]),
-        f"plan {answer['plan_id']}: {_count(answer['changes'])}, class {answer['class']}; {NEEDS[answer['needs']]}",
+        f"plan {answer['plan_id']}: {count(answer['changes'])}, class {answer['class']}; {NEEDS[answer['needs']]}",
     ])  # fmt: skip
 
 
-def _change(change: Json) -> str:
-    old, new = (json.dumps(change[side], ensure_ascii=False) for side in ("old", "new"))
-    return f"{change['path']}: {old} -> {new} ({change['class']})"
+def change(found: Json) -> tuple[str, str, str, str]:
+    """A key with its old and its new value as JSON, and what its change needs."""
+    old, new = (json.dumps(found[side], ensure_ascii=False) for side in ("old", "new"))
+    return found["path"], old, new, found["class"]
 
 
-def _count(changes: list[Json]) -> str:
+def _change(found: Json) -> str:
+    path, old, new, kind = change(found)
+    return f"{path}: {old} -> {new} ({kind})"
+
+
+def count(changes: list[Json]) -> str:
+    """How many."""
     return "1 change" if len(changes) == 1 else f"{len(changes)} changes"
 
 
@@ -83,14 +90,18 @@ def _outcome(entry: Json) -> str:
 
 def entry(answer: Json) -> str:
     """One entry, and what it changed."""
+    return "\n".join([*entry_head(answer), *map(_change, answer["changes"] or ())])
+
+
+def entry_head(answer: Json) -> list[str]:
+    """One entry, without the changes themselves."""
     lines = [_line(answer)]
     lines += [f"why: {answer['why']}"] if answer["why"] else []
     lines += map(issue, answer["issues"])
     if answer["changes"] is not None:
         against = answer["against"][:SHORT] if answer["against"] else "nothing"
-        lines.append(f"against {against}: {_count(answer['changes']) if answer['changes'] else 'no changes'}")
-        lines += map(_change, answer["changes"])
-    return "\n".join(lines)
+        lines.append(f"against {against}: {count(answer['changes']) if answer['changes'] else 'no changes'}")
+    return lines
 
 
 def decision(answer: Json) -> str:

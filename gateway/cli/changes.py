@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import Namespace
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from gateway.cli import change_text
-from gateway.cli.client import CallError, Client, UnreachableError
+from gateway.cli.asking import asked
+from gateway.cli.client import Client
 from gateway.cli.exits import EXIT_FAILED, EXIT_OK, complain
+from gateway.cli.progress import waiting
+from gateway.cli.show import show
+from gateway.cli.status_text import unsettled
 
 EXIT_CHANGES = 2
 """Of `plan`: there is something that would change."""
@@ -21,88 +26,124 @@ STANDARD_INPUT = "-"
 CAME_TO_NOTHING = frozenset({"rolled_back", "rejected"})
 
 
-def run(given: Namespace, config: Path, state_dir: Path) -> int:
-    """Run the command that was given; its exit code."""
-    try:
-        return COMMANDS[given.command](given, Client(config, state_dir.absolute()))
-    except CallError as error:
-        for line in change_text.refusal(str(error), error.details):
-            complain(line)
-        if given.json:
-            _show(given, error.body, "")
-    except (UnreachableError, OSError, UnicodeDecodeError) as error:
-        complain(str(error))
-    return EXIT_FAILED
+@dataclass(frozen=True)
+class Write:
+    """What a write is given besides its text. `confirm_within` is in seconds; `base` None is the file as it is."""
+
+    base: str | None
+    plan: str | None
+    note: str
+    confirm_within: float | None
 
 
-def _plan(given: Namespace, client: Client) -> int:
-    patch = "true" if given.patch else None
-    answer = client.call("POST", f"{CONFIG}/plan", _text(given.file), YAML, patch=patch)
-    _show(given, answer, change_text.plan(answer))
-    return EXIT_CHANGES if answer["changed_paths"] else EXIT_OK
+def plan(config: Path, state_dir: Path, *, file: str, patch: bool, as_json: bool) -> int:
+    """What a config, or a merge patch, would change; EXIT_CHANGES where that is something."""
+
+    def ask(client: Client) -> int:
+        answer = client.call("POST", f"{CONFIG}/plan", _text(file), YAML, patch="true" if patch else None)
+        show(answer, lambda: change_text.plan(answer), lambda tables: tables.plan(answer), as_json=as_json)
+        return EXIT_CHANGES if answer["changed_paths"] else EXIT_OK
+
+    return asked(config, state_dir, ask, as_json=as_json)
 
 
-def _apply(given: Namespace, client: Client) -> int:
-    return _write(given, client, "PUT", _text(given.file))
+def apply(config: Path, state_dir: Path, *, file: str, write: Write, as_json: bool) -> int:
+    """Replace the whole file."""
+
+    def ask(client: Client) -> int:
+        return _receive(_write(client, "PUT", _text(file), write), as_json=as_json)
+
+    return asked(config, state_dir, ask, as_json=as_json)
 
 
-def _patch(given: Namespace, client: Client) -> int:
-    patch: str = given.patch
-    named = patch == STANDARD_INPUT or patch.startswith("@")
-    return _write(given, client, "PATCH", _text(patch.removeprefix("@")) if named else patch.encode())
+def patch(config: Path, state_dir: Path, *, patch: str, write: Write, as_json: bool) -> int:
+    """Change some keys of it."""
+
+    def ask(client: Client) -> int:
+        named = patch == STANDARD_INPUT or patch.startswith("@")
+        text = _text(patch.removeprefix("@")) if named else patch.encode()
+        return _receive(_write(client, "PATCH", text, write), as_json=as_json)
+
+    return asked(config, state_dir, ask, as_json=as_json)
 
 
-def _write(given: Namespace, client: Client, method: str, text: bytes) -> int:
-    base = given.base or client.call("GET", CONFIG)["hash"]
-    receipt = client.call(
+def _write(client: Client, method: str, text: bytes, write: Write) -> dict[str, Any]:
+    base = write.base or client.call("GET", CONFIG)["hash"]
+    with _seeing_through(client):
+        return client.call(
         method, CONFIG, text, YAML, base,
-        confirm_within_s=given.confirm_within, note=given.note or None, plan_id=given.plan,
+        confirm_within_s=write.confirm_within, note=write.note or None, plan_id=write.plan,
     )  # fmt: skip
-    return _receive(given, receipt)
 
 
-def _receive(given: Namespace, receipt: dict[str, Any]) -> int:
-    _show(given, receipt, change_text.receipt(receipt))
+def _seeing_through(client: Client) -> AbstractContextManager[object]:
+    """For as long as a change is on its way, which is answered when each account that it touches has settled, or has had 45 s."""
+    looking = client.another()
+    return waiting("the change is seen through", lambda: unsettled(looking.call("GET", "/api/v1/status")))
+
+
+def _receive(receipt: dict[str, Any], *, as_json: bool) -> int:
+    show(receipt, lambda: change_text.receipt(receipt), lambda tables: tables.receipt(receipt), as_json=as_json)
     return EXIT_FAILED if receipt["outcome"] in CAME_TO_NOTHING else EXIT_OK
 
 
-def _history(given: Namespace, client: Client) -> int:
-    if given.revision is None:
-        answer = client.call("GET", f"{CONFIG}/history", limit=given.limit)
-        _show(given, answer, change_text.history(answer["entries"]))
-    else:
-        answer = client.call("GET", f"{CONFIG}/history/{quote(given.revision, '')}", against=given.against)
-        _show(given, answer, change_text.entry(answer))
-    return EXIT_OK
+def history(
+    config: Path, state_dir: Path, *, revision: str | None, against: str | None, limit: int, as_json: bool
+) -> int:
+    """The newest entries; or one, and what it changed."""
+
+    def look(client: Client) -> int:
+        if revision is None:
+            answer = client.call("GET", f"{CONFIG}/history", limit=limit)
+            entries = answer["entries"]
+            show(answer, lambda: change_text.history(entries), lambda tables: tables.history(entries), as_json=as_json)
+        else:
+            answer = client.call("GET", f"{CONFIG}/history/{quote(revision, '')}", against=against)
+            show(
+                answer,
+                lambda: change_text.entry(answer),
+                lambda tables: tables.entry_of_history(answer),
+                as_json=as_json,
+            )
+        return EXIT_OK
+
+    return asked(config, state_dir, look, as_json=as_json)
 
 
-def _rollback(given: Namespace, client: Client) -> int:
-    wish = {"revision": given.revision, "note": given.note, "confirm_within_s": given.confirm_within}
-    return _receive(given, client.call("POST", f"{CONFIG}/rollback", _json(wish)))
+def rollback(config: Path, state_dir: Path, *, revision: str, write: Write, as_json: bool) -> int:
+    """Write an entry of the history into the file again."""
+    wish = {"revision": revision, "note": write.note, "confirm_within_s": write.confirm_within}
+
+    def ask(client: Client) -> int:
+        with _seeing_through(client):
+            receipt = client.call("POST", f"{CONFIG}/rollback", _json(wish))
+        return _receive(receipt, as_json=as_json)
+
+    return asked(config, state_dir, ask, as_json=as_json)
 
 
-def _confirm(given: Namespace, client: Client) -> int:
-    waiting = _open_window(client)
-    revision = waiting if waiting and waiting.startswith(given.revision) else given.revision
-    if not revision:
-        complain("no change waits to be confirmed")
-        return EXIT_FAILED
-    decision = "cancel" if given.cancel else "extend" if given.extend else "confirm"
-    answer = client.call(
-        "POST", f"{CONFIG}/confirm", _json({"revision": revision, "decision": decision, "within_s": given.extend})
-    )
-    _show(given, answer, change_text.decision(answer))
-    return EXIT_OK
+def confirm(config: Path, state_dir: Path, *, revision: str, cancel: bool, extend: float | None, as_json: bool) -> int:
+    """Decide about a change that waits; `extend` is in seconds."""
+
+    def ask(client: Client) -> int:
+        held = _open_window(client)
+        which = held if held and held.startswith(revision) else revision
+        if not which:
+            complain("no change waits to be confirmed")
+            return EXIT_FAILED
+        decision = "cancel" if cancel else "extend" if extend else "confirm"
+        wish = {"revision": which, "decision": decision, "within_s": extend}
+        with _seeing_through(client):
+            answer = client.call("POST", f"{CONFIG}/confirm", _json(wish))
+        show(answer, lambda: change_text.decision(answer), lambda tables: tables.decision(answer), as_json=as_json)
+        return EXIT_OK
+
+    return asked(config, state_dir, ask, as_json=as_json)
 
 
 def _open_window(client: Client) -> str | None:
     window = client.call("GET", "/api/v1/status")["config"]["window"]
     return None if window is None else str(window["revision"])
-
-
-COMMANDS = {
-    "plan": _plan, "apply": _apply, "patch": _patch, "history": _history, "rollback": _rollback, "confirm": _confirm,
-}  # fmt: skip
 
 
 def _text(file: str) -> bytes:
@@ -111,7 +152,3 @@ def _text(file: str) -> bytes:
 
 def _json(wish: dict[str, Any]) -> bytes:
     return json.dumps({name: value for name, value in wish.items() if value not in (None, "")}).encode()
-
-
-def _show(given: Namespace, answer: dict[str, Any], text: str) -> None:
-    print(json.dumps(answer, indent=2) if given.json else text)  # noqa: T201

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 from gateway.channels.telegram import TelegramAdapter
 from gateway.channels.webchat import WebchatAdapter
 from gateway.cli.exits import EXIT_CONFIG, EXIT_OK, complain
+from gateway.cli.plain import say, say_json
 from gateway.config.file import Reader, Revision, read
 from gateway.config.model import build_config_model
 from gateway.errors import ConfigError
@@ -24,13 +26,19 @@ def load(config: Path) -> Revision:
     return Reader(known().model_for, os.environ, config.absolute().parent).load(read(config))
 
 
-def check(config: Path) -> int:
+def check(config: Path, *, as_json: bool = False) -> int:
+    """Say whether it can be used; EXIT_CONFIG where it cannot."""
     try:
         revision = load(config)
     except ConfigError as error:
         for issue in error.issues:
             complain(f"{config}: {issue}")
+        if as_json:
+            say_json({"config": str(config), "valid": False, "issues": [asdict(issue) for issue in error.issues]})
         return EXIT_CONFIG
-    accounts = ", ".join(revision.config.accounts()) or "no account"
-    print(f"{config} is valid: {accounts}; revision {revision.id[:12]}")  # noqa: T201
+    accounts = list(revision.config.accounts())
+    if as_json:
+        say_json({"config": str(config), "valid": True, "revision": revision.id, "accounts": accounts, "issues": []})
+    else:
+        say(f"{config} is valid: {', '.join(accounts) or 'no account'}; revision {revision.id[:12]}")
     return EXIT_OK

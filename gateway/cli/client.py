@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Iterator
@@ -46,7 +47,8 @@ class Client:
     `address` is where it answers, `tokens` are those that are left to be tried.
     """
 
-    def __init__(self, config: Path, state_dir: Path) -> None:
+    def __init__(self, config: Path, state_dir: Path, patience: float | None = None) -> None:
+        """`patience` is in seconds: how long each answer may take. Raises UnreachableError."""
         address = find(state_dir)
         if address is None:
             raise UnreachableError(
@@ -56,6 +58,13 @@ class Client:
         self.tokens = list(dict.fromkeys(_tokens(config, state_dir)))
         # No proxy: it would be handed the token.
         self._opener = build_opener(ProxyHandler({}))
+        self._patience = TIMEOUT if patience is None else patience
+
+    def another(self) -> Client:
+        """For another thread, which asks the same gateway with what is known to let in."""
+        other = copy.copy(self)
+        other.tokens = list(self.tokens)
+        return other
 
     def call(
         self,
@@ -95,7 +104,7 @@ class Client:
 
     def _answer(self, request: Request) -> bytes:
         try:
-            with self._opener.open(request, timeout=TIMEOUT) as response:
+            with self._opener.open(request, timeout=self._patience) as response:
                 return bytes(response.read())
         except HTTPError as error:
             raise CallError(error.code, _body(error)) from error

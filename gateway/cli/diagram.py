@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from gateway.cli.client import CallError, Client, UnreachableError
 from gateway.cli.exits import EXIT_FAILED, EXIT_OK, EXIT_USAGE, complain
+from gateway.cli.plain import say, say_json
 from gateway.dispatcher import LIFECYCLE
 from statemachine import MACHINES, Channel, Lifecycle
 from statemachine.diagram import mermaid
@@ -19,33 +18,39 @@ LIT = "#e65100"
 KINDS = {machine.kind: machine for machine in MACHINES}
 
 
-def run(given: Namespace, config: Path, state_dir: Path) -> int:
+def diagram(config: Path, state_dir: Path, *, machine: str, svg: Path | None, as_json: bool) -> int:
     """Print Mermaid's text, or write the SVG."""
-    name: str = given.machine
-    kind = _kind_of(name)
+    kind = _kind_of(machine)
     if kind is None:
         complain(
-            f"there is no machine {name}; there are {', '.join(KINDS)}, and gateway, or an account like telegram/main"
+            f"there is no machine {machine}; there are {', '.join(KINDS)}, and gateway, or an account like telegram/main"
         )
         return EXIT_USAGE
     try:
-        if name in KINDS and given.svg is None:
-            sys.stdout.write(mermaid(KINDS[kind]))
-            return EXIT_OK
-        client = Client(config, state_dir.absolute())
-        state = _state_of(client, name)
-        if given.svg is None:
-            sys.stdout.write(_lit_mermaid(kind, state))
-        else:
+        # A kind is many machines: no gateway need run, and no state is lit. Its picture alone is asked for.
+        client = None if machine in KINDS and svg is None else Client(config, state_dir.absolute())
+        state = None if client is None or machine in KINDS else _state_of(client, machine)
+        if client is not None and svg is not None:
             picture = client.read(f"/api/v1/machines/{quote(kind)}.svg").decode()
-            given.svg.write_text(_lit_svg(picture, state), encoding="utf-8")
+            svg.write_text(_lit_svg(picture, state), encoding="utf-8")
     except (CallError, UnreachableError, LookupError) as error:
         complain(str(error))
         return EXIT_FAILED
     except OSError as error:
-        complain(f"{given.svg} cannot be written: {error.strerror}")
+        complain(f"{svg} cannot be written: {error.strerror}")
         return EXIT_FAILED
+    _tell(machine, kind, state, svg, as_json=as_json)
     return EXIT_OK
+
+
+def _tell(machine: str, kind: str, state: str | None, svg: Path | None, *, as_json: bool) -> None:
+    """The text; nothing beside a picture that was written, but for a program."""
+    text = _lit_mermaid(kind, state)
+    if as_json:
+        written = {} if svg is None else {"svg": str(svg)}
+        say_json({"machine": machine, "kind": kind, "state": state, "mermaid": text, **written})
+    elif svg is None:
+        say(text.removesuffix("\n"))
 
 
 def _kind_of(name: str) -> str | None:
@@ -57,10 +62,8 @@ def _kind_of(name: str) -> str | None:
     return Channel.kind if "/" in name else None
 
 
-def _state_of(client: Client, name: str) -> str | None:
-    """Where a machine is now; None of a kind, of which there are many. Raises LookupError for an account that is not there."""
-    if name in KINDS:
-        return None
+def _state_of(client: Client, name: str) -> str:
+    """Where a machine is now. Raises LookupError for an account that is not there."""
     status: dict[str, Any] = client.call("GET", "/api/v1/status")
     if name == LIFECYCLE:
         return str(status["state"])

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.cli.exits import EXIT_FAILED, EXIT_OK, complain
+from gateway.cli.plain import say
 
 HEAD = """\
 # The gateway's config. It may change while the gateway runs: save it, and what changed is applied.
@@ -58,5 +59,5 @@ def init(config: Path, environ: Mapping[str, str]) -> int:
         complain(f"{config} is there already; nothing was written")
         return EXIT_FAILED
     config.chmod(0o600)
-    print(f"wrote {config}")  # noqa: T201
+    say(f"wrote {config}")
     return EXIT_OK

@@ -2,67 +2,75 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import secrets
 import sys
 from pathlib import Path
 from typing import Any
 
-from gateway.cli.client import CallError, Client, UnreachableError
-from gateway.cli.exits import EXIT_FAILED, EXIT_USAGE, complain
+from gateway.cli.asking import asked
+from gateway.cli.client import Client
+from gateway.cli.exits import EXIT_FAILED, EXIT_OK, complain
+from gateway.cli.plain import say, say_json
+from gateway.cli.progress import waiting
+from gateway.cli.show import show
 from gateway.errors import StoreError
 
 SHOWN = 60
 """Characters of a text that a line shows."""
 
 
-def run(given: argparse.Namespace, config: Path, state_dir: Path) -> int:
-    """One of the commands; the exit code."""
-    if given.command == "backup":
-        return _backup(state_dir, given.file)
-    try:
-        answer = {"send": _send, "outbox": _outbox}[given.command](Client(config, state_dir), given)
-    except (UnreachableError, CallError) as error:
-        complain(str(error))
-        return EXIT_FAILED
-    except ValueError as error:
-        complain(str(error))
-        return EXIT_USAGE
-    if given.json:
-        sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
+def send(config: Path, state_dir: Path, *, to: str, text: str, key: str, markup: str, as_json: bool) -> int:
+    """Send a message; without a key it is a new one each time."""
+
+    def ask(client: Client) -> int:
+        channel, _, rest = to.partition("/")
+        account, _, conversation = rest.partition("/")
+        if not conversation:
+            raise ValueError(f"{to} is no address: write CHANNEL/ACCOUNT/CONVERSATION, like telegram/main/12345")
+        body = {
+            "channel": channel,
+            "account": account,
+            "to": conversation,
+            "text": sys.stdin.read() if text == "-" else text,
+            "format": markup,
+            "idempotency_key": key or secrets.token_hex(8),
+        }
+        return _tell(client.call("POST", "/api/v1/send", json.dumps(body).encode()), as_json=as_json)
+
+    return asked(config, state_dir, ask, as_json=as_json)
+
+
+def outbox(
+    config: Path, state_dir: Path, *, action: str, number: int | None, state: str | None, limit: int, as_json: bool
+) -> int:
+    """What is not sent yet; or a person's word about one message."""
+
+    def look(client: Client) -> int:
+        answer = client.call("GET", "/api/v1/outbox", state=state, limit=limit)
+        if not answer["deliveries"] and not as_json:
+            say("nothing waits")
+            return EXIT_OK
+        return _tell(answer, as_json=as_json)
+
+    def decide(client: Client) -> int:
+        if number is None:
+            raise ValueError(f"which one? `gateway outbox` lists them; then `gateway outbox {action} ID`")
+        return _tell(client.call("POST", f"/api/v1/outbox/{number}/{action}", b"{}"), as_json=as_json)
+
+    return asked(config, state_dir, look if action == "list" else decide, as_json=as_json)
+
+
+def _tell(answer: dict[str, Any], *, as_json: bool) -> int:
+    if as_json:
+        say_json(answer, ascii_only=False)
     elif "deliveries" in answer:
-        sys.stdout.write("".join(f"{_line(row)}\n" for row in reversed(answer["deliveries"])))
-        if given.command == "outbox" and not answer["deliveries"]:
-            sys.stdout.write("nothing waits\n")
+        rows = answer["deliveries"][::-1]
+        show(rows, lambda: "\n".join(map(_line, rows)), lambda tables: tables.outbox(rows))
     else:
-        sys.stdout.write(f"{answer['id']} is {answer['state']}\n")
-    return 0
-
-
-def _send(client: Client, given: argparse.Namespace) -> dict[str, Any]:
-    channel, _, rest = given.to.partition("/")
-    account, _, conversation = rest.partition("/")
-    if not conversation:
-        raise ValueError(f"{given.to} is no address: write CHANNEL/ACCOUNT/CONVERSATION, like telegram/main/12345")
-    text = sys.stdin.read() if given.text == "-" else given.text
-    body = {
-        "channel": channel,
-        "account": account,
-        "to": conversation,
-        "text": text,
-        "format": given.format,
-        "idempotency_key": given.key or secrets.token_hex(8),
-    }
-    return client.call("POST", "/api/v1/send", json.dumps(body).encode())
-
-
-def _outbox(client: Client, given: argparse.Namespace) -> dict[str, Any]:
-    if given.action == "list":
-        return client.call("GET", "/api/v1/outbox", state=given.state, limit=given.limit)
-    if given.id is None:
-        raise ValueError(f"which one? `gateway outbox` lists them; then `gateway outbox {given.action} ID`")
-    return client.call("POST", f"/api/v1/outbox/{given.id}/{given.action}", b"{}")
+        said = f"{answer['id']} is {answer['state']}"
+        show(answer, lambda: said, lambda tables: tables.toned(answer["state"], said=said))
+    return EXIT_OK
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -73,7 +81,7 @@ def _line(row: dict[str, Any]) -> str:
     return f"{row['id']:>8}  {row['state']:<10}  {place}  {text}{why}"
 
 
-def _backup(state_dir: Path, target: Path) -> int:
+def backup(state_dir: Path, *, target: Path, as_json: bool) -> int:
     """A whole copy of the store, made while the gateway goes on; or when none runs."""
     # Imported when it is made: no other command reads the store itself.
     from gateway.store.database import Database  # noqa: PLC0415
@@ -84,9 +92,13 @@ def _backup(state_dir: Path, target: Path) -> int:
         complain(f"{source} does not exist: there is nothing to copy; name another --state-dir")
         return EXIT_FAILED
     try:
-        Database(source).backup(target)
+        with waiting(f"{source} is copied"):
+            Database(source).backup(target)
     except StoreError as error:
         complain(str(error))
         return EXIT_FAILED
-    sys.stdout.write(f"{target} is a copy of {source}\n")
-    return 0
+    if as_json:
+        say_json({"copy": str(target), "of": str(source), "bytes": target.stat().st_size})
+    else:
+        say(f"{target} is a copy of {source}")
+    return EXIT_OK

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from gateway.cli.exits import EXIT_FAILED, EXIT_OK, EXIT_USAGE, complain
+from gateway.cli.plain import say, say_json
 from gateway.export import FORMAT
 from statemachine import MACHINES
 from statemachine.describe import digest
@@ -42,7 +43,7 @@ def replay(path: Path, *, as_json: bool = False) -> int:
     except UnreadableError as error:
         complain(f"{path}: {error}")
         return EXIT_USAGE
-    print(json.dumps(report, indent=2) if as_json else in_words(report))  # noqa: T201
+    say_json(report) if as_json else say(in_words(report))
     return EXIT_FAILED if report["difference"] else EXIT_OK
 
 

@@ -10,6 +10,7 @@ from gateway.admin.lookup import look_up
 from gateway.admin.schema import RELOAD, json_schema
 from gateway.cli.check import known
 from gateway.cli.exits import EXIT_OK, EXIT_USAGE, complain
+from gateway.cli.plain import say, say_json
 from gateway.cli.reference import reference, type_of
 
 NEEDS = {"live": "takes effect at once", "channel": "restarts the accounts under it", "gateway": "restarts the gateway"}
@@ -23,8 +24,10 @@ def schema(path: str | None, *, as_json: bool) -> int:
     except NotFoundError as error:
         complain(str(error))
         return EXIT_USAGE
-    text = json.dumps(answer, indent=2) if as_json else reference(answer) if path is None else _told(answer)
-    print(text)  # noqa: T201
+    if as_json:
+        say_json(answer)
+    else:
+        say(reference(answer) if path is None else _told(answer))
     return EXIT_OK
 
 

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 from gateway.cli.change_text import SHORT, Json, moment
 
+UNDER_WAY = frozenset({"starting", "stopping", "stop_overdue"})
+"""States in which an account does not stay."""
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
@@ -15,22 +17,35 @@ def status(answer: Json) -> str:
     return "\n".join([
         f"{answer['name']} is {answer['state']} for {ago(answer['since'], answer['now'])}"
         f" (pid {answer['process']['pid']}, up {ago(answer['boot_at'], answer['now'])}, {answer['restarts']} restarts, by {answer['restart']['by']})",
-        *_config(answer["config"]),
-        *(f"a restart is due in {ticket['due_in_ms'] / 1000:.1f} s: {_ticket(ticket)}" for ticket in answer["tickets"]),
+        *config(answer),
+        *tickets(answer),
         *(line for reason in answer["degraded"] for line in _reason(reason)),
-        *_pending(answer["pending"]),
+        *pending(answer["pending"]),
         "",
         accounts(answer["accounts"], answer["now"]),
     ])  # fmt: skip
 
 
-def _config(config: Json) -> Iterator[str]:
-    yield f"config {config['path']}, revision {config['applied'][:SHORT]}"
-    if config["drift"]:
-        yield f"the file is another one: {config['on_disk'][:SHORT]} is not what runs"
-    if config["window"] is not None:
-        until = moment(config["window"]["confirm_by"])
-        yield f"revision {config['window']['revision'][:SHORT]} waits to be confirmed by {until}: gateway confirm"
+def config(answer: Json) -> Iterator[str]:
+    """Which config runs; and where the file is another one, or one waits to be confirmed, that too."""
+    said = answer["config"]
+    yield f"config {said['path']}, revision {said['applied'][:SHORT]}"
+    if said["drift"]:
+        yield f"the file is another one: {said['on_disk'][:SHORT]} is not what runs"
+    if said["window"] is not None:
+        yield f"revision {said['window']['revision'][:SHORT]} waits to be confirmed{_until(said)}: gateway confirm"
+
+
+def _until(said: Json) -> str:
+    """Of one that does not run yet the time has not begun."""
+    end = said["window"]["confirm_by"]
+    return "" if end is None else f" by {moment(end)}"
+
+
+def tickets(answer: Json) -> Iterator[str]:
+    """The restarts that are pending."""
+    for ticket in answer["tickets"]:
+        yield f"a restart is due in {ticket['due_in_ms'] / 1000:.1f} s: {_ticket(ticket)}"
 
 
 def _ticket(ticket: Json) -> str:
@@ -43,12 +58,65 @@ def _reason(reason: Json) -> Iterator[str]:
     yield f"  -> {reason['remedy']}"
 
 
-def _pending(pending: Json) -> Iterator[str]:
+def pending(waiting: Json) -> Iterator[str]:
+    """How many messages are under way."""
     words = [
-        f"{pending[key]} {text}" for key, text in (("messages", "in work"), ("outbox", "to be sent")) if pending[key]
+        f"{waiting[key]} {text}" for key, text in (("messages", "in work"), ("outbox", "to be sent")) if waiting[key]
     ]
     if words:
         yield f"messages: {', '.join(words)}"
+
+
+def holds_up(answer: Json) -> str:
+    """What a restart that was asked for waits for."""
+    due = min((ticket["due_in_ms"] for ticket in answer["tickets"]), default=0) / 1000
+    if answer["waiting"] == "idle":
+        return f"{answer['pending']['messages']} messages are in work"
+    if answer["waiting"] == "cooldown":
+        return f"due in {due:.0f} s, for it has restarted lately"
+    return f"due in {due:.0f} s" if answer["tickets"] else str(answer["state"])
+
+
+def unsettled(answer: Json) -> str:
+    """What a change waits for: the accounts that are on their way, or else what the gateway does."""
+    under_way = [
+        f"{row['channel']}/{row['account']} is {row['state']}"
+        for row in answer["accounts"]
+        if row["state"] in UNDER_WAY
+    ]
+    return ", ".join(under_way) or f"the gateway is {answer['state']}"
+
+
+def moved(before: Json, after: Json) -> Iterator[str]:
+    """What is different from one look to the next, a line each; times that merely go by are not."""
+    if after["boot"] != before["boot"]:
+        yield f"{after['name']} has restarted, with pid {after['process']['pid']}"
+    if after["state"] != before["state"]:
+        yield f"{after['name']} is {after['state']}"
+    if _told(before) != _told(after):
+        yield from config(after)
+    known = {ticket["id"] for ticket in before["tickets"]}
+    yield from tickets({"tickets": [ticket for ticket in after["tickets"] if ticket["id"] not in known]})
+    for ticket in known - {ticket["id"] for ticket in after["tickets"]}:
+        yield f"{ticket} is pending no more"
+    for reason in after["degraded"]:
+        if reason not in before["degraded"]:
+            yield from _reason(reason)
+    for reason in before["degraded"]:
+        if reason not in after["degraded"]:
+            yield f"degraded no more: {reason['reason']}: {reason['detail']}"
+    yield from _moved_accounts(before["accounts"], after["accounts"])
+
+
+def _told(answer: Json) -> tuple[object, ...]:
+    said = answer["config"]
+    return said["path"], said["applied"], said["drift"] and said["on_disk"], said["window"]
+
+
+def _moved_accounts(before: list[Json], after: list[Json]) -> Iterator[str]:
+    old, new = ({f"{row['channel']}/{row['account']}": account(row) for row in rows} for rows in (before, after))
+    yield from (line for name, line in new.items() if old.get(name) != line)
+    yield from (f"{name} is gone" for name in old if name not in new)
 
 
 def accounts(rows: list[Json], now: int) -> str:
@@ -58,8 +126,7 @@ def accounts(rows: list[Json], now: int) -> str:
     names = [f"{row['channel']}/{row['account']}" for row in rows]
     width = max(map(len, names))
     return "\n".join(
-        f"{name:<{width}}  {row['state']:<12}  generation {row['generation']:<4}  {_received(row, now)}{_wrong(row)}"
-        f"{_webhook(row, now)}".rstrip()
+        f"{name:<{width}}  {row['state']:<12}  generation {row['generation']:<4}  {_received(row, now)}{_said(wrong(row, now))}".rstrip()
         for name, row in zip(names, rows, strict=True)
     )
 
@@ -69,28 +136,37 @@ def _received(row: Json, now: int) -> str:
     return "" if last is None else f"received {ago(last, now)} ago"
 
 
-def _wrong(row: Json) -> str:
-    if row["held"]:
-        return "  stopped by a person"
-    return f"  {row['error']}" if row["error"] else ""
+def _said(words: str) -> str:
+    return f"  {words}" if words else ""
 
 
-def _webhook(row: Json, now: int) -> str:
-    """What its network last said against the webhook, and when: that is remembered for ever."""
+def wrong(row: Json, now: int | None = None) -> str:
+    """What is to be said of an account; with the time of now what its network last said against the webhook, too.
+
+    That is remembered for ever, and so it is told how long ago it was.
+    """
+    words = ["stopped by a person"] if row["held"] else [row["error"]] if row["error"] else []
     hook = row.get("webhook")
-    return f"  webhook: {hook['error']}, {ago(hook['error_at'], now)} ago" if hook and hook["error"] else ""
+    if now is not None and hook and hook["error"]:
+        words.append(f"webhook: {hook['error']}, {ago(hook['error_at'], now)} ago")
+    return "  ".join(words)
 
 
 def account(answer: Json) -> str:
     """What became of a person's wish for one account."""
     name = f"{answer['channel']}/{answer['account']}"
-    return f"{name} is {answer['state']}, generation {answer['generation']}{_wrong(answer)}"
+    return f"{name} is {answer['state']}, generation {answer['generation']}{_said(wrong(answer))}"
 
 
 def restart(answer: Json) -> str:
     """The ticket of a restart that was asked for."""
     joined = f"; it joins {answer['joined']}" if answer["joined"] else ""
     return f"{answer['id']}: the gateway restarts in {answer['due_in_ms'] / 1000:.1f} s{joined}"
+
+
+def outcome(request: Json) -> str:
+    """What became of a request."""
+    return f"{request['id']} is {request['outcome']}{': ' + request['why'] if request['why'] else ''}"
 
 
 def entry(row: Json) -> str:
@@ -100,7 +176,7 @@ def entry(row: Json) -> str:
     else:
         moved = row["before"] if row["before"] == row["after"] else f"{row['before']} -> {row['after']}"
     why = f"  ({row['why']})" if row["why"] else ""
-    return f"{row['seq']:>7}  {_time(row['at'])}  {row['machine']:<20}  {row['trigger']:<20}  {moved}{why}"
+    return f"{row['seq']:>7}  {clock(row['at'])}  {row['machine']:<20}  {row['trigger']:<20}  {moved}{why}"
 
 
 def ago(then: int | None, now: int) -> str:
@@ -111,7 +187,7 @@ def ago(then: int | None, now: int) -> str:
     return next((f"{seconds / size:.0f} {unit}" for size, unit in UNITS if seconds >= size), f"{seconds:.0f} s")
 
 
-def _time(milliseconds: int) -> str:
+def clock(milliseconds: int) -> str:
     """To the millisecond: steps of machines follow each other closely."""
     return (
         datetime.fromtimestamp(milliseconds / 1000, UTC).astimezone().isoformat(sep=" ", timespec="milliseconds")[:23]

@@ -11,7 +11,6 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,6 @@ async def measure(counts: Counts) -> dict[str, Any]:
         "python": platform.python_version(),
         "cpus": len(os.sched_getaffinity(0)),
         "load": [load, os.getloadavg()[0]],
-        "rich": find_spec("rich") is not None,
         "took_s": round(time.monotonic() - began, 1),
         "counts": asdict(counts),
     }

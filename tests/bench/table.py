@@ -222,8 +222,7 @@ def page(found: dict[str, Any]) -> str:
 def about(found: dict[str, Any]) -> str:
     load = " -> ".join(f"{each:.2f}" for each in found["load"])
     note = "" if max(found["load"]) < found["cpus"] else "  (busy: other work takes time from what is measured)"
-    rich = "\nrich is installed here: structlog imports it, at some 25 ms a start and 4 MB" if found["rich"] else ""
-    return f"{found['python']}, {found['cpus']} CPUs, {found['took_s']:.0f} s, load before -> after {load}{note}{rich}"
+    return f"{found['python']}, {found['cpus']} CPUs, {found['took_s']:.0f} s, load before -> after {load}{note}"
 
 
 def whole(results: dict[str, Any]) -> str:

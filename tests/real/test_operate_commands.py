@@ -90,9 +90,11 @@ async def test_the_status_of_a_change_that_waits_and_of_a_file_that_does_not_run
 async def test_the_status_is_watched_until_somebody_has_seen_enough(tmp_path: Path) -> None:
     async with running(tmp_path):
         watching = await following(tmp_path, "status", "--watch")
-        await read_until(watching, "telegram/main")
+        await read_until(watching, "webchat/default")
         await command(tmp_path, "channels", "stop", "telegram/main")
-        await read_until(watching, "stopped by a person")
+        told = await read_until(watching, "stopped by a person")
+        assert all(line.startswith("telegram/main is ") for line in told), "more than what is different"
+        assert told[-1] == "telegram/main is stopped, generation 1  stopped by a person\n"
         assert await interrupted(watching) == (0, "")
 
 

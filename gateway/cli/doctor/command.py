@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +9,9 @@ from pathlib import Path
 from gateway.cli.doctor import machine, networks, running, store
 from gateway.cli.doctor.config import read_config
 from gateway.cli.doctor.finding import Finding, Patient, Severity
+from gateway.cli.plain import say_json
+from gateway.cli.progress import waiting
+from gateway.cli.show import show
 from gateway.process.address import find
 
 LOOKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
@@ -21,19 +22,35 @@ CODES = {Severity.OK: 0, Severity.NOTE: 0, Severity.WARNING: 2, Severity.ERROR: 
 
 def doctor(config: Path, state_dir: Path, *, offline: bool, as_json: bool) -> int:
     """Exit code 0: nothing is to be mended, 2: something should be, 1: something must be."""
-    findings = []
-    for finding in examine(config, state_dir, offline=offline):
+    findings, looks = [], examine(config, state_dir, offline=offline)
+    while finding := _next(looks):
         findings.append(finding)
         if not as_json:
-            sys.stdout.write(_told(finding))
-            sys.stdout.flush()
+            _show(finding)
     worst = max(finding.severity for finding in findings)
     if as_json:
         rows = [asdict(finding) | {"severity": finding.severity.name.lower()} for finding in findings]
-        sys.stdout.write(json.dumps({"worst": worst.name.lower(), "findings": rows}, indent=2) + "\n")
+        say_json({"worst": worst.name.lower(), "findings": rows})
     else:
-        sys.stdout.write(_summary(findings))
+        said = _summary(findings)
+        show(worst, lambda: said, lambda tables: tables.toned(worst.name.lower(), said=said))
     return CODES[worst]
+
+
+def _next(looks: Iterator[Finding]) -> Finding | None:
+    """What is found next; a network may take its time to answer."""
+    with waiting("looking"):
+        return next(looks, None)
+
+
+def _show(finding: Finding) -> None:
+    severity = finding.severity.name.lower()
+    remedy = f"\n{'':18} -> {finding.remedy}" if finding.remedy else ""
+    show(
+        finding,
+        lambda: f"{severity:<8} {finding.check:<8} {finding.message}{remedy}",
+        lambda tables: tables.finding(severity, finding.check, finding.message, finding.remedy),
+    )
 
 
 def examine(config: Path, state_dir: Path, *, offline: bool) -> Iterator[Finding]:
@@ -45,13 +62,8 @@ def examine(config: Path, state_dir: Path, *, offline: bool) -> Iterator[Finding
         yield from look(patient)
 
 
-def _told(finding: Finding) -> str:
-    remedy = f"{'':18} -> {finding.remedy}\n" if finding.remedy else ""
-    return f"{finding.severity.name.lower():<8} {finding.check:<8} {finding.message}\n{remedy}"
-
-
 def _summary(findings: list[Finding]) -> str:
     counts = {severity: sum(each.severity is severity for each in findings) for severity in Severity}
     if not counts[Severity.WARNING] and not counts[Severity.ERROR]:
-        return "nothing is to be mended\n"
-    return f"{counts[Severity.ERROR]} error(s), {counts[Severity.WARNING]} warning(s)\n"
+        return "nothing is to be mended"
+    return f"{counts[Severity.ERROR]} error(s), {counts[Severity.WARNING]} warning(s)"
