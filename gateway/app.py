@@ -324,7 +324,8 @@ class App:
         Lines(sys.stdout).msg(f"gateway ready {address} pid={os.getpid()} boot={self._boot.id}")
         if short := self._stop_shortfall():
             log.warning("stop_budget_cut", why=short, remedy=REMEDY)
-        log.info("page_ready", page=address, sign_in=f"with the token in {self._options.state_dir / 'admin-token'}")
+        token = self._options.state_dir / "admin-token"
+        log.info("page_ready", page=address, sign_in=f"by `python -m gateway open`, or with the token in {token}")
 
     def _stop_shortfall(self) -> str:
         """Why a stop has less time than the config gives it; "" where it has not."""

@@ -36,6 +36,7 @@ def test_every_command_of_the_readme_is_known_here() -> None:
         "python -m gateway send webchat/default/main 'a word from the shell'",
         "python -m gateway outbox",
         "python -m gateway backup messages.sqlite3",
+        "python -m gateway open --print",
         "python -m gateway status",
         "python -m gateway channels restart webchat/default",
         "python -m gateway journal --limit 5",

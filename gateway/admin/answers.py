@@ -26,6 +26,23 @@ __all__ = [
 ]  # fmt: skip
 
 
+# Signing in
+
+
+class SignInCode(Body, frozen=True, kw_only=True):
+    """A code that signs in once, and for how long it is good."""
+
+    code: str
+    expires_in_ms: int
+
+
+class Session(Body, frozen=True, kw_only=True):
+    """What is sent in place of the token from now on, and for how long it is good."""
+
+    token: str
+    expires_in_ms: int
+
+
 # The details of errors
 
 

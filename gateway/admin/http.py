@@ -34,6 +34,7 @@ from gateway.admin.routes import (
     is_open,
 )
 from gateway.admin.services import Services
+from gateway.admin.sign_in import SignInRoutes
 from gateway.admin.views import machine_kind
 from gateway.admin.webhooks import Webhooks
 from gateway.config.edit import merge_patch, parse_patch, replacement
@@ -92,11 +93,13 @@ class Http:
         self._gatekeeper = gatekeeper
         self._port = port
         self._messages = MessageRoutes(api.messages, self._json_body, self._json)
+        self._sign_in = SignInRoutes(gatekeeper, self._json_body)
 
     def routes(self) -> list[Route]:
         """Every call there is."""
         return [
             *self._page_routes(),
+            *self._sign_in.routes(),
             *self._config_routes(),
             *self._control_routes(),
             *self._messages.routes(),

@@ -59,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
         for parser_ in (command, parser) if name == "run" else (command,):
             _add_places(parser_)
     _add_operate(commands)
+    _add_open(commands)
     _add_tools(commands)
     _add_doctor(commands)
     _add_schema(commands)
@@ -91,6 +92,12 @@ def _add_operate(commands: Any) -> None:
     journal.add_argument("--limit", type=int, default=20, metavar="N", help="how many of the newest (default: 20)")
     journal.add_argument("--after", type=int, metavar="SEQ", help="all from behind this number instead")
     journal.add_argument("--machine", metavar="NAME", help="of one machine alone, like gateway or telegram/main")
+
+
+def _add_open(commands: Any) -> None:
+    text = "open the page in a browser, signed in by a one-time code; the address and the code are printed"
+    command = _add_each(commands, {"open": text})["open"]
+    command.add_argument("--print", action="store_true", help="print them, and open nothing")
 
 
 def _add_tools(commands: Any) -> None:
@@ -240,6 +247,7 @@ def _other(given: argparse.Namespace, config: Path, state_dir: Path) -> int:
         "check": lambda: part("check").check(config),
         "doctor": lambda: part("doctor.command").doctor(config, state_dir, offline=given.offline, as_json=given.json),
         "call": lambda: part("call").run(given, config, state_dir),
+        "open": lambda: part("open").run(given, config, state_dir),
         "diagram": lambda: part("diagram").run(given, config, state_dir),
         "schema": lambda: part("schema").schema(given.path, as_json=given.json),
         "replay": lambda: part("replay").replay(given.file, as_json=given.json),

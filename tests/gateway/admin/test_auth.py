@@ -182,7 +182,7 @@ def test_tokens_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -
         compared.append((one, other))
         return compare(one, other)
 
-    monkeypatch.setattr("gateway.admin.auth.hmac.compare_digest", spy)
+    monkeypatch.setattr("gateway.admin.sessions.hmac.compare_digest", spy)
     gate = Gate()
     for given in ("the-token", "wrong", "t"):
         gate.says(given)

@@ -1,0 +1,88 @@
+"""What stands for the admin token in a browser: a one-time code that signs in, and the session that it is exchanged for.
+
+A *code* is made for whoever has the token itself (`gateway open`), and travels to the page in the fragment of its address,
+which a browser sends to nobody. It works once, within a minute; what is kept of it here is a hash, in memory.
+
+A *session* is what the page keeps: number, end, and an HMAC over both under a key that is made from the admin token. Nothing is
+kept of it here, so it outlives every restart and crash of the gateway, and all sessions end when the admin token changes.
+It may do what the token may, but for asking for codes, with which it could go on for ever. It cannot be turned back into the
+token. What it does not give: one session alone cannot be ended before its time (signing out is forgetting it), and whoever has
+stolen one can try out admin tokens against it at home, which finds a word that a person thought of, and never the 256 random
+bits of a token that the gateway has made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+
+from gateway.clock import Clock
+
+CODE_LASTS = 60.0
+"""Seconds."""
+CODE_MARK = "once-"
+"""Tells a code that is pasted from the token."""
+CODE_BYTES = 24
+CODES_KEPT = 16
+"""The oldest is dropped for one more."""
+SESSION_LASTS_MS = 12 * 60 * 60 * 1000
+SESSION_MARK = "session"
+PARTS = 4
+
+
+def same(given: str, secret: str) -> bool:
+    """Whether they are, in constant time."""
+    return hmac.compare_digest(_bytes(given), _bytes(secret))
+
+
+def _bytes(text: str) -> bytes:
+    """Half a character, which a header or a frame may hold, is a wrong token like any other."""
+    return text.encode(errors="surrogatepass")
+
+
+class Codes:
+    """The codes that were made and not used yet."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ends: dict[str, float] = {}
+        """By the hash of the code."""
+
+    def make(self) -> str:
+        """A new one, of 192 random bits."""
+        code = CODE_MARK + secrets.token_urlsafe(CODE_BYTES)
+        while len(self._ends) >= CODES_KEPT:
+            del self._ends[next(iter(self._ends))]
+        self._ends[_hash(code)] = self._clock.monotonic() + CODE_LASTS
+        return code
+
+    def use(self, given: str) -> bool:
+        """Whether it is one, and still good. It is none any more afterwards."""
+        hashed = _hash(given)
+        found = [kept for kept in self._ends if same(hashed, kept)]
+        return any(self._clock.monotonic() < self._ends.pop(kept) for kept in found)
+
+
+def _hash(code: str) -> str:
+    return hashlib.sha256(_bytes(code)).hexdigest()
+
+
+def make_session(token: str, now_ms: int) -> str:
+    """A session of who has, or had it proved by a code, this admin token."""
+    body = f"{SESSION_MARK}.{now_ms + SESSION_LASTS_MS}.{secrets.token_hex(8)}"
+    return f"{body}.{_signature(body, token)}"
+
+
+def is_session(given: str, token: str, now_ms: int) -> bool:
+    """Whether it was made with this admin token, and is not over."""
+    parts = given.split(".")
+    if len(parts) != PARTS or parts[0] != SESSION_MARK:
+        return False
+    body, _, signature = given.rpartition(".")
+    return same(signature, _signature(body, token)) and now_ms < int(parts[1])
+
+
+def _signature(body: str, token: str) -> str:
+    key = hmac.digest(_bytes(token), b"gateway session key", "sha256")
+    return hmac.digest(key, _bytes(body), "sha256").hex()
