@@ -30,10 +30,11 @@ __all__ = [
 
 
 class SignInCode(Body, frozen=True, kw_only=True):
-    """A code that signs in once, and for how long it is good."""
+    """A code that signs in once, for how long it is good, and whether it is for programs of one user alone."""
 
     code: str
     expires_in_ms: int
+    same_user: bool
 
 
 class Session(Body, frozen=True, kw_only=True):

@@ -129,17 +129,17 @@ class Gatekeeper:
         token = self._token()
         return same(given, token) or is_session(given, token, self._clock.wall_ms())
 
-    def make_code(self, given: str) -> str:
-        """A one-time code, for the token itself alone. Raises ForbiddenError."""
+    def make_code(self, given: str, user: int | None) -> str:
+        """A one-time code, for the token itself alone, and for programs of that user if one is named. Raises ForbiddenError."""
         if not same(given, self._token()):
             raise ForbiddenError("only the admin token gets a code: a session would go on for ever by it")
-        return self._codes.make()
+        return self._codes.make(user)
 
-    def open_session(self, code: str, address: str) -> str:
-        """The session that a code is exchanged for. Raises TooManyAttemptsError or UnauthorizedError."""
+    def open_session(self, code: str, address: str, user: int | None) -> str:
+        """The session that a code is exchanged for, by a program of that user. Raises TooManyAttemptsError or UnauthorizedError."""
         self._attempts.refuse_too_many(address)
-        if not self._codes.use(code):
-            self._attempts.refuse(code, address, "the code is wrong, used, or too old")
+        if not self._codes.use(code, user):
+            self._attempts.refuse(code, address, "the code is wrong, used, too old, or another user's")
         return make_session(self._token(), self._clock.wall_ms())
 
 

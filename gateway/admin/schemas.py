@@ -56,6 +56,12 @@ class SignIn(Params, frozen=True, kw_only=True):
     code: Annotated[str, Meta(min_length=1, max_length=256)]
 
 
+class MakeCode(Params, frozen=True, kw_only=True, rename=None):
+    """POST /api/v1/sign-in/codes. `same_user`: for a code that other users of this machine may come to see."""
+
+    same_user: bool = False
+
+
 class Device(Params, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """The device that a client runs on, as the published clients tell it. Nothing hangs on it but whose writes are counted."""
 

@@ -1,7 +1,9 @@
 """What stands for the admin token in a browser: a one-time code that signs in, and the session that it is exchanged for.
 
 A *code* is made for whoever has the token itself (`gateway open`), and travels to the page in the fragment of its address,
-which a browser sends to nobody. It works once, within a minute; what is kept of it here is a hash, in memory.
+which a browser sends to nobody. It works once, within a minute; what is kept of it here is a hash, in memory. Where a browser is
+started with the address, every user of the machine can read it in the list of processes: such a code works for the user alone
+for whom it was made.
 
 A *session* is what the page keeps: number, end, and an HMAC over both under a key that is made from the admin token. Nothing is
 kept of it here, so it outlives every restart and crash of the gateway, and all sessions end when the admin token changes.
@@ -16,6 +18,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections import deque
+from dataclasses import dataclass
 
 from gateway.clock import Clock
 
@@ -41,27 +45,34 @@ def _bytes(text: str) -> bytes:
     return text.encode(errors="surrogatepass")
 
 
+@dataclass(frozen=True)
+class _Code:
+    hashed: str
+    ends: float
+    user: int | None
+
+
 class Codes:
     """The codes that were made and not used yet."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._ends: dict[str, float] = {}
-        """By the hash of the code."""
+        self._kept: deque[_Code] = deque(maxlen=CODES_KEPT)
 
-    def make(self) -> str:
-        """A new one, of 192 random bits."""
+    def make(self, user: int | None = None) -> str:
+        """A new one, of 192 random bits; for programs of this user alone, where one is named."""
         code = CODE_MARK + secrets.token_urlsafe(CODE_BYTES)
-        while len(self._ends) >= CODES_KEPT:
-            del self._ends[next(iter(self._ends))]
-        self._ends[_hash(code)] = self._clock.monotonic() + CODE_LASTS
+        self._kept.append(_Code(_hash(code), self._clock.monotonic() + CODE_LASTS, user))
         return code
 
-    def use(self, given: str) -> bool:
-        """Whether it is one, and still good. It is none any more afterwards."""
-        hashed = _hash(given)
-        found = [kept for kept in self._ends if same(hashed, kept)]
-        return any(self._clock.monotonic() < self._ends.pop(kept) for kept in found)
+    def use(self, given: str, user: int | None = None) -> bool:
+        """Whether it is one, still good, and this user's. If so, it is none any more afterwards."""
+        hashed, now = _hash(given), self._clock.monotonic()
+        found = [each for each in self._kept if same(hashed, each.hashed)]
+        good = [each for each in found if now < each.ends and each.user in (None, user)]
+        for each in good:
+            self._kept.remove(each)
+        return bool(good)
 
 
 def _hash(code: str) -> str:

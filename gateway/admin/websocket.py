@@ -23,6 +23,7 @@ from gateway.admin.errors import Answer, BadRequestError, MissingScopeError, ans
 from gateway.admin.methods import ALLOWS, EVENTS, METHODS, Method
 from gateway.admin.methods import Context as CallContext
 from gateway.admin.services import Services
+from gateway.admin.strangers import Strangers
 from gateway.errors import GatewayError, UnavailableError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -150,11 +151,16 @@ class WebSockets:
     """All connections: opens them, tells them what happens, closes them."""
 
     def __init__(
-        self, services: Services, context: Callable[[web.Application], CallContext], gatekeeper: Gatekeeper
+        self,
+        services: Services,
+        context: Callable[[web.Application], CallContext],
+        gatekeeper: Gatekeeper,
+        strangers: Strangers,
     ) -> None:
         self._services = services
         self._make_context = context
         self._gatekeeper = gatekeeper
+        self._strangers = strangers
         self._connections: set[Connection] = set()
 
     def broadcast(self, event: str, payload: dict[str, Any]) -> None:
@@ -245,6 +251,7 @@ class WebSockets:
             connection.scopes = frozenset(answer.scopes or ("operator.read", "operator.write", "operator.admin"))
             given = answer.auth.secret or ""
             connection.is_welcome = lambda: self._gatekeeper.takes(given)
+            self._strangers.welcome(connection.context.transport)
             hello = self._hello(connection, answer)
             await socket.send_json(
                 {"type": "res", "id": frame["id"], "ok": True, "payload": self._services.redactor.tree(hello)}

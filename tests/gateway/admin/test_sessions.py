@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import socket
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from gateway.admin import peer, sign_in
 from gateway.admin.auth import FAILURES
+from gateway.admin.peer import owner_of
 from gateway.admin.sessions import CODE_LASTS, CODES_KEPT, SESSION_LASTS_MS, Codes, is_session, make_session
 from gateway.admin.sign_in import MAX_BODY, PATIENCE
 from gateway.admin.websocket import TICK
@@ -57,6 +62,15 @@ def test_a_code_is_too_long_to_be_found_and_kept_as_a_hash_alone() -> None:
     assert code not in repr(vars(codes))
 
 
+def test_a_code_for_one_user_is_of_no_use_to_another_and_not_used_up_by_one() -> None:
+    codes = Codes(StillClock())
+    code = codes.make(user=1000)
+    assert not codes.use(code, user=1001)
+    assert not codes.use(code, user=None)
+    assert codes.use(code, user=1000)
+    assert codes.use(codes.make(), user=1001), "it is for nobody in particular"
+
+
 def test_only_the_newest_codes_are_kept() -> None:
     codes = Codes(StillClock())
     made = [codes.make() for _ in range(CODES_KEPT + 1)]
@@ -92,6 +106,47 @@ def test_nothing_of_a_session_can_be_changed() -> None:
         "",
     ):
         assert not is_session(forged, "the-token", NOW), forged
+
+
+# Whose program is at the other end
+
+
+@pytest.mark.parametrize(
+    ("family", "listens", "dials"),
+    [
+        (socket.AF_INET, "127.0.0.1", "127.0.0.1"),
+        (socket.AF_INET6, "::1", "::1"),
+        (socket.AF_INET, "127.0.0.1", "::ffff:127.0.0.1"),
+    ],
+)
+async def test_the_user_of_a_connection_of_this_machine_is_known(
+    family: socket.AddressFamily, listens: str, dials: str
+) -> None:
+    found: list[int | None] = []
+
+    async def note(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        found.append(owner_of(writer.transport))
+        writer.close()
+
+    async with await asyncio.start_server(note, listens, 0, family=family) as server:
+        reader, writer = await asyncio.open_connection(dials, server.sockets[0].getsockname()[1])
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    assert found == [os.getuid()]
+
+
+class Elsewhere(asyncio.BaseTransport):
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return {"sockname": ("10.0.0.1", 80), "peername": ("10.0.0.2", 12345)}.get(name, default)
+
+
+def test_of_what_cannot_be_seen_it_is_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert owner_of(Elsewhere()) is None
+    assert owner_of(asyncio.BaseTransport()) is None
+    assert owner_of(None) is None
+    monkeypatch.setattr(peer, "TABLES", (tmp_path / "there is none",))
+    assert owner_of(Elsewhere()) is None
 
 
 # On the wire
@@ -133,6 +188,22 @@ def test_a_session_gets_no_code_and_no_token_no_code_either(tmp_path: Path) -> N
     run(main())
 
 
+def test_a_code_for_the_same_user_is_refused_to_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            _, made, _ = await house.http("POST", CODES, json={"same_user": True})
+            assert made["same_user"]
+            with monkeypatch.context() as patch:
+                patch.setattr(sign_in, "owner_of", lambda _: os.getuid() + 1)
+                status, body, _ = await house.http("POST", SIGN_IN, token=None, json={"code": made["code"]})
+                assert (status, "another user's" in body["error"]["message"]) == (401, True)
+                patch.setattr(sign_in, "owner_of", lambda _: None)
+                assert not (await house.http("POST", CODES, json={"same_user": True}))[1]["same_user"]
+            await session_of(house, made["code"])
+
+    run(main())
+
+
 def test_with_another_admin_token_every_session_ends_the_open_connections_too(tmp_path: Path) -> None:
     async def main() -> None:
         async with AdminHouse(tmp_path) as house:
@@ -153,9 +224,9 @@ def test_with_another_admin_token_every_session_ends_the_open_connections_too(tm
 @pytest.mark.parametrize(
     ("body", "status", "message"),
     [
-        ({"code": "once-x"}, 401, "the code is wrong, used, or too old"),
-        ({"code": "\ud800"}, 401, "the code is wrong, used, or too old"),
-        ({"code": TOKEN}, 401, "the code is wrong, used, or too old"),
+        ({"code": "once-x"}, 401, "the code is wrong, used, too old, or another user's"),
+        ({"code": "\ud800"}, 401, "the code is wrong, used, too old, or another user's"),
+        ({"code": TOKEN}, 401, "the code is wrong, used, too old, or another user's"),
         ({}, 400, "code"),
         ({"code": ""}, 400, "code"),
         ({"code": 7}, 400, "code"),
