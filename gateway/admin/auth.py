@@ -149,12 +149,14 @@ def bearer(headers: Mapping[str, str]) -> str | None:
 
 
 def stored_token(state_dir: Path) -> str:
-    """The token in the state folder, made on the first run: readable by the owner alone."""
+    """The token in the state folder, made on the first run: readable by the owner alone. A file that a full disk has left empty holds none."""
     path = state_dir / "admin-token"
     try:
-        return path.read_text(encoding="ascii").strip()
+        token = path.read_text(encoding="ascii").strip()
     except FileNotFoundError:
+        token = ""
+    if not token:
         token = secrets.token_urlsafe(32)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(token + "\n")
-        return token
+    return token

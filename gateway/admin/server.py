@@ -89,8 +89,12 @@ class AdminServer:
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def _token(self) -> str:
-        token = self._services.ledger.applied.gateway.admin.token
-        return token.reveal() if token else stored_token(self._services.state_dir)
+        configured = self._services.ledger.applied.gateway.admin.token
+        if configured:
+            return configured.reveal()
+        token = stored_token(self._services.state_dir)
+        self._services.redactor.learn([token])  # the config may have had one of its own until now
+        return token
 
     async def open(self, listener: socket.socket) -> None:
         """Serve on this listening socket."""

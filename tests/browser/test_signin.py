@@ -73,6 +73,9 @@ async def test_a_code_signs_in_once_and_outlives_restarts_and_a_kill(tmp_path: P
         session = await page.evaluate(KEPT)
         assert TOKEN not in session
         assert link.partition("=")[2] not in session
+        shown = await page.content()
+        assert TOKEN not in shown
+        assert session not in shown
         await page.reload()
         await expect(page.locator("#lifecycle")).to_have_text("running")
         gateway.signal(signal.SIGUSR1)

@@ -217,3 +217,10 @@ def test_a_token_of_its_own_is_made_once_and_for_its_owner(tmp_path: Path) -> No
     (tmp_path / "other").mkdir()
     assert stored_token(tmp_path / "other") != token
     assert [file.name for file in (tmp_path / "other").iterdir()] == ["admin-token"]
+
+
+def test_an_empty_file_is_no_token(tmp_path: Path) -> None:
+    (tmp_path / "admin-token").write_text("\n")
+    token = stored_token(tmp_path)
+    assert len(token) >= 40
+    assert stored_token(tmp_path) == token

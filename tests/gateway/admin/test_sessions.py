@@ -108,6 +108,10 @@ def test_nothing_of_a_session_can_be_changed() -> None:
         assert not is_session(forged, "the-token", NOW), forged
 
 
+def test_without_a_token_there_is_no_session() -> None:
+    assert not is_session(make_session("", NOW), "", NOW)
+
+
 # Whose program is at the other end
 
 
@@ -184,6 +188,19 @@ def test_a_session_gets_no_code_and_no_token_no_code_either(tmp_path: Path) -> N
             status, body, _ = await house.http("POST", CODES, token=await session_of(house))
             assert (status, body["error"]["code"]) == (403, "forbidden")
             assert (await house.http("POST", CODES, token=None))[0] == 401
+
+    run(main())
+
+
+def test_a_token_that_takes_the_place_of_the_configs_is_kept_out_of_every_output(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            await house.edit(TEXT.replace(f", token: {TOKEN}", ""))
+            assert (await house.http("GET", "/api/v1/status"))[0] == 401
+            stored = (house._options.state_dir / "admin-token").read_text().strip()
+            assert (await house.http("GET", "/api/v1/status", token=stored))[0] == 200
+            _, body, _ = await house.http("GET", f"/api/v1/requests/{stored}", token=stored)
+            assert stored not in body["error"]["message"]
 
     run(main())
 
