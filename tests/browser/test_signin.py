@@ -88,8 +88,8 @@ async def test_a_code_signs_in_once_and_outlives_restarts_and_a_kill(tmp_path: P
         await expect(page.locator("#connection")).to_have_text("Connected")
         await expect(page.locator("#sign-in")).not_to_be_visible()
         assert await page.evaluate(KEPT) == session
-        # Errors on the console: a line that is down, and no more.
-        assert [fault for fault in faults if "ERR_CONNECTION_REFUSED" not in fault] == []
+        # On the console: that there was no line for a while, and no more.
+        assert [fault for fault in faults if "net::ERR_" not in fault] == []
 
         assert page.context.browser is not None
         other = await page.context.browser.new_page()

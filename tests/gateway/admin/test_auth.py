@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gateway.admin import auth
 from gateway.admin.auth import (
     FAILURES,
     PERIOD,
@@ -163,6 +164,14 @@ def test_each_address_is_counted_by_itself() -> None:
         gate.says("wrong", "10.0.0.1")
     assert gate.says("the-token", "10.0.0.2") == "in"
     assert gate.says("the-token", "10.0.0.1").startswith("again")
+
+
+def test_not_every_address_is_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "ADDRESSES_KEPT", 10)
+    gate = Gate()
+    for number in range(100):
+        assert gate.says("wrong", f"fe80::{number}") == "wrong"
+    assert len(gate.keeper._attempts._failures) == 10
 
 
 def test_the_right_one_clears_the_count_and_none_at_all_is_not_counted() -> None:
