@@ -28,11 +28,11 @@ from gateway.config.file import Reader, Revision
 from gateway.config.history import History
 from gateway.config.ledger import Ledger
 from gateway.config.model import Config, build_config_model
-from gateway.config.secrets import secrets_of
+from gateway.config.secrets import secrets_of, secrets_of_environment
 from gateway.config.standing import Standing
 from gateway.dispatcher import Dispatcher
 from gateway.journal import Journal, log_entry
-from gateway.log import LevelFilter, Lines, configure
+from gateway.log import LevelFilter, Lines, configure, tell_of_crashes
 from gateway.logtail import LogTail
 from gateway.metrics import Tally
 from gateway.plugins import Plugins
@@ -115,6 +115,7 @@ class App:
         self._ending = ending
         self._clock = Clock()
         self._redactor = Redactor()
+        self._redactor.learn(secrets_of_environment(os.environ))
         self._tail = LogTail()
         self._hub = WebchatHub(self._clock)
         self._hooks = Hooks()
@@ -193,7 +194,10 @@ class App:
         return Reader(self._plugins.model_for, os.environ, self._options.config.parent)
 
     def _configure_log(self, config: Config) -> LevelFilter:
-        return configure(config.gateway.log.level, config.gateway.log.format, self._redactor, self._tail)
+        level = configure(config.gateway.log.level, config.gateway.log.format, self._redactor, self._tail)
+        if self._own_process:
+            tell_of_crashes()
+        return level
 
     # Building
 
@@ -219,6 +223,7 @@ class App:
             self._options.state_dir, lambda: self._ledger.applied, self._adapters, self._dispatcher, self._journal,
             self._requests, self._tally, self._clock, self._options.config.parent, self._plugins.handlers, self._claims.take,
             self._traces,
+            self._redactor.text,
         )  # fmt: skip
         self._receivers = self._messages.receivers
         self._journal.listen(lambda entry: self._claims.note(entry, self._ledger.applied), ordinary=False)
@@ -328,7 +333,8 @@ class App:
         Lines(sys.stdout).msg(f"gateway ready {address} pid={os.getpid()} boot={self._boot.id}")
         if short := self._stop_shortfall():
             log.warning("stop_budget_cut", why=short, remedy=REMEDY)
-        log.info("page_ready", page=address, sign_in=f"with the token in {self._options.state_dir / 'admin-token'}")
+        token = self._options.state_dir / "admin-token"
+        log.info("page_ready", page=address, sign_in=f"by `python -m gateway open`, or with the token in {token}")
 
     def _stop_shortfall(self) -> str:
         """Why a stop has less time than the config gives it; "" where it has not."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from contextlib import suppress
+from types import TracebackType
 from typing import TextIO
 
 import structlog
@@ -90,3 +92,30 @@ def configure(level: str, style: str, redactor: Redactor, tail: LogTail) -> Leve
     )
     logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
     return wanted
+
+
+def tell_of_crashes() -> None:
+    """What nobody catches goes into the log from now on, and not past it: what an error says may hold a secret.
+
+    For a process of our own. Python would write it to standard error as it is.
+    """
+
+    def crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        structlog.get_logger().critical("crashed", exc_info=(kind, error, trace))
+
+    def thread_crashed(given: threading.ExceptHookArgs) -> None:
+        thread = None if given.thread is None else given.thread.name
+        error = given.exc_value or given.exc_type()
+        structlog.get_logger().error(
+            "thread_crashed", thread=thread, exc_info=(given.exc_type, error, given.exc_traceback)
+        )
+
+    def ignored(given: sys.UnraisableHookArgs) -> None:
+        error = given.exc_value or given.exc_type()
+        where = repr(given.object)
+        structlog.get_logger().error(
+            "error_ignored", where=where, exc_info=(given.exc_type, error, given.exc_traceback)
+        )
+
+    sys.excepthook, threading.excepthook, sys.unraisablehook = crashed, thread_crashed, ignored
+    logging.captureWarnings(capture=True)

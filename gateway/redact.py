@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+from urllib.parse import quote
 
 MARK = "__REDACTED__"
 """Stands for a secret in every output. Sent back in a write it means: keep the secret that is there."""
@@ -40,8 +42,19 @@ class Secret:
         return hash(self._value)
 
 
+def _forms(secret: str) -> Iterator[str]:
+    """As it stands; as it is written in an address, in JSON, and as a literal of Python, in which errors like to name things."""
+    literal = repr(secret)[1:-1]
+    yield from (secret, literal)
+    for ascii_ in (True, False):
+        yield from (json.dumps(secret, ensure_ascii=ascii_)[1:-1], json.dumps(literal, ensure_ascii=ascii_)[1:-1])
+    # Half a character, which an environment may hold, is in no address.
+    whole = secret.encode(errors="replace").decode()
+    yield from (quote(whole), quote(whole, safe=""))
+
+
 class Redactor:
-    """Replaces every secret that it was told by MARK, in any text or tree of data.
+    """Replaces every secret that it was told by MARK, in any text or tree of data, in whichever form it is written there.
 
     Secrets are only ever added: one that was replaced in the config may still turn up in a late log line.
     """
@@ -54,7 +67,7 @@ class Redactor:
         new = {secret for secret in secrets if len(secret) >= _SHORTEST} - self._secrets
         if new:
             self._secrets |= new
-            longest_first = sorted(self._secrets, key=len, reverse=True)
+            longest_first = sorted({form for secret in self._secrets for form in _forms(secret)}, key=len, reverse=True)
             self._pattern = re.compile("|".join(map(re.escape, longest_first)))
 
     def text(self, text: str) -> str:

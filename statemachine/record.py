@@ -2,6 +2,7 @@
 
 The settings of an account are opaque to the tables, which compare them and no more. They hold secrets,
 so that a record has a seal in their place: a text that is equal for equal settings and different for others.
+Replies are opaque, too, and what people say to each other is in no journal: each has a seal as well.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import msgspec
 
 from statemachine._machine import Event
 from statemachine.channel_events import Run
+from statemachine.incoming import HandlerAnswered
 
 ABSENT = "absent"
 """The state that is recorded of a machine that does not exist."""
@@ -33,6 +35,8 @@ def plain(record: Any, seal: Seal) -> dict[str, Any]:
         sealed = dataclasses.replace(run, settings=seal(run.settings))
         changed = msgspec.structs.replace if isinstance(record, msgspec.Struct) else dataclasses.replace
         record = changed(record, run=sealed)
+    if isinstance(record, HandlerAnswered):
+        record = msgspec.structs.replace(record, replies=tuple(seal(each) for each in record.replies))
     data: dict[str, Any] = msgspec.to_builtins(record)
     return data
 

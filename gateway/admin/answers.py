@@ -29,6 +29,24 @@ __all__ = [
 ]  # fmt: skip
 
 
+# Signing in
+
+
+class SignInCode(Body, frozen=True, kw_only=True):
+    """A code that signs in once, for how long it is good, and whether it is for programs of one user alone."""
+
+    code: str
+    expires_in_ms: int
+    same_user: bool
+
+
+class Session(Body, frozen=True, kw_only=True):
+    """What is sent in place of the token from now on, and for how long it is good."""
+
+    token: str
+    expires_in_ms: int
+
+
 # The details of errors
 
 

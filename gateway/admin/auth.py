@@ -6,7 +6,6 @@ which is what keeps a web page elsewhere (cross-site requests, DNS rebinding) ou
 
 from __future__ import annotations
 
-import hmac
 import os
 import secrets
 from collections import deque
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
+from gateway.admin.sessions import SESSION_MARK, Codes, is_session, make_session, same
 from gateway.clock import Clock
 from gateway.config.model import Admin, is_loopback
 from gateway.errors import GatewayError
@@ -23,6 +23,10 @@ from gateway.errors import GatewayError
 FAILURES = 10
 PERIOD = 60.0
 """Wrong tokens an address may send in that many seconds."""
+ADDRESSES_KEPT = 10_000
+"""Whoever has a whole network of addresses fills no memory here."""
+
+SESSION_OVER = "the session is over: its time has passed, or the admin token is another one now"
 
 
 class ForbiddenError(GatewayError):
@@ -32,8 +36,8 @@ class ForbiddenError(GatewayError):
 class UnauthorizedError(GatewayError):
     """No token, or a wrong one. `given` tells which."""
 
-    def __init__(self, *, given: bool) -> None:
-        super().__init__("the token is wrong" if given else "a token is required")
+    def __init__(self, *, given: bool, why: str = "") -> None:
+        super().__init__(why or ("the token is wrong" if given else "a token is required"))
         self.given = given
 
 
@@ -91,39 +95,52 @@ class Attempts:
         if len(failures) >= FAILURES:
             raise TooManyAttemptsError(PERIOD - (now - failures[0]))
 
-    def refuse(self, given: str | None, address: str) -> NoReturn:
+    def refuse(self, given: str | None, address: str, why: str = "") -> NoReturn:
         """Count it, unless none was given. Raises UnauthorizedError."""
         if given is not None:
             self._failures.setdefault(address, deque()).append(self._clock.monotonic())
-        raise UnauthorizedError(given=given is not None)
+            while len(self._failures) > ADDRESSES_KEPT:
+                del self._failures[next(iter(self._failures))]
+        raise UnauthorizedError(given=given is not None, why=why)
 
     def forget(self, address: str) -> None:
         self._failures.pop(address, None)
 
 
 class Gatekeeper:
-    """Compares tokens in constant time and counts wrong ones by address."""
+    """Compares tokens in constant time and counts wrong ones by address; makes codes and sessions (see `sessions`)."""
 
     def __init__(self, token: Callable[[], str], clock: Clock) -> None:
         self._token = token
+        self._clock = clock
         self._attempts = Attempts(clock)
+        self._codes = Codes(clock)
 
     def check(self, given: str | None, address: str) -> None:
         """Raises TooManyAttemptsError or UnauthorizedError."""
         self._attempts.refuse_too_many(address)
-        if given is None or not same(given, self._token()):
-            self._attempts.refuse(given, address)
+        if given is None or not self.takes(given):
+            was_session = given is not None and given.startswith(f"{SESSION_MARK}.")
+            self._attempts.refuse(given, address, SESSION_OVER if was_session else "")
         self._attempts.forget(address)
 
+    def takes(self, given: str) -> bool:
+        """Whether it is the token, or a session that was made with it and is not over."""
+        token = self._token()
+        return same(given, token) or is_session(given, token, self._clock.wall_ms())
 
-def same(given: str, secret: str) -> bool:
-    """Whether they are, in constant time."""
-    return hmac.compare_digest(_bytes(given), _bytes(secret))
+    def make_code(self, given: str, user: int | None) -> str:
+        """A one-time code, for the token itself alone, and for programs of that user if one is named. Raises ForbiddenError."""
+        if not same(given, self._token()):
+            raise ForbiddenError("only the admin token gets a code: a session would go on for ever by it")
+        return self._codes.make(user)
 
-
-def _bytes(text: str) -> bytes:
-    """Half a character, which a header or a frame may hold, is a wrong token like any other."""
-    return text.encode(errors="surrogatepass")
+    def open_session(self, code: str, address: str, user: int | None) -> str:
+        """The session that a code is exchanged for, by a program of that user. Raises TooManyAttemptsError or UnauthorizedError."""
+        self._attempts.refuse_too_many(address)
+        if not self._codes.use(code, user):
+            self._attempts.refuse(code, address, "the code is wrong, used, too old, or another user's")
+        return make_session(self._token(), self._clock.wall_ms())
 
 
 def bearer(headers: Mapping[str, str]) -> str | None:
@@ -132,12 +149,14 @@ def bearer(headers: Mapping[str, str]) -> str | None:
 
 
 def stored_token(state_dir: Path) -> str:
-    """The token in the state folder, made on the first run: readable by the owner alone."""
+    """The token in the state folder, made on the first run: readable by the owner alone. A file that a full disk has left empty holds none."""
     path = state_dir / "admin-token"
     try:
-        return path.read_text(encoding="ascii").strip()
+        token = path.read_text(encoding="ascii").strip()
     except FileNotFoundError:
+        token = ""
+    if not token:
         token = secrets.token_urlsafe(32)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(token + "\n")
-        return token
+    return token

@@ -35,6 +35,8 @@ from gateway.admin.routes import (
     is_open,
 )
 from gateway.admin.services import Services
+from gateway.admin.sign_in import SignInRoutes
+from gateway.admin.strangers import Strangers
 from gateway.admin.views import machine_kind
 from gateway.admin.webhooks import Webhooks
 from gateway.config.edit import merge_patch, parse_patch, replacement
@@ -84,20 +86,30 @@ class Http:
     """Handlers are thin: parse, call the API, answer."""
 
     def __init__(
-        self, services: Services, api: Api, gatekeeper: Gatekeeper, webhooks: Webhooks, port: int, upgrade: Handler
+        self,
+        services: Services,
+        api: Api,
+        gatekeeper: Gatekeeper,
+        strangers: Strangers,
+        webhooks: Webhooks,
+        port: int,
+        upgrade: Handler,
     ) -> None:
         self._services = services
         self._webhooks = webhooks
         self._upgrade = upgrade
         self._api = api
         self._gatekeeper = gatekeeper
+        self._strangers = strangers
         self._port = port
         self._messages = MessageRoutes(api.messages, self._json_body, self._json)
+        self._sign_in = SignInRoutes(gatekeeper, self._json_body)
 
     def routes(self) -> list[Route]:
         """Every call there is."""
         return [
             *self._page_routes(),
+            *self._sign_in.routes(),
             *self._config_routes(),
             *self._control_routes(),
             *self._messages.routes(),
@@ -194,8 +206,9 @@ class Http:
         except web.HTTPException as error:
             response = self._error(Answer(error.status, error.reason.lower().replace(" ", "_"), "", error.reason))
             response.headers.update({name: error.headers[name] for name in ("Allow",) if name in error.headers})
-        except Exception:
-            log.error("http_failed", method=request.method, path=request.path, exc_info=True)
+        except Exception as error:
+            if not (isinstance(error, ConnectionError) and _has_hung_up(request)):
+                log.error("http_failed", method=request.method, path=request.path, exc_info=True)
             response = self._error(Answer(500, "internal", "", "an internal error; see the log"))
         if not response.prepared:
             response.headers.update(SAFE_HEADERS)
@@ -207,10 +220,12 @@ class Http:
         if is_brought(request.path):
             check_place(request.headers, self._port, admin, self._webhooks.hosts())
             self._webhooks.check(request)
+            self._strangers.welcome(request.transport)
             return
         check_place(request.headers, self._port, admin)
         if not (is_open(request.path) or (request.path == METRICS and admin.metrics_public)):
             self._gatekeeper.check(bearer(request.headers), request.remote or "")
+            self._strangers.welcome(request.transport)
 
     def _json(self, data: Any, status: int = 200) -> web.Response:
         text = json.dumps(self._services.redactor.tree(data))
@@ -452,6 +467,11 @@ def _file_of(folder: Path, name: str) -> web.FileResponse:
     if name not in files:
         raise NotFoundError(f"there is no file {name}")
     return web.FileResponse(files[name])
+
+
+def _has_hung_up(request: web.Request) -> bool:
+    """Whether nobody hears the answer. Who it was may be anybody, and is to fill no log."""
+    return request.transport is None or request.transport.is_closing()
 
 
 def _caller(request: web.Request) -> Caller:

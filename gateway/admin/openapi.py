@@ -154,9 +154,9 @@ def _responses(route: Route, components: dict[str, Any]) -> Json:
     found = {str(status): _success(answer, route.also, components) for status, answer in route.gives.items()}
     errors: dict[int, list[type[GatewayError]]] = {}
     for kind in route.errors:
-        errors.setdefault(WORDS[kind][0], []).append(kind)
+        errors.setdefault(DOOR[kind] if kind in DOOR else WORDS[kind][0], []).append(kind)
     for kind, status in DOOR.items():
-        if kind is ForbiddenError or not is_open(route.path):
+        if kind not in route.errors and (kind is ForbiddenError or not is_open(route.path)):
             errors.setdefault(status, []).append(kind)
     if route.takes:
         errors[TOO_LARGE] = []

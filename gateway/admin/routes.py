@@ -21,13 +21,15 @@ OPEN_PATHS = frozenset({"/", "/ws", "/healthz", "/readyz", "/favicon.ico"})
 PAGE_FILES = "/page/"
 VENDORED = "/page/vendor/"
 METRICS = "/metrics"
+SIGN_IN = "/api/v1/sign-in"
+"""Asked with a one-time code in place of the token."""
 TELEGRAM = "/telegram/"
 """What Telegram brings: with a secret of its own in place of the token."""
 
 
 def is_open(path: str) -> bool:
     """Whether a path is served without a token."""
-    return path in OPEN_PATHS or path.startswith(PAGE_FILES)
+    return path in OPEN_PATHS or path == SIGN_IN or path.startswith(PAGE_FILES)
 
 
 def is_brought(path: str) -> bool:

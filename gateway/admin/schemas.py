@@ -42,10 +42,26 @@ class ClientInfo(Params, frozen=True, kw_only=True, forbid_unknown_fields=False)
 
 
 class Auth(Params, frozen=True, kw_only=True, forbid_unknown_fields=False):
-    """The shared secret, under either name."""
+    """The shared secret, or a session in its place, under either name."""
 
     token: str | None = None
     password: str | None = None
+
+    @property
+    def secret(self) -> str | None:
+        return self.token or self.password
+
+
+class SignIn(Params, frozen=True, kw_only=True):
+    """POST /api/v1/sign-in: the code that `gateway open` has printed."""
+
+    code: Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class MakeCode(Params, frozen=True, kw_only=True, rename=None):
+    """POST /api/v1/sign-in/codes. `same_user`: for a code that other users of this machine may come to see."""
+
+    same_user: bool = False
 
 
 class Device(Params, frozen=True, kw_only=True, forbid_unknown_fields=False):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 from weakref import WeakSet
 
 from aiohttp import WSCloseCode, web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from gateway.admin.api import Api
@@ -17,6 +19,7 @@ from gateway.admin.events import Announcer
 from gateway.admin.http import MAX_BODY, Http
 from gateway.admin.methods import Context
 from gateway.admin.services import Services
+from gateway.admin.strangers import Strangers
 from gateway.admin.views import Views
 from gateway.admin.webhooks import Webhooks
 from gateway.admin.websocket import WebSockets
@@ -32,6 +35,17 @@ DRAIN_TIMEOUT = 1.0
 
 LONGEST_LINE = 16 * 1024
 """Bytes of a request's first line. A note of a thousand characters, each of them twelve in an address, fits."""
+
+
+class _NoHttp(logging.Filter):
+    """What is no HTTP at all says nothing of us: it is answered with 400, and whoever sends it fills no log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
+
+
+HTTP_LOG = logging.getLogger("gateway.admin.http")
+HTTP_LOG.addFilter(_NoHttp())
 
 
 class _Served(NamedTuple):
@@ -53,7 +67,8 @@ class AdminServer:
         self._views = Views(services)
         self._api = Api(services, self._views)
         self._app = web.Application()
-        self._sockets = WebSockets(services, lambda app: Context(self._api, app), self._gatekeeper)
+        self._strangers = Strangers()
+        self._sockets = WebSockets(services, lambda app: Context(self._api, app), self._gatekeeper, self._strangers)
         self._announcer = Announcer(services, self._views, self._sockets.broadcast, self._sockets.watched)
         self._runner: web.AppRunner | None = None
         self._site: web.SockSite | None = None
@@ -74,8 +89,12 @@ class AdminServer:
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def _token(self) -> str:
-        token = self._services.ledger.applied.gateway.admin.token
-        return token.reveal() if token else stored_token(self._services.state_dir)
+        configured = self._services.ledger.applied.gateway.admin.token
+        if configured:
+            return configured.reveal()
+        token = stored_token(self._services.state_dir)
+        self._services.redactor.learn([token])  # the config may have had one of its own until now
+        return token
 
     async def open(self, listener: socket.socket) -> None:
         """Serve on this listening socket."""
@@ -127,13 +146,22 @@ class AdminServer:
     async def _serve(self, listener: socket.socket) -> None:
         # Asked once: a request on a kept connection may still come when the old listener is closed already.
         port = listener.getsockname()[1]
-        http = Http(self._services, self._api, self._gatekeeper, self._webhooks, port, self._sockets.handle)
+        http = Http(
+            self._services, self._api, self._gatekeeper, self._strangers, self._webhooks, port, self._sockets.handle
+        )
         self._app = web.Application(middlewares=[self._note_asking, http.gate], client_max_size=MAX_BODY)
         self._app.add_routes(route.definition() for route in http.routes())
         self._runner = web.AppRunner(
-            self._app, access_log=None, shutdown_timeout=DRAIN_TIMEOUT, handle_signals=False, max_line_size=LONGEST_LINE
+            self._app,
+            access_log=None,
+            logger=HTTP_LOG,
+            shutdown_timeout=DRAIN_TIMEOUT,
+            handle_signals=False,
+            max_line_size=LONGEST_LINE,
         )
         await self._runner.setup()
+        assert self._runner.server is not None
+        _tell_who_comes(self._runner.server, self._strangers)
         self._site = web.SockSite(self._runner, listener, backlog=1024)
         await self._site.start()
         self._listener = listener
@@ -169,6 +197,17 @@ class AdminServer:
         await self._sockets.close_all(WSCloseCode.GOING_AWAY, "stop", self._app)
         await asyncio.sleep(STOP_GRACE)
         await self._runner.cleanup()
+
+
+def _tell_who_comes(server: web.Server, strangers: Strangers) -> None:
+    """By the method of its server that aiohttp calls for each connection."""
+    made = server.connection_made
+
+    def tell(handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        made(handler, transport)
+        strangers.come(transport)
+
+    server.connection_made = tell  # type: ignore[method-assign]
 
 
 async def _stop_accepting(site: web.SockSite, listener: socket.socket) -> None:

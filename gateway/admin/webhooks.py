@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from gateway.admin.auth import Attempts, same
+from gateway.admin.auth import Attempts
 from gateway.admin.errors import BadRequestError
 from gateway.admin.routes import JSON, TELEGRAM, Route
 from gateway.admin.services import Services
+from gateway.admin.sessions import same
 from gateway.channels.telegram_answers import DEFAULT_PORTS
 from gateway.channels.telegram_updates import is_id
 from gateway.channels.telegram_webhook import AGAIN_AFTER, hook_secret

@@ -24,6 +24,7 @@ from gateway.admin.errors import Answer, BadRequestError, MissingScopeError, ans
 from gateway.admin.methods import ALLOWS, EVENTS, METHODS, Method
 from gateway.admin.methods import Context as CallContext
 from gateway.admin.services import Services
+from gateway.admin.strangers import Strangers
 from gateway.errors import GatewayError, UnavailableError
 from gateway.traces import LONGEST, carried
 
@@ -57,6 +58,8 @@ class Connection:
         self._calls: set[asyncio.Task[None]] = set()
         self._closing = False
         self.scopes: frozenset[str] = frozenset()
+        self.is_welcome: Callable[[], bool] = lambda: True
+        """Whether it would still be let in: its session may be over, and the token another one."""
 
     # Sending
 
@@ -151,11 +154,16 @@ class WebSockets:
     """All connections: opens them, tells them what happens, closes them."""
 
     def __init__(
-        self, services: Services, context: Callable[[web.Application], CallContext], gatekeeper: Gatekeeper
+        self,
+        services: Services,
+        context: Callable[[web.Application], CallContext],
+        gatekeeper: Gatekeeper,
+        strangers: Strangers,
     ) -> None:
         self._services = services
         self._make_context = context
         self._gatekeeper = gatekeeper
+        self._strangers = strangers
         self._connections: set[Connection] = set()
 
     def broadcast(self, event: str, payload: dict[str, Any]) -> None:
@@ -170,9 +178,15 @@ class WebSockets:
         """Tell everyone, from time to time, that we live."""
         while True:
             await asyncio.sleep(TICK)
+            await self._close_unwelcome()
             now = self._services.clock.wall_ms()
             self.broadcast("tick", {"ts": now})
             self.broadcast("health", {"ok": True, "ts": now})
+
+    async def _close_unwelcome(self) -> None:
+        unwelcome = [each for each in self._connections if not each.is_welcome()]
+        closing = (each.close(WSCloseCode.POLICY_VIOLATION, "signed out") for each in unwelcome)
+        await asyncio.gather(*closing, return_exceptions=True)
 
     async def handle(self, request: web.Request) -> web.WebSocketResponse:
         """One connection, from upgrade to close."""
@@ -238,6 +252,9 @@ class WebSockets:
         if isinstance(answer, schemas.Connect) and isinstance(frame, dict):
             connection.context.requester += f" {answer.who}"
             connection.scopes = frozenset(answer.scopes or ("operator.read", "operator.write", "operator.admin"))
+            given = answer.auth.secret or ""
+            connection.is_welcome = lambda: self._gatekeeper.takes(given)
+            self._strangers.welcome(connection.context.transport)
             hello = self._hello(connection, answer)
             await socket.send_json(
                 {"type": "res", "id": frame["id"], "ok": True, "payload": self._services.redactor.tree(hello)}
@@ -261,7 +278,7 @@ class WebSockets:
                 raise BadRequestError(f"protocol mismatch: this gateway speaks {PROTOCOL}", details)
             if params.role != "operator":
                 raise BadRequestError(f"unknown role {params.role!r}; this gateway knows operator")
-            self._gatekeeper.check(params.auth.token or params.auth.password, address)
+            self._gatekeeper.check(params.auth.secret, address)
         except UnauthorizedError as error:
             code = "AUTH_TOKEN_MISMATCH" if error.given else "AUTH_TOKEN_MISSING"
             return _invalid(f"unauthorized: {error}", {"code": code})

@@ -14,6 +14,15 @@ from gateway.redact import MARK, Secret
 
 _REFERENCE = re.compile(r"\$?\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
+_TELLING = re.compile(r"(?:^|_)(?:TOKEN|SECRET|PASS(?:WORD|WD|PHRASE)?|CREDENTIALS?|(?:API)?KEY)$", re.IGNORECASE)
+_SHORTEST = 8
+"""Of a variable's value: a shorter one is likely to be an everyday word, and no secret worth the name."""
+
+
+def secrets_of_environment(environ: Mapping[str, str]) -> set[str]:
+    """The values of variables whose names say that they are secrets, whoever reads them: a part of a URL, a handler's own program."""
+    return {value for name, value in environ.items() if _TELLING.search(name) and len(value) >= _SHORTEST}
+
 
 def interpolate(tree: Any, environ: Mapping[str, str], issues: list[Issue], path: str = "") -> Any:
     """Put the environment's values for `${NAME}`; `$${` is a literal `${`. A missing one becomes an issue."""

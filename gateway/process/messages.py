@@ -59,6 +59,7 @@ class Messages:
         plugins: Mapping[str, Make],
         claim: Callable[[str, Any], None] = lambda *_: None,
         traces: Traces = UNTRACED,
+        redact: Callable[[str], str] = str,
     ) -> None:
         self._config = config
         self._journal = journal
@@ -68,7 +69,7 @@ class Messages:
         self._clock = clock
         self._errands = Errands()
         self._offsets = Offsets()
-        self.store = Store(state_dir, lambda: config().store.durability, clock, tally.commits.observe)
+        self.store = Store(state_dir, lambda: config().store.durability, clock, tally.commits.observe, redact)
         self.receivers = Receivers(
             adapters, lambda name: config().accounts().get(name), self._offsets, self._post_from_receiver, clock, claim
         )

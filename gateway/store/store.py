@@ -132,7 +132,10 @@ class Beginning(NamedTuple):
 
 
 class Store:
-    """Open it before the first message. `durability` is asked at each commit: full, or normal; `took` is told how long each took."""
+    """Open it before the first message. `durability` is asked at each commit: full, or normal; `took` is told how long each took.
+
+    `redact` takes secrets out of what is kept of how things went; messages are kept as they are.
+    """
 
     def __init__(
         self,
@@ -140,7 +143,9 @@ class Store:
         durability: Callable[[], str],
         clock: Clock,
         took: Callable[[float], None] = lambda _: None,
+        redact: Callable[[str], str] = str,
     ) -> None:
+        self._redact = redact
         self.path = state_dir / FILE
         self._clock = clock
         self._took = took
@@ -233,9 +238,12 @@ class Store:
 
     def finish(self, number: int, state: str, why: str, attempts: int, outgoing: Sequence[Outgoing] = ()) -> None:
         """What became of a message, and what follows from it, as one."""
-        self._writer.write(FINISH, (state, _clean(why), self._clock.wall_ms(), attempts, number))
+        self._writer.write(FINISH, (state, self._told(why), self._clock.wall_ms(), attempts, number))
         for each in outgoing:
             self.queue(each)
+
+    def _told(self, why: str) -> str:
+        return _clean(self._redact(why))
 
     def taken_up(self, number: int, attempts: int) -> None:
         """It is given to a handler once more than before."""
@@ -309,7 +317,7 @@ class Store:
     ) -> None:
         """Where an outgoing message is."""
         now = self._clock.wall_ms()
-        self._writer.write(MARK, (state, attempts, _clean(why), _clean(network_id), int(marked), now, number))
+        self._writer.write(MARK, (state, attempts, self._told(why), _clean(network_id), int(marked), now, number))
 
     async def unsent(self) -> list[Kept]:
         """What is neither sent nor dead, oldest first."""
@@ -347,7 +355,7 @@ class Store:
     # The rest
 
     def journal(self, seq: int, at: int, machine: str, body: bytes) -> None:
-        self._writer.write(JOURNAL, (seq, at, machine, body))
+        self._writer.write(JOURNAL, (seq, at, machine, self._redact(body.decode()).encode()))
 
     async def journal_page(self, after: int, limit: int, machine: str | None) -> list[dict[str, Any]]:
         """Entries with a higher number, oldest first."""
@@ -363,7 +371,7 @@ class Store:
         return [msgspec.json.decode(row["body"]) for row in reversed(rows)]
 
     def request(self, request: str, at: int, outcome: str, body: Any) -> None:
-        self._writer.write(REQUEST, (request, at, outcome, self._encode(body)))
+        self._writer.write(REQUEST, (request, at, outcome, self._redact(self._encode(body).decode()).encode()))
 
     async def requests(self, limit: int) -> list[dict[str, Any]]:
         """The newest, oldest first."""

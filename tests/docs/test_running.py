@@ -31,6 +31,7 @@ async def test_the_commands_of_three_pages(tmp_path: Path) -> None:
 async def _run_it(page: Page, gateway: Gateway) -> None:
     folder, url = gateway.folder, gateway.url
     assert page.take("console").text == FIRST_RUN
+    assert f"{url}/#" in await shell(page.take("console"), folder, url)
     block = page.take("console").text
     assert block.startswith(ACTIVATE)
     asked = await shell(block.removeprefix(ACTIVATE), folder, url)

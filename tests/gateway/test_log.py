@@ -7,6 +7,8 @@ import io
 import json
 import logging
 import sys
+import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 import structlog
 
-from gateway.log import LevelFilter, configure
+from gateway.log import LevelFilter, configure, tell_of_crashes
 from gateway.logtail import LogTail
 from gateway.redact import MARK, Redactor, Secret
 
@@ -190,3 +192,49 @@ def test_a_log_that_cannot_be_written_stops_nobody(monkeypatch: pytest.MonkeyPat
     finally:
         with contextlib.suppress(OSError):
             full.close()
+
+
+class Trap:
+    """Its end goes wrong, where nobody can catch it."""
+
+    def __del__(self) -> None:
+        raise ValueError(f"an end: {TOKEN}")
+
+
+def _fail() -> None:
+    raise ValueError(f"a thread: {TOKEN}")
+
+
+def test_what_nobody_catches_is_a_line_of_the_log_without_its_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of the program, of a thread, of an object, and a warning; to standard error goes nothing."""
+    for owner, name in (
+        (sys, "excepthook"),
+        (threading, "excepthook"),
+        (sys, "unraisablehook"),
+        (warnings, "showwarning"),
+    ):
+        monkeypatch.setattr(owner, name, getattr(owner, name))  # they are put back afterwards
+    log = Log()
+    tell_of_crashes()
+    past_it = io.StringIO()
+    with contextlib.redirect_stderr(past_it), warnings.catch_warnings():
+        warnings.simplefilter("always")
+        sys.excepthook(ValueError, ValueError(f"the program: {TOKEN}"), None)
+        thread = threading.Thread(target=_fail, name="a thread of ours")
+        thread.start()
+        thread.join()
+        Trap()
+        logging.captureWarnings(capture=False)
+        logging.captureWarnings(capture=True)
+        warnings.warn(f"a warning: {TOKEN}", stacklevel=1)
+    logging.captureWarnings(capture=False)
+    assert past_it.getvalue() == ""
+    assert [(line["event"], line["level"]) for line in log.lines] == [
+        ("crashed", "critical"),
+        ("thread_crashed", "error"),
+        ("error_ignored", "error"),
+        ("library", "warning"),
+    ]
+    for what in ("the program", "a thread", "an end", "a warning"):
+        assert f"{what}: {MARK}" in log.text, what
+    assert TOKEN not in log.text

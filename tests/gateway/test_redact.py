@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import traceback
+from urllib.parse import quote
 
 import pytest
 
@@ -55,6 +56,26 @@ def test_what_is_too_short_for_a_secret_is_not_searched_for(redactor: Redactor) 
     assert redactor.text("a 12345 b") == "a 12345 b"
     redactor.learn(["123456"])
     assert redactor.text("a 123456 b") == f"a {MARK} b"
+
+
+@pytest.mark.parametrize("secret", [TOKEN, "a/b+c=d&e%f", 'it\'s "quoted" \\ and', "schlüssel-ß", "half-\udc80"])
+def test_it_is_found_in_every_form_in_which_it_may_be_written(secret: str) -> None:
+    redactor = Redactor()
+    redactor.learn([secret])
+    in_an_address = secret.encode(errors="replace").decode()
+    forms = [
+        secret,
+        repr(secret),
+        f"{[secret]}",
+        json.dumps(secret),
+        json.dumps(secret, ensure_ascii=False),
+        json.dumps(f"{[secret]}"),
+    ]
+    forms += [quote(in_an_address), quote(in_an_address, safe="")]
+    for form in forms:
+        shown = redactor.text(f"<{form}>")
+        assert MARK in shown, form
+        assert len(shown) <= len(MARK) + 10, form
 
 
 # A secret itself

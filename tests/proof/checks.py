@@ -109,5 +109,7 @@ CHECKS: dict[str, Check] = {
         _tests("replay", "tests/replay"),
         _tests("fuzz", "tests/fuzz"),
         _tests("redaction", "tests/gateway/test_redact.py tests/gateway/test_log.py"),
+        _tests("canaries", "tests/real/test_canary.py tests/real/test_secrets.py"),
+        _tests("holes", "tests/gateway/admin/test_holes.py"),
     )
 }

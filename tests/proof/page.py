@@ -40,7 +40,8 @@ PROMISES = (
     Promise("What was confirmed to a network is in the store, and what is in the store is handled, whatever ends the process.", BROUGHT),
     Promise("A reply is sent, dead with a reason, or unknown and shown; none is sent twice unless it says so.", MESSAGES),
     Promise("Within a conversation messages are handled, and replies sent, in the order in which they came.", MESSAGES),
-    Promise("A secret is in no output.", ("simulation", "chaos", "fuzz", "redaction")),
+    Promise("A secret is in no output.", ("simulation", "chaos", "fuzz", "redaction", "canaries")),
+    Promise("Who has no token gets nothing out of the control plane and nothing done, from this machine's browser neither.", ("holes", "fuzz")),
     Promise("What the journal says happened can be run through the tables again, and leads to the same states.", ("replay",)),
     Promise("Every row of the tables is taken by a test of a running gateway, and every guard is missed when it is gone.", ("rows", "mutants", "planted bugs")),
 )  # fmt: skip

@@ -14,11 +14,15 @@ from structlog.testing import capture_logs
 from gateway import journal as journal_module
 from gateway.cli.main import main
 from gateway.cli.replay import run
+from gateway.clock import Clock
 from gateway.errors import ConflictError
 from gateway.export import exported, header
 from gateway.journal import Journal
+from gateway.messages.model import Outgoing
 from statemachine import MACHINES
 from statemachine.channel_events import By, Start, Stop
+from statemachine.incoming import HandlerAnswered
+from statemachine.record import plain, restored
 from statemachine.replay import KINDS, KNOWS
 from tests.gateway.configs import telegram
 from tests.gateway.fakes import NEVER, Script
@@ -131,6 +135,14 @@ def test_no_secret_is_in_it_and_equal_settings_have_equal_seals(lived: House, jo
     assert len({seal(account) for account in (*accounts.values(), *changed.values())}) == 4
     # Of another run nobody can tell whether the token is the same.
     assert Journal(lived._clock).seal(accounts[MAIN]) != seal(accounts[MAIN])
+
+
+def test_what_people_say_to_each_other_is_not_in_it() -> None:
+    reply = Outgoing(1, "a key", "telegram", "main", "7", "a word in confidence", 0, 10)
+    journal = Journal(Clock())
+    told = plain(HandlerAnswered(1, (reply,)), journal.seal)
+    assert told == {"attempt": 1, "replies": (journal.seal(reply),)}
+    assert restored(HandlerAnswered, told).replies == (journal.seal(reply),)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 // The page: which view is open, what stands in the header, and how the parts hear of each other.
 
+import { takeSecrets } from "./address.js"; // first: it looks at the address before anything else does
 import { AccountView } from "./account.js";
 import { clearChat, openChat, showUnsent, startChat, syncChat } from "./chat.js";
 import { ConfigView } from "./config.js";
@@ -107,7 +108,10 @@ function start() {
     $("fault").hidden = !detail;
     setText($("fault"), detail);
   });
-  addEventListener("hashchange", showView);
+  addEventListener("hashchange", () => {
+    signIn.arrive(takeSecrets());
+    showView();
+  });
   addEventListener("online", () => client.wake());
   addEventListener("visibilitychange", () => client.wake());
   setInterval(() => [overview, account, config].forEach((view) => view.tick()), 1000);

@@ -98,6 +98,18 @@ export class GatewayClient extends EventTarget {
     return this.status === "online" ? this.#call(method, params, withinMs) : Promise.reject(disconnected());
   }
 
+  /** The session that a one-time code gives, once. */
+  async exchange(code) {
+    const headers = { "Content-Type": "application/json" };
+    const call = { method: "POST", headers, body: JSON.stringify({ code }) };
+    const answer = await fetch("/api/v1/sign-in", call).catch(() => {
+      throw new GatewayError({ message: "the gateway does not answer" });
+    });
+    const { token, error } = await answer.json().catch(() => ({}));
+    if (!answer.ok || !token) throw new GatewayError({ message: error?.message ?? `the gateway answered ${answer.status}` });
+    return token;
+  }
+
   /** The text that GET answers: for what the socket does not carry. */
   async read(path) {
     return (await this.#fetch(path)).text();

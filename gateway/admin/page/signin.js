@@ -1,6 +1,11 @@
-// Signing in and out: the token is asked for once, and kept for this tab.
+// Signing in and out, by the token or a one-time code; the token, or the session that the code gave, is kept for this tab.
 
+import { atArrival } from "./address.js";
 import { $, keep, recall, setText } from "./dom.js";
+
+const CODE = /^once-[\w-]{32}$/;
+const AGAIN = "Run python -m gateway open again, or enter the token.";
+const STRAY = "A token in the address signs nobody in, and was taken out of it. It may be in your history: think of changing it.";
 
 /** `forget` is called when a person signs out. */
 export class SignIn {
@@ -25,8 +30,16 @@ export class SignIn {
   get asks() { return $("sign-in").open; }
 
   start() {
-    if (recall("token")) this.#enter(recall("token"));
-    else this.ask();
+    if (atArrival.code) this.#exchange(atArrival.code);
+    else if (recall("token")) this.#enter(recall("token"));
+    else this.ask(atArrival.stray ? STRAY : "");
+  }
+
+  /** What an address had in it, also when it is opened in a tab that is here already. */
+  arrive({ code, stray }) {
+    if (this.#client.status === "online") return;
+    if (code) this.#exchange(code);
+    else if (stray) this.ask(STRAY);
   }
 
   ask(fault = "") {
@@ -40,7 +53,17 @@ export class SignIn {
     event.preventDefault();
     setText($("sign-in-fault"), "");
     $("sign-in-go").disabled = true;
-    this.#enter($("token").value.trim());
+    const given = $("token").value.trim();
+    if (CODE.test(given)) this.#exchange(given);
+    else this.#enter(given);
+  }
+
+  async #exchange(code) {
+    try {
+      this.#enter(await this.#client.exchange(code));
+    } catch (error) {
+      this.ask(`Not signed in: ${error.message}. ${AGAIN}`);
+    }
   }
 
   #enter(token) {

@@ -28,6 +28,21 @@ def status(
     return seen.status(config, state_dir, watch=watch, as_json=as_json)
 
 
+def open_(
+    config: ConfigFile = UNSET,
+    state_dir: StateDir = UNSET,
+    only_print: Annotated[bool, typer.Option("--print", help="Print address and code, and open nothing.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Open the page in a browser, signed in by a one-time code.
+
+    The link and the code are printed. The code signs in once, and soon no more.
+    """
+    from gateway.cli import open as page
+
+    return page.open_page(config, state_dir, only_print=only_print, as_json=as_json)
+
+
 def channels(
     action: Annotated[
         Literal["list", "start", "stop", "restart"], typer.Argument(help="What to do.", metavar="ACTION")
@@ -155,6 +170,10 @@ COMMANDS = (
         ("gateway status", ""),
         ("gateway status --watch", "drawn anew, until Ctrl-C"),
         ("gateway status --json | jq .state", "one word for a script"),
+    )),
+    Command(open_, LOOK, (
+        ("gateway open", "in the browser of this machine"),
+        ("gateway open --print", "for a browser elsewhere"),
     )),
     Command(channels, LOOK, (
         ("gateway channels", "a row for each account"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
@@ -72,6 +73,10 @@ class AdminHouse(House):
             self.frames.append(text)
             body = json.loads(text) if response.content_type == "application/json" else text
             return response.status, body, response.headers
+
+    async def dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A bare connection, for what no client of HTTP would say."""
+        return await asyncio.open_connection("127.0.0.1", self.port)
 
     async def open(self, path: str = "/ws", **more: Any) -> Socket:
         """A connection that has been challenged, and no more."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gateway.admin import auth
 from gateway.admin.auth import (
     FAILURES,
     PERIOD,
@@ -165,6 +166,14 @@ def test_each_address_is_counted_by_itself() -> None:
     assert gate.says("the-token", "10.0.0.1").startswith("again")
 
 
+def test_not_every_address_is_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "ADDRESSES_KEPT", 10)
+    gate = Gate()
+    for number in range(100):
+        assert gate.says("wrong", f"fe80::{number}") == "wrong"
+    assert len(gate.keeper._attempts._failures) == 10
+
+
 def test_the_right_one_clears_the_count_and_none_at_all_is_not_counted() -> None:
     gate = Gate()
     for _ in range(3):
@@ -182,7 +191,7 @@ def test_tokens_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -
         compared.append((one, other))
         return compare(one, other)
 
-    monkeypatch.setattr("gateway.admin.auth.hmac.compare_digest", spy)
+    monkeypatch.setattr("gateway.admin.sessions.hmac.compare_digest", spy)
     gate = Gate()
     for given in ("the-token", "wrong", "t"):
         gate.says(given)
@@ -217,3 +226,10 @@ def test_a_token_of_its_own_is_made_once_and_for_its_owner(tmp_path: Path) -> No
     (tmp_path / "other").mkdir()
     assert stored_token(tmp_path / "other") != token
     assert [file.name for file in (tmp_path / "other").iterdir()] == ["admin-token"]
+
+
+def test_an_empty_file_is_no_token(tmp_path: Path) -> None:
+    (tmp_path / "admin-token").write_text("\n")
+    token = stored_token(tmp_path)
+    assert len(token) >= 40
+    assert stored_token(tmp_path) == token

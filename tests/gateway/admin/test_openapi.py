@@ -57,6 +57,10 @@ def test_it_says_who_needs_the_token_and_what_everything_is_for(tmp_path: Path) 
                 assert call["security"] == [{"telegram": []}]
                 assert "401" in call["responses"]
                 continue
+            if path == "/api/v1/sign-in":
+                assert call["security"] == []
+                assert {"401", "429"} < set(call["responses"])
+                continue
             closed = path.startswith("/api/") or path == "/metrics"
             assert ("401" in call["responses"]) == closed == ("security" not in call), (method, path)
             assert "403" in call["responses"]
@@ -94,6 +98,10 @@ def test_a_write_says_what_it_takes_and_what_may_come_of_it(tmp_path: Path) -> N
         ("GET", "/readyz", 200),
         ("GET", "/api/v1/openapi.json", 200),
         ("GET", "/api/v1/asyncapi.json", 200),
+        ("POST", "/api/v1/sign-in/codes", 201),
+        ("POST", "/api/v1/sign-in", 200),
+        ("POST", "/api/v1/sign-in", 400),
+        ("POST", "/api/v1/sign-in", 401),
         ("GET", "/api/v1/status", 200),
         ("GET", "/api/v1/config", 200),
         ("GET", "/api/v1/config/schema", 200),
@@ -157,6 +165,9 @@ async def _call(house: AdminHouse, method: str, path: str, status: int) -> tuple
         await house.http("PATCH", "/api/v1/config", json=CHANGE, headers={"If-Match": house.hash or ""})
         path = path.replace("{revision}", "2" if status == 200 else "99")
     more: dict[str, Any] = {}
+    if path.endswith("/sign-in") and status != 400:
+        code = (await house.http("POST", path + "/codes"))[1]["code"] if status == 200 else "wrong"
+        more = {"json": {"code": code}}
     if path.endswith("/plan"):
         path += "?patch=perhaps" if status == 400 else "?patch=true"
     if method == "PATCH" or "/plan?" in path:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config.secrets import interpolate, secrets_of
+from gateway.config.secrets import interpolate, secrets_of, secrets_of_environment
 from gateway.errors import Issue
 from tests.gateway.configs import config, faults, telegram
 
@@ -83,3 +83,21 @@ def test_a_secret_s_file_that_is_none(tmp_path: Path, make: Callable[[Path], Any
     assert fault.path == "gateway.admin.token"
     assert "the secret's file cannot be read: " in fault.message
     assert what in fault.message
+
+
+@pytest.mark.parametrize(
+    "name", ["TELEGRAM_TOKEN", "token", "HOOK_SECRET", "DB_PASSWORD", "PASS", "OPENAI_API_KEY", "APIKEY", "Credentials"]
+)
+def test_a_variable_whose_name_says_so_holds_a_secret(name: str) -> None:
+    assert secrets_of_environment({name: "a-long-value", "HOME": "/home/somebody"}) == {"a-long-value"}
+
+
+@pytest.mark.parametrize(
+    "name", ["TOKEN_FILE", "KEYBOARD", "MONKEYS", "PASSAGE", "SECRETARY", "HOST", "", "TOKENS_PATH"]
+)
+def test_another_one_does_not(name: str) -> None:
+    assert secrets_of_environment({name: "a-long-value"}) == set()
+
+
+def test_nor_does_one_with_an_everyday_word() -> None:
+    assert secrets_of_environment({"A_TOKEN": "enabled"}) == set()

@@ -527,3 +527,25 @@ def test_what_cannot_be_forgotten_now_is_forgotten_later(tmp_path: Path) -> None
         assert (store.trouble, rows(tmp_path, "SELECT count(*) FROM inbox")) == ("", [(0,)])
 
     run(main, tmp_path)
+
+
+def test_what_is_kept_of_how_things_went_holds_no_secret_and_messages_stay_as_they_are(tmp_path: Path) -> None:
+    secret = "a-secret"
+
+    async def main() -> None:
+        store = Store(tmp_path, lambda: "full", VirtualClock(), redact=lambda text: text.replace(secret, "MARK"))
+        await store.open()
+        (kept,) = await take(store, "one", 1, [message("1", secret)])
+        store.finish(kept.number, "handled", f"about {secret}", 1, [outgoing(1, text=secret)])
+        store.mark(1, "dead", 1, f"about {secret}", "", marked=False)
+        store.journal(1, 0, "gateway", msgspec.json.encode({"why": secret}))
+        store.request("restart-1", 0, "done", {"reason": secret})
+        assert await store.close()
+
+    with capture_logs():
+        run_virtual(main())
+    assert rows(tmp_path, "SELECT why FROM inbox UNION ALL SELECT why FROM outbox") == [("about MARK",)] * 2
+    bodies = rows(tmp_path, "SELECT body FROM journal UNION ALL SELECT body FROM requests")
+    assert [msgspec.json.decode(body) for (body,) in bodies] == [{"why": "MARK"}, {"reason": "MARK"}]
+    texts = rows(tmp_path, "SELECT body FROM inbox UNION ALL SELECT body FROM outbox")
+    assert [msgspec.json.decode(body)["text"] for (body,) in texts] == [secret, secret]
