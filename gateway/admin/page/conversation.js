@@ -94,7 +94,9 @@ export class Conversation {
       if (error.disconnected) return; // what was last known stays
       note = `The conversation could not be loaded: ${error.message}`;
     }
-    if (account === this.#account && conversation === this.#conversation) this.#show(found, note);
+    // Unless another one was opened meanwhile, or somebody signed out.
+    const same = account === this.#account && conversation === this.#conversation;
+    if (same && this.#client.status === "online") this.#show(found, note);
   }
 
   #show(found, note) {

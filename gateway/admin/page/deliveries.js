@@ -159,7 +159,8 @@ export class DeliveryList {
       if (error.disconnected) return; // what was last known stays
       note = `The outbox could not be loaded: ${error.message}`;
     }
-    if (state !== this.#state || account !== this.#account()) return; // another one was picked meanwhile
+    // Another one was picked meanwhile, or somebody signed out.
+    if (state !== this.#state || account !== this.#account() || this.#client.status !== "online") return;
     this.show(found, note);
   }
 

@@ -63,7 +63,7 @@ export class MessagesView {
   #decider;
   #rows;
   #unanswered;
-  #known = []; // conversations, as they were last read
+  #known = null; // conversations, as they were last read
   #place = null; // [account, conversation] of the one that is open
   #open = false;
   #stale = false;
@@ -106,7 +106,7 @@ export class MessagesView {
   }
 
   clear() {
-    this.#known = [];
+    this.#known = null;
     this.#list();
     this.#unanswered.show([]);
     $("unanswered-pane").hidden = true;
@@ -122,20 +122,25 @@ export class MessagesView {
     try {
       while (this.#stale && this.#open && this.#client.status === "online") {
         this.#stale = false;
-        const beside = this.#place ? [this.#conversation.load()] : [this.#outbox.load(), this.#loadUnanswered()];
-        await Promise.all([this.#loadConversations(), ...beside]);
+        await Promise.all([this.#loadConversations(), ...this.#loadBeside()]);
       }
     } finally {
       this.#loading = false;
     }
   }
 
-  /** What is read for the account that is picked; nothing when another one was picked meanwhile. */
+  #loadBeside() {
+    if (!this.#place) return [this.#outbox.load(), this.#loadUnanswered()];
+    this.#conversation.open(...this.#place);
+    return [this.#conversation.load()];
+  }
+
+  /** What is read for the account that is picked; nothing when another one was picked meanwhile, or somebody signed out. */
   async #read(path, query) {
     const account = $("messages-account").value;
     const given = new URLSearchParams({ ...query, ...(account ? { account } : {}) });
     const found = JSON.parse(await this.#client.read(`${path}?${given}`));
-    return account === $("messages-account").value ? found : null;
+    return account === $("messages-account").value && this.#client.status === "online" ? found : null;
   }
 
   async #loadConversations() {
@@ -161,13 +166,13 @@ export class MessagesView {
 
   #list() {
     const text = $("messages-text").value.trim().toLowerCase();
-    const wanted = this.#known.filter(({ conversation, sender, text: latest }) =>
+    const wanted = (this.#known ?? []).filter(({ conversation, sender, text: latest }) =>
       [conversation, sender?.name, sender?.id, latest].join(" ").toLowerCase().includes(text));
     const isOpen = (row) => nameOf(row) === this.#place?.[0] && row.conversation === this.#place[1];
     this.#rows.show(wanted.map((row) => [addressOf(row), { ...row, open: isOpen(row) }]));
     setText($("conversations-sum"), wanted.length ? String(wanted.length) : "");
     setText($("conversations-empty"), text ? "None has this in it." : "Nobody has written yet.");
-    $("conversations-empty").hidden = wanted.length > 0;
+    $("conversations-empty").hidden = wanted.length > 0 || !this.#known;
   }
 
   #offerAccounts(accounts) {
