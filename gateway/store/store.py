@@ -20,6 +20,7 @@ import structlog
 from gateway.clock import Clock
 from gateway.messages.model import Message, Outgoing
 from gateway.store.database import LONGEST_LOG, Database, Statements
+from gateway.store.looks import CONVERSATIONS, COUNTS, INBOX_PART, OPEN, OUTBOX_PART
 from gateway.store.writer import Writer
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -68,28 +69,11 @@ CONVERSATION = """
         WHERE account = ? AND conversation = ? AND state != 'dead' AND (state = 'sent' OR ?) ORDER BY number DESC LIMIT ?
     ) ORDER BY at DESC, side DESC, place DESC LIMIT ?
 """
-CONVERSATIONS = """
-    WITH ends AS (
-        SELECT account, conversation, max(number) AS message, NULL AS delivery FROM inbox
-        WHERE account = coalesce(?1, account) GROUP BY account, conversation
-        UNION ALL
-        SELECT account, conversation, NULL, max(number) FROM outbox
-        WHERE account = coalesce(?1, account) GROUP BY account, conversation
-    ), latest AS (
-        SELECT account, conversation, max(message) AS message, max(delivery) AS delivery FROM ends
-        GROUP BY account, conversation
-    )
-    SELECT latest.account, latest.conversation, received_at, inbox.body AS received, inbox.state AS received_state,
-        outbox.created_at AS said_at, outbox.body AS said, outbox.state AS said_state
-    FROM latest LEFT JOIN inbox ON inbox.number = message LEFT JOIN outbox ON outbox.number = delivery
-    ORDER BY max(coalesce(received_at, 0), coalesce(said_at, 0)) DESC, 1, 2 LIMIT ?2
-"""
 UNFINISHED = (
     "SELECT number, body, attempts FROM inbox WHERE state = 'received' AND number > ? AND number <= ?"
     " ORDER BY number LIMIT ?"
 )
 NO_INTENT = ""
-OPEN_OUTBOX = "state NOT IN ('sent', 'dead')"
 
 
 class Received(NamedTuple):
@@ -258,7 +242,7 @@ class Store:
         self, state: str | None, limit: int, account: str | None = None, conversation: str | None = None
     ) -> list[dict[str, Any]]:
         """The newest messages of the inbox, newest first."""
-        where = _where(state=state, account=account, conversation=conversation)
+        where = f"{INBOX_PART.get(state or '', 'true')} AND {_where(state=state, account=account, conversation=conversation)}"
         sql = f"SELECT * FROM inbox WHERE {where} ORDER BY number DESC LIMIT ?"  # noqa: S608 - names of ours
         rows = await self._read(sql, (*_given(state, account, conversation), limit))
         return [dict(row) | {"body": msgspec.json.decode(row["body"])} for row in rows]
@@ -290,11 +274,12 @@ class Store:
 
     async def counts(self) -> dict[str, int]:
         """How many messages there are in each state, as `inbox.received` and so on."""
-        found: dict[str, int] = {}
-        for table in ("inbox", "outbox"):
-            rows = await self._read(f"SELECT state, count(*) AS n FROM {table} GROUP BY state", ())  # noqa: S608
-            found |= {f"{table}.{row['state']}": row["n"] for row in rows}
-        return found
+        found: dict[str, dict[str, int]] = {"inbox": {}, "outbox": {}}
+        for row in await self._read(COUNTS, ()):
+            found[row["counted"]][row["state"]] = row["n"]
+        for ordinary, counts in (("handled", found["inbox"]), ("sent", found["outbox"])):
+            counts[ordinary] -= sum(count for state, count in counts.items() if state != ordinary)
+        return {f"{table}.{state}": n for table, counts in found.items() for state, n in counts.items() if n}
 
     # Outgoing
 
@@ -321,11 +306,11 @@ class Store:
 
     async def unsent(self) -> list[Kept]:
         """What is neither sent nor dead, oldest first."""
-        return self._kept(await self._read(f"SELECT * FROM outbox WHERE {OPEN_OUTBOX} ORDER BY number", ()))  # noqa: S608
+        return self._kept(await self._read(f"SELECT * FROM outbox WHERE {OPEN} ORDER BY number", ()))  # noqa: S608
 
     async def outbox(self, state: str | None, limit: int, account: str | None = None) -> list[Kept]:
         """The newest, newest first; without a state those that are neither sent nor dead."""
-        where = f"{OPEN_OUTBOX if state is None else 'state = ?'} AND {_where(account=account)}"
+        where = f"{OUTBOX_PART.get(state, 'true') if state else OPEN} AND {_where(state=state, account=account)}"
         sql = f"SELECT * FROM outbox WHERE {where} ORDER BY number DESC LIMIT ?"  # noqa: S608 - names of ours
         return self._kept(await self._read(sql, (*_given(state, account), limit)))
 

@@ -32,6 +32,7 @@ WATCH_FRAMES = """() => {
 
 async def replayed(page: Page) -> dict[str, Any]:
     """What the page shows of the point: the line above, the line that is marked, and what is lit."""
+    await expect(page.locator("#replay-picture")).to_have_attribute("aria-busy", "false")
     found: dict[str, Any] = await page.evaluate(
         """() => {
             const lit = (name) => [...document.querySelectorAll(`#replay-picture .${name}`)].map(

@@ -119,7 +119,12 @@ async def test_an_operator_sees_what_was_said_and_decides_what_was_not_sent(tmp_
             await page.get_by_role("combobox", name="Account").select_option("telegram/main")
             await expect(conversations).to_have_count(2)
             await expect(page.locator("#outbox li")).to_have_count(2)
+            await conversations.get_by_role("link").first.click()
+            await expect(said.first).to_be_visible()
             await page.get_by_role("button", name="Sign out").click()
             await expect(page.locator("#conversations li, #outbox li, #said li, #unanswered li")).to_have_count(0)
+            await page.get_by_label("Admin token").fill(gateway.token)
+            await page.keyboard.press("Enter")
+            await expect(said.first).to_be_visible()
             assert len(faults) == 1, faults
             assert "409 (Conflict)" in faults[0], "the browser itself notes the refusal"

@@ -91,9 +91,12 @@ export class Conversation {
     try {
       found = JSON.parse(await this.#client.read(`/api/v1/conversation?${query}`));
     } catch (error) {
+      if (error.disconnected) return; // what was last known stays
       note = `The conversation could not be loaded: ${error.message}`;
     }
-    if (account === this.#account && conversation === this.#conversation) this.#show(found, note);
+    // Unless another one was opened meanwhile, or somebody signed out.
+    const same = account === this.#account && conversation === this.#conversation;
+    if (same && this.#client.status === "online") this.#show(found, note);
   }
 
   #show(found, note) {

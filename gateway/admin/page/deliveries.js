@@ -10,16 +10,20 @@ const LISTED = 100;
 export const addressOf = ({ channel, account, conversation }) =>
   `#messages/${[channel, account, conversation].map(encodeURIComponent).join("/")}`;
 
+let answer = () => {};
+
 /** Asks whether a message shall be discarded; the answer is whether it shall. */
 function confirmDiscard({ id, channel, account, conversation, text, state }) {
   const dialog = $("discard");
+  answer(false); // the event of a dialog that was just closed may come when it is open again
   setText($("discard-what"), `#${id} to ${channel}/${account}, ${conversation}`);
   setText($("discard-text"), text);
   setText($("discard-note"), state === "unknown" ? "It may have arrived already: then it stays there." : "");
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "discard"), { once: true });
+    answer = resolve;
+    dialog.onclose = () => dialog.open || resolve(dialog.returnValue === "discard");
   });
 }
 
@@ -143,18 +147,20 @@ export class DeliveryList {
   get #state() { return this.#choices.find(({ checked }) => checked).value; }
 
   async load() {
-    const state = this.#state;
+    const [state, account] = [this.#state, this.#account()];
     const query = new URLSearchParams({ limit: LISTED });
     if (state) query.set("state", state);
-    if (this.#account()) query.set("account", this.#account());
+    if (account) query.set("account", account);
     let found = { deliveries: [], counts: {} };
     let note = "None.";
     try {
       found = JSON.parse(await this.#client.read(`/api/v1/outbox?${query}`));
     } catch (error) {
+      if (error.disconnected) return; // what was last known stays
       note = `The outbox could not be loaded: ${error.message}`;
     }
-    if (state !== this.#state) return; // another one was picked meanwhile
+    // Another one was picked meanwhile, or somebody signed out.
+    if (state !== this.#state || account !== this.#account() || this.#client.status !== "online") return;
     this.show(found, note);
   }
 

@@ -63,9 +63,11 @@ export class MessagesView {
   #decider;
   #rows;
   #unanswered;
-  #known = []; // conversations, as they were last read
+  #known = null; // conversations, as they were last read
   #place = null; // [account, conversation] of the one that is open
   #open = false;
+  #stale = false;
+  #loading = false;
 
   constructor(client, store) {
     this.#client = client;
@@ -104,30 +106,50 @@ export class MessagesView {
   }
 
   clear() {
-    this.#known = [];
+    this.#known = null;
     this.#list();
     this.#unanswered.show([]);
+    $("unanswered-pane").hidden = true;
     this.#outbox.show({ deliveries: [], counts: {} });
     this.#conversation.open("", "");
   }
 
+  /** One reading at a time: what is asked for meanwhile is read after it, once. */
   async #load() {
-    if (!this.#open || this.#client.status !== "online") return;
-    const now = this.#place ? [this.#conversation.load()] : [this.#outbox.load(), this.#loadUnanswered()];
-    await Promise.all([this.#loadConversations(), ...now]);
+    this.#stale = true;
+    if (this.#loading) return;
+    this.#loading = true;
+    try {
+      while (this.#stale && this.#open && this.#client.status === "online") {
+        this.#stale = false;
+        await Promise.all([this.#loadConversations(), ...this.#loadBeside()]);
+      }
+    } finally {
+      this.#loading = false;
+    }
   }
 
-  #query(more) {
+  #loadBeside() {
+    if (!this.#place) return [this.#outbox.load(), this.#loadUnanswered()];
+    this.#conversation.open(...this.#place);
+    return [this.#conversation.load()];
+  }
+
+  /** What is read for the account that is picked; nothing when another one was picked meanwhile, or somebody signed out. */
+  async #read(path, query) {
     const account = $("messages-account").value;
-    return new URLSearchParams({ ...more, ...(account ? { account } : {}) });
+    const given = new URLSearchParams({ ...query, ...(account ? { account } : {}) });
+    const found = JSON.parse(await this.#client.read(`${path}?${given}`));
+    return account === $("messages-account").value && this.#client.status === "online" ? found : null;
   }
 
   async #loadConversations() {
     try {
-      const query = this.#query({ limit: LISTED });
-      this.#known = JSON.parse(await this.#client.read(`/api/v1/conversations?${query}`)).conversations;
+      const found = await this.#read("/api/v1/conversations", { limit: LISTED });
+      if (found) this.#known = found.conversations;
       this.#list();
     } catch (error) {
+      if (error.disconnected) return; // what was last known stays
       $("conversations-empty").hidden = false;
       setText($("conversations-empty"), `The conversations could not be loaded: ${error.message}`);
     }
@@ -135,22 +157,22 @@ export class MessagesView {
 
   async #loadUnanswered() {
     try {
-      const query = this.#query({ state: "dead", limit: UNANSWERED });
-      const { messages } = JSON.parse(await this.#client.read(`/api/v1/messages?${query}`));
-      this.#unanswered.show(messages.map((row) => [row.number, row]));
-      $("unanswered-pane").hidden = !messages.length;
+      const found = await this.#read("/api/v1/messages", { state: "dead", limit: UNANSWERED });
+      if (!found) return;
+      this.#unanswered.show(found.messages.map((row) => [row.number, row]));
+      $("unanswered-pane").hidden = !found.messages.length;
     } catch { /* what ails is told by the lists beside it */ }
   }
 
   #list() {
     const text = $("messages-text").value.trim().toLowerCase();
-    const wanted = this.#known.filter(({ conversation, sender, text: latest }) =>
+    const wanted = (this.#known ?? []).filter(({ conversation, sender, text: latest }) =>
       [conversation, sender?.name, sender?.id, latest].join(" ").toLowerCase().includes(text));
     const isOpen = (row) => nameOf(row) === this.#place?.[0] && row.conversation === this.#place[1];
     this.#rows.show(wanted.map((row) => [addressOf(row), { ...row, open: isOpen(row) }]));
     setText($("conversations-sum"), wanted.length ? String(wanted.length) : "");
     setText($("conversations-empty"), text ? "None has this in it." : "Nobody has written yet.");
-    $("conversations-empty").hidden = wanted.length > 0;
+    $("conversations-empty").hidden = wanted.length > 0 || !this.#known;
   }
 
   #offerAccounts(accounts) {

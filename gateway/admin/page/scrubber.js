@@ -47,7 +47,7 @@ export class Scrubber {
 
   get held() { return this.#held; }
 
-  get #index() { return Number(this.#slider.value); }
+  get #entry() { return this.#shown[Number(this.#slider.value)]; }
 
   /** Live, one more entry came that the filters let through; held, one that is seen later. */
   add() {
@@ -59,7 +59,8 @@ export class Scrubber {
   /** The entries, or what the filters let through, are others. */
   refresh() {
     const { entries } = this.#store;
-    if (!entries.length) this.#held = false; // signed out
+    // Signed out; or the gateway has a new state folder, and counts from the beginning again.
+    if (!entries.length || entries.at(-1).seq < this.#entries.at(-1)?.seq) this.#held = false;
     $("journal-earlier").setAttribute("aria-disabled", String(!entries.length || entries[0].seq === 1));
     if (this.#held) this.#keepPoint(entries);
     else this.#goOn(entries);
@@ -93,7 +94,7 @@ export class Scrubber {
   }
 
   #keepPoint(entries) {
-    const { seq } = this.#shown[this.#index] ?? this.#entries.at(-1) ?? entries.at(-1);
+    const { seq } = this.#entry ?? this.#entries.at(-1) ?? entries.at(-1);
     const [first, last] = [this.#entries[0]?.seq, this.#entries.at(-1)?.seq];
     const older = entries.filter((entry) => entry.seq < first);
     this.#missed = entries.filter((entry) => entry.seq > last && this.#wanted(entry)).length;
@@ -125,10 +126,9 @@ export class Scrubber {
 
   #draw(others = false) {
     if (!this.#held) return; // let go meanwhile
-    const index = Number(this.#slider.value);
-    const entry = this.#shown[index];
+    const entry = this.#entry;
     this.#count();
-    this.#show({ entries: this.#shown, index, others });
+    this.#show({ entries: this.#shown, index: Number(this.#slider.value), others });
     $("replay").hidden = !entry;
     if (entry) {
       this.#say(`As of ${clock(entry.at, "2-digit")}, entry ${entry.seq}: ${entry.machine} ${happened(entry)}`);
@@ -149,9 +149,11 @@ export class Scrubber {
     setText($("replay-machine"), machine);
     if (standing.state) showState($("replay-state"), standing.state);
     $("replay-state").hidden = !standing.state;
+    $("replay-picture").ariaBusy = "true"; // the picture may have to come first
     await this.#diagram.show(kindOf(machine));
-    if (!this.#held || this.#shown[this.#index] !== entry) return; // moved on meanwhile
+    if (!this.#held || this.#entry !== entry) return; // moved on meanwhile
     this.#diagram.stand({ ...standing, when: "then" });
     this.#diagram.keepLit(entry.machine === machine ? entry : {});
+    $("replay-picture").ariaBusy = "false";
   }
 }
