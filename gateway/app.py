@@ -222,8 +222,7 @@ class App:
         self._messages = Messages(
             self._options.state_dir, lambda: self._ledger.applied, self._adapters, self._dispatcher, self._journal,
             self._requests, self._tally, self._clock, self._options.config.parent, self._plugins.handlers, self._claims.take,
-            self._traces,
-            self._redactor.text,
+            self._traces, self._redactor.text,
         )  # fmt: skip
         self._receivers = self._messages.receivers
         self._journal.listen(lambda entry: self._claims.note(entry, self._ledger.applied), ordinary=False)
