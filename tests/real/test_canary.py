@@ -311,6 +311,12 @@ async def run_commands(gateway: Gateway, heard: Heard) -> None:
     heard.add("picture.svg", (gateway.folder / "picture.svg").read_text())
 
 
+def test_every_command_is_run_but_the_gateway_itself_and_the_one_that_is_to_print_a_code(tmp_path: Path) -> None:
+    listed = command(tmp_path, "--help").partition("Commands:")[2].partition("Examples:")[0]
+    commands = set(re.findall(r"^  (\w+)  ", listed, re.MULTILINE))
+    assert commands - {"run", "open"} == {line.split()[0] for line in (COMMANDS + PLAIN).splitlines()} - {"--help"}
+
+
 def read_what_stands(gateway: Gateway, heard: Heard) -> None:
     """The state folder but for the revisions, its own token and the messages; the log; the processes."""
     for path in (gateway.folder / ".gateway").rglob("*"):
