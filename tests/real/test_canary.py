@@ -27,13 +27,15 @@ from aiohttp import web
 
 from gateway.admin.methods import METHODS, READ
 from gateway.cli.main import main
+from tests.fakes.collector import FakeCollector
 from tests.fakes.telegram import FakeTelegram
 from tests.real.process import PATIENCE, TOKEN, Client, Gateway, RpcError, attempt, config_text, telegram_account
 
 LITERAL, OF_ENVIRONMENT, OF_FILE = "1001:CANARY-literal-7Qx2", "1002:CANARY-environ-5Rt6", "1003:CANARY-file-8Uj3"
 ADMIN = 'CANARY/ad+min="tok\\en"&y%z'
 HOOK, KEY, URL_KEY, OWN = "CANARY-hook-secret-1", "sk-CANARY/api+key", "CANARY&url=key", "CANARY-of-a-handler-4"
-SECRETS = (LITERAL, OF_ENVIRONMENT, OF_FILE, ADMIN, HOOK, KEY, URL_KEY, OWN)
+COLLECTOR = "CANARY of a collector/5"
+SECRETS = (LITERAL, OF_ENVIRONMENT, OF_FILE, ADMIN, HOOK, KEY, URL_KEY, OWN, COLLECTOR)
 PASTED = "7777:MARKED-by-a-user"
 """A secret that nobody knows to be one: it is a message, and in what shows messages alone."""
 
@@ -97,7 +99,7 @@ QUERIES = [
     "outbox?state=dead",
 ]
 QUERIES += ["outbox?state=sent", "messages?limit=100", "config/history/1?against=2"]
-SHOW_MESSAGES = re.compile(r"/outbox|/messages|chat|gateway outbox|event message")
+SHOW_MESSAGES = re.compile(r"/outbox|/messages|/conversations|chat|gateway outbox|event message")
 """Where what people have written is shown."""
 COMMANDS = """\
 status
@@ -206,6 +208,11 @@ async def servers() -> AsyncIterator[str]:
         await runner.cleanup()
 
 
+def traced(collector: FakeCollector) -> dict[str, str]:
+    """The environment of a gateway that tells it of each message, and signs in to it."""
+    return {**collector.environ, "OTEL_EXPORTER_OTLP_HEADERS": f"authorization={quote(COLLECTOR, safe='')}"}
+
+
 def text_of(telegram: str, url: str) -> str:
     accounts = telegram_account("literal", LITERAL, telegram) + telegram_account(
         "environ", "${ENV_BOT_TOKEN}", telegram
@@ -304,6 +311,12 @@ async def run_commands(gateway: Gateway, heard: Heard) -> None:
     heard.add("picture.svg", (gateway.folder / "picture.svg").read_text())
 
 
+def test_every_command_is_run_but_the_gateway_itself_and_the_one_that_is_to_print_a_code(tmp_path: Path) -> None:
+    listed = command(tmp_path, "--help").partition("Commands:")[2].partition("Examples:")[0]
+    commands = set(re.findall(r"^  (\w+)  ", listed, re.MULTILINE))
+    assert commands - {"run", "open"} == {line.split()[0] for line in (COMMANDS + PLAIN).splitlines()} - {"--help"}
+
+
 def read_what_stands(gateway: Gateway, heard: Heard) -> None:
     """The state folder but for the revisions, its own token and the messages; the log; the processes."""
     for path in (gateway.folder / ".gateway").rglob("*"):
@@ -328,10 +341,12 @@ async def test_case_60_a_canary_is_found_nowhere_in_any_form(tmp_path: Path, mon
         monkeypatch.setenv(name, secret)
     (tmp_path / "bot.py").write_text(BOT)
     (tmp_path / "bot-token").write_text(f"{OF_FILE}\n")
-    async with FakeTelegram() as telegram, servers() as url:
+    async with FakeTelegram() as telegram, servers() as url, FakeCollector() as collector:
         for number, token in enumerate((LITERAL, OF_ENVIRONMENT, OF_FILE)):
             telegram.add_bot(token, f"bot_{number}")
-        gateway = Gateway(tmp_path, text_of(telegram.url, url), PYTHONFAULTHANDLER="1")
+        gateway = Gateway(
+            tmp_path, text_of(telegram.url, url), command=None, PYTHONFAULTHANDLER="1", **traced(collector)
+        )
         gateway.token = ADMIN
         try:
             await gateway.start()
@@ -351,6 +366,8 @@ async def test_case_60_a_canary_is_found_nowhere_in_any_form(tmp_path: Path, mon
             async with listening(gateway, heard, session["token"]) as client:
                 await read_all(gateway, client, heard)
             read_what_stands(gateway, heard)
+            await collector.until(lambda: {each.what for each in collector.spans} >= {"receive", "handler", "send"})
+            heard.add("traces", collector.raw.decode("latin-1"))
             gateway.signal(signal.SIGABRT)
             # Its report is of threads that run on meanwhile, and can fall over one of them.
             assert await gateway.wait() in (-signal.SIGABRT, -signal.SIGSEGV)
