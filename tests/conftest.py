@@ -8,6 +8,27 @@ import pytest
 
 from tests.protocol import frames
 
+LONGEST = (
+    "statemachine/test_world.py",
+    "real/test_founding_case.py",
+    "real/test_exec.py",
+    "real/test_kills.py",
+    "real/test_messages.py",
+    "simulation/test_simulation.py",
+    "statemachine/test_spin.py",
+    "browser/test_operator.py",
+    "real/test_message_kills.py",
+    "chaos/test_chaos.py",
+    "gateway/process/test_schedules.py",
+)
+"""Files that take most of a minute and more. Begun first, none of them is what all other workers wait for in the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole files, for one goes to one worker."""
+    places = {f"tests/{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+
 
 @pytest.fixture(autouse=True)
 def _frames_are_as_published() -> Iterator[None]:

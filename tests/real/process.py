@@ -24,6 +24,9 @@ TOKEN = "a-token-for-tests-0123456789"
 READY = re.compile(r"gateway ready (http://\S+) pid=(\d+) boot=(\S+)")
 PATIENCE = 20.0
 
+NO_CERTIFICATES = {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
+"""No network of the tests speaks TLS, and to read the machine's certificates is a tenth of a boot."""
+
 
 def config_text(
     accounts: str = "",
@@ -239,7 +242,7 @@ class Gateway:
 
     async def launch(self, **more: Any) -> None:
         """A process, and somebody who reads its standard output; `more` says where its log goes."""
-        environ = {**os.environ, "PYTHONPATH": str(ROOT), **self._environ}
+        environ = {**os.environ, **NO_CERTIFICATES, "PYTHONPATH": str(ROOT), **self._environ}
         self._ready.clear()
         self.process = await asyncio.create_subprocess_exec(
             *self._command, cwd=self.folder, env=environ, stdout=asyncio.subprocess.PIPE, pass_fds=self.inherit, **more
