@@ -25,9 +25,9 @@ run: $(VENV)/.runtime gateway.yaml  ## install what is needed and run the gatewa
 
 ##@ Check
 
-# One more than there are processors: a test waits, for processes and for time, as often as it computes.
+# Two more than there are processors: tests wait, for processes and for time, as much as they compute.
 .PHONY: test
-WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 test: $(VENV)/.test  ## install what the tests need and run every one of them
 	@sh tests/debian-packages.sh
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
