@@ -25,12 +25,13 @@ run: $(VENV)/.runtime gateway.yaml  ## install what is needed and run the gatewa
 
 ##@ Check
 
-# Two more than there are processors: tests wait, for processes and for time, as much as they compute.
+# Two more than there are processors: tests wait, for processes and for time, as much as they compute. What Python compiles is kept,
+# whatever the environment says: a gateway is started many hundred times.
 .PHONY: test
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 test: $(VENV)/.test  ## install what the tests need and run every one of them
 	@sh tests/debian-packages.sh
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: coverage
 coverage: $(VENV)/.test  ## run the tests and say which lines none of them reached, in child processes too
