@@ -56,8 +56,6 @@ class Order:
     """How it restarts. What leaks in one image of the program is gone with it: `in_process` shows it."""
     hurry: float = 1.0
     """How many times as much is done as usual."""
-    phase: float = LONGEST_PHASE
-    """Seconds of a phase, at most."""
     enough: Callable[[Record], bool] = lambda _: False
     """Looked at after each phase: a test of the referee ends when it has found what it was to find."""
 
@@ -107,7 +105,7 @@ class _Run:
 
     async def _phases(self) -> None:
         world, end = self._world, now() + self._order.seconds
-        length = min(self._order.phase, self._order.seconds / 3)
+        length = min(LONGEST_PHASE, self._order.seconds / 3)
         number = 0
         while now() < end and not self._order.enough(world.record):
             kind = self._order.phases[number % len(self._order.phases)]

@@ -6,8 +6,8 @@ goes on, an offset forgets what lies below it) and it counts what really happene
 
 What it can see: whether two polls overlapped is told from the kernel's own times of a request's
 arrival and of a connection's end, so a late event loop hides nothing. Those times come in ticks: an
-overlap shorter than `OVERLAP_RESOLUTION` (10 ms on most Linux kernels) can go unseen, and so
-can a later poll's with one whose client had gone before the event loop saw it; no clean handover is
+overlap shorter than `OVERLAP_RESOLUTION` (10 ms on most Linux kernels) can go unseen, or than
+`PROBED` more where the earlier client had gone before the event loop saw it; no clean handover is
 ever taken for one. All other times are when the event loop saw something.
 
 Where it is simpler than Telegram: every later poll ends the earlier one, even one that would be

@@ -38,8 +38,6 @@ from .telegram_wire import (
 )
 
 LONGEST_TEXT = 4096
-PATIENCE = 20.0
-"""Seconds that a test waits where it says no other number: a busy machine is late by some."""
 SECRET = re.compile(r"[A-Za-z0-9_-]{0,256}")
 FIRST_UPDATE_ID = 500_000_001
 FUTURE_OFFSET = 10
@@ -196,27 +194,27 @@ class Bot:
         """Total and longest time without a poll in flight from a monotonic moment until now."""
         return self.stats.gap_since(moment, time.monotonic())
 
-    async def wait_sent(self, count: int, timeout: float = PATIENCE) -> None:
+    async def wait_sent(self, count: int, timeout: float = 5.0) -> None:
         """Return when `sent` has this many entries; TimeoutError when that takes too long."""
         await self._wait(lambda: len(self.sent) >= count, timeout, f"{count} messages sent")
 
-    async def wait_faults(self, left: int, timeout: float = PATIENCE) -> None:
+    async def wait_faults(self, left: int, timeout: float = 5.0) -> None:
         """Return when no more than so many of the scripted faults are left: the call that meets the last one has arrived."""
         await self._wait(lambda: sum(fault.times for fault in self._faults) <= left, timeout, f"{left} faults left")
 
-    async def wait_polls(self, count: int, timeout: float = PATIENCE) -> None:
+    async def wait_polls(self, count: int, timeout: float = 5.0) -> None:
         """Return when this many polls have arrived since the start."""
         await self._wait(lambda: self.stats.polls >= count, timeout, f"{count} polls")
 
-    async def wait_empty(self, timeout: float = PATIENCE) -> None:
+    async def wait_empty(self, timeout: float = 5.0) -> None:
         """Return when nothing is pending: all was confirmed."""
         await self._wait(lambda: not self.updates, timeout, "confirmation of all updates")
 
-    async def wait_webhook(self, timeout: float = PATIENCE) -> None:
+    async def wait_webhook(self, timeout: float = 5.0) -> None:
         """Return when a webhook is set."""
         await self._wait(lambda: self.webhook is not None, timeout, "webhook")
 
-    async def wait_polling(self, timeout: float = PATIENCE) -> None:
+    async def wait_polling(self, timeout: float = 5.0) -> None:
         """Return when a poll is in flight."""
         await self._wait(lambda: self._poll is not None, timeout, "a poll in flight")
 

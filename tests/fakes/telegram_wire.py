@@ -28,6 +28,10 @@ TELLING_DIFFERENCE = 1.5 * KERNEL_TICK
 OVERLAP_RESOLUTION = 2.5 * KERNEL_TICK
 """Seconds of overlap that are always seen; two events closer than this may look simultaneous."""
 
+PROBED = 0.1
+"""Seconds after which a close may be said again: twice the longest round trip that a late acknowledgement (40 ms) makes, and
+two ticks."""
+
 ONE_RECEIVER = "make sure that only one bot instance is running"
 TERMINATED_BY_POLL = f"Conflict: terminated by other getUpdates request; {ONE_RECEIVER}"
 TERMINATED_BY_WEBHOOK = "Conflict: terminated by setWebhook request"
@@ -133,8 +137,8 @@ class Peer:
 
     A request that was not acknowledged when its client closes makes the client's kernel say the close
     again after some 10 ms, as if it had only then been there last (RFC 8985, section 7: a tail loss
-    probe). So the request is acknowledged here at once; and of a client that was gone before, it is
-    only known that it was there when it came.
+    probe). So the request is acknowledged here at once; and a client that was gone before may have
+    left by `PROBED` earlier than the kernel says.
     """
 
     def __init__(self, transport: asyncio.BaseTransport | None) -> None:
@@ -169,9 +173,10 @@ class Peer:
 
         After a reset the kernel does not know when that came, and the end is too early.
         """
-        if self._gone_before:
-            return Presence(self._came, self._came)
-        return Presence(self._came, self._last_heard(TCP_LAST_ACK_RECV) if self.gone() else math.inf)
+        if not self.gone():
+            return Presence(self._came, math.inf)
+        left = self._last_heard(TCP_LAST_ACK_RECV)
+        return Presence(self._came, max(self._came, left - PROBED) if self._gone_before else left)
 
     def _last_heard(self, field: int) -> float:
         if self._probe is None:

@@ -15,7 +15,7 @@ import pytest
 
 from .telegram import Bot, FakeTelegram
 from .telegram_stats import Gap, Stats
-from .telegram_wire import OVERLAP_RESOLUTION
+from .telegram_wire import OVERLAP_RESOLUTION, PROBED
 
 TOKEN = "1001:secret"
 ONE_RECEIVER = "make sure that only one bot instance is running"
@@ -371,6 +371,19 @@ async def test_an_aborted_poll_that_overlapped_is_an_overlap_without_a_409(
         earlier.close()
         await asyncio.sleep(0.15)
     assert (bot.stats.overlaps, bot.stats.conflicts_self) == (1, 0)
+
+
+async def test_an_overlap_of_two_that_nobody_had_seen_come_is_seen(
+    telegram: FakeTelegram, client: Client, bot: Bot
+) -> None:
+    with connect(telegram) as earlier, connect(telegram) as later:
+        await client.call("getMe")  # By now the server has accepted both.
+        send_poll(earlier)
+        send_poll(later)
+        time.sleep(PROBED + 2 * OVERLAP_RESOLUTION)
+        earlier.close()
+        await bot.wait_polls(2)
+        assert (bot.stats.overlaps, bot.stats.conflicts_self) == (1, 0)
 
 
 async def test_an_overlap_is_seen_though_the_event_loop_slept_through_it(

@@ -58,7 +58,7 @@ RESTARTS = (
     Swap(
         "an account may be started while its process leaves", "statemachine/lifecycle.py",
         "    return is_ending(machine) or (machine.state is S.RESTARTING and replaced)", "    return is_ending(machine) or not replaced and False",
-        (f"{WORLD}::test_restarts_that_replace_the_process_beside_another_gateway_that_wants_the_same_account",),
+        (f"{WORLD}::test_restarts_that_replace_the_process",),
     ),
     Swap(
         "an account that another process receives on is received on, too", "gateway/channels/receivers.py",

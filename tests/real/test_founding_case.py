@@ -254,7 +254,7 @@ async def test_case_1_the_watcher_is_first(tmp_path: Path) -> None:
 
 async def test_case_1_a_signal_at_any_time_after_a_patch(tmp_path: Path) -> None:
     """SIGUSR1 0, 50, 100 ... 3000 ms after a patch, in a gateway of its own each: the patch is applied, the gateway
-    restarts exactly once, the process replaced or not, every request ends in one outcome, and never are there two receivers. (cases 1, 2, 3)"""
+    restarts exactly once, every request ends in one outcome, and never are there two receivers. (cases 1, 2, 3)"""
 
     async def scenario(number: int, offset_ms: int, telegram: FakeTelegram) -> None:
         token = f"{4000 + number}:a-bots-secret-{number:04}"
@@ -262,7 +262,7 @@ async def test_case_1_a_signal_at_any_time_after_a_patch(tmp_path: Path) -> None
         folder.mkdir()
         text = config_text(
             telegram_account("main", token, telegram.url, poll_timeout_s=20),
-            restart=f"{{delay_ms: 600, cooldown_ms: 0, mode: {('exec', 'in_process', 'in_process')[number % 3]}}}",
+            restart="{delay_ms: 600, cooldown_ms: 0}",
         )
         bot = telegram.add_bot(token, f"bot{number}")
         async with Gateway(folder, text) as gateway:

@@ -306,7 +306,7 @@ async def test_case_31_it_is_sent_again_once_at_the_most_however_often_the_proce
             for marked in (0, 1):
                 await gateway.until(partial(is_sending, gateway, marked))
                 # Killed before the network has heard of it, it would leave its fault to the message after it.
-                await bot.wait_faults(1 - marked)
+                await bot.wait_faults(1 - marked, timeout=20)
                 await kill(gateway)
                 await gateway.start()
             bot.push("after it", chat_id=7)

@@ -34,7 +34,7 @@ from tests.gateway.fakes import NEVER, Script
 from tests.gateway.process.house import House
 from tests.virtual import run_virtual
 
-SEEDS = 120
+SEEDS = 300
 BATCH = 20
 STEPS = 22
 ACCOUNTS = ("one", "two", "three")
