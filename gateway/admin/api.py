@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -16,7 +17,7 @@ from gateway.admin.preflight import cooldown_ms, preflight, scheduled
 from gateway.admin.services import Services
 from gateway.admin.views import Views
 from gateway.channels.webchat import LINES_KEPT, run_of
-from gateway.errors import UnavailableError
+from gateway.errors import StoreError, UnavailableError
 from gateway.journal import KEPT
 from gateway.process.changes import LIFECYCLE
 from gateway.requests import new_id
@@ -61,6 +62,10 @@ class Api:
                 await self._services.dispatcher.until(name, is_settled)
         except TimeoutError as error:
             raise UnavailableError(f"{name} has not settled yet; see its state") from error
+        with suppress(TimeoutError, StoreError):
+            async with asyncio.timeout(KEPT_WITHIN):
+                # Or a crash after the answer would undo what a person has decided.
+                await self.messages.settle()
         return self.views.account(name) | {"outcome": answer.outcome.value}
 
     async def account_frame(self, verb: str, channel: str, account: str | None) -> dict[str, Any]:

@@ -14,17 +14,15 @@ from gateway.messages.model import Address, Outgoing, Reply
 from gateway.messages.outbox import MAX_AGE
 from gateway.process.changes import LIFECYCLE
 from gateway.store.store import Conversation, Kept
-from statemachine import Refusal
+from statemachine import Event, Refusal
 from statemachine.delivery import Delivery, DiscardRequested, RetryRequested
 from statemachine.lifecycle import is_ending
 
 SHOWN = 200
 """Characters of a text in a list of conversations."""
-VERBS = {"retry": RetryRequested, "discard": DiscardRequested}
+VERBS: dict[str, type[Event]] = {"retry": RetryRequested, "discard": DiscardRequested}
 ALLOWED = {
-    state.value: [
-        verb for verb, event in VERBS.items() if any(row.on is event and state in row.sources for row in Delivery.table)
-    ]
+    state.value: [verb for verb, event in VERBS.items() if event.trigger in Delivery.allowed_in(state)]
     for state in Delivery.states
 }
 """What a person may ask of an outgoing message, by its state."""
@@ -75,25 +73,25 @@ class MessageCalls:
 
     async def outbox(self, query: schemas.OutboxQuery) -> dict[str, Any]:
         """Outgoing messages: without a state those that are neither sent nor dead."""
-        await self._settle()
+        await self.settle()
         kept = await self._store.outbox(query.state, query.limit, query.account)
         return {"deliveries": [delivery_row(each) for each in kept], "counts": await self._counts("outbox")}
 
     async def inbox(self, query: schemas.InboxQuery) -> dict[str, Any]:
         """Incoming messages, and what became of them."""
-        await self._settle()
+        await self.settle()
         rows = await self._store.messages(query.state, query.limit, query.account)
         return {"messages": [incoming_row(row) for row in rows], "counts": await self._counts("inbox")}
 
     async def conversations(self, query: schemas.ConversationsQuery) -> dict[str, Any]:
         """Where something was said, and what was the last of it."""
-        await self._settle()
+        await self.settle()
         found = await self._store.conversations(query.account, query.limit)
         return {"conversations": [conversation_row(each) for each in found]}
 
     async def conversation(self, query: schemas.ConversationQuery) -> dict[str, Any]:
         """The last that was said by both sides together, each in its own order."""
-        await self._settle()
+        await self.settle()
         account, conversation, limit = query.account, query.conversation, query.limit
         messages = await self._store.messages(None, limit + 1, account, conversation)
         deliveries = await self._store.outgoing_of(account, conversation, limit + 1)
@@ -127,8 +125,8 @@ class MessageCalls:
         counts = await self._store.counts()
         return {key.partition(".")[2]: count for key, count in counts.items() if key.startswith(f"{table}.")}
 
-    async def _settle(self) -> None:
-        """What was decided before is shown, unless it cannot be written now."""
+    async def settle(self) -> None:
+        """Return when what was decided before is in the store, to be shown and to outlive us; at once if it cannot be written now."""
         if not self._services.messages.trouble:
             await self._store.committed()
 

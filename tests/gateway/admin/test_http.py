@@ -7,6 +7,8 @@ import contextlib
 import io
 import json
 import socket
+import sqlite3
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from gateway.errors import (
     StaleHashError,
     UnavailableError,
 )
+from gateway.store.database import Database
 from statemachine import Refusal
 from statemachine.channel_events import By, Stop
 from tests.gateway.admin.house import CHAT, MAIN, SECRET, TEXT, TOKEN, AdminHouse, run
@@ -118,6 +121,25 @@ def test_case_52_live_control_and_channels_are_told_apart_and_each_is_true_only_
             assert (await house.http("GET", "/healthz", token=None))[0] == 200
             await house.until_account(MAIN, "running")
             assert (await house.http("GET", "/readyz?channels=all", token=None))[0] == 200
+
+    run(main())
+
+
+def test_what_a_person_stops_is_kept_when_that_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a crash right after the answer would have it run again. A disk that takes its time makes the answer wait."""
+    real = Database.commit
+
+    def slow(database: Database, *given: Any) -> int:
+        time.sleep(0.1)
+        return real(database, *given)
+
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            monkeypatch.setattr(Database, "commit", slow)
+            for verb, intent in (("stop", "stopped"), ("start", "")):
+                assert (await house.http("POST", f"/api/v1/channels/{MAIN}/{verb}"))[0] == 200
+                with contextlib.closing(sqlite3.connect(house._messages.store.path)) as beside:
+                    assert beside.execute("SELECT account, intent FROM intents").fetchall() == [(MAIN, intent)]
 
     run(main())
 
