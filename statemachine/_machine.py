@@ -329,7 +329,12 @@ class Machine(Generic[S, D]):
     @property
     def allowed(self) -> tuple[str, ...]:
         """The triggers for which the present state has a row."""
-        return self._allowed[self.state]
+        return self.allowed_in(self.state)
+
+    @classmethod
+    def allowed_in(cls, state: Enum) -> tuple[str, ...]:
+        """The same of any of its states."""
+        return cls._allowed[state]
 
     def refusal(self, event: Event) -> Refusal | None:
         """What `fire` would refuse it with, None where it would take a row. Nothing moves: this is for whoever shows buttons."""

@@ -118,19 +118,10 @@ class Outbox:
             quote = message.network_id if reply.quote and reply.to is None else None
             for part in split(reply.text, reply.format, self._network.limits(to.name).text):
                 key = f"{message.id}#{len(found) + 1}"
-                found.append(
-                    self._outgoing(
-                        key,
-                        to,
-                        part,
-                        reply.format,
-                        quote,
-                        route.after_unknown,
-                        route.max_age_s,
-                        number,
-                        message.traceparent,
-                    )
-                )
+                outgoing = self._outgoing(
+                    key, to, part, reply.format, quote, route.after_unknown, route.max_age_s, number, message.traceparent,
+                )  # fmt: skip
+                found.append(outgoing)
                 quote = None
         return found
 

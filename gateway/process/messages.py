@@ -77,16 +77,9 @@ class Messages:
         self.outbox = Outbox(self.store, self.receivers, dispatcher, clock, traces)
         self.commands = Commands(config, dispatcher, requests, self.outbox, self.store, self._errands, clock)
         self.pipeline = Pipeline(
-            config,
-            self.store,
-            self.handlers,
-            self.outbox,
-            self.commands,
-            dispatcher,
-            self._offsets,
-            self._received,
+            config, self.store, self.handlers, self.outbox, self.commands, dispatcher, self._offsets, self._received,
             traces,
-        )
+        )  # fmt: skip
         self.receivers.connect(self.pipeline, self._drain, self.outbox.wake)
 
     def _tools(self, folder: Path) -> Tools:

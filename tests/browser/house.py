@@ -17,6 +17,24 @@ QUIET = [
     "--disable-sync",
 ]
 
+ALL_THAT_STANDS = """() => {
+    const found = [];
+    const look = (root) => {
+        found.push((root.documentElement ?? root).textContent);
+        for (const element of root.querySelectorAll("*")) {
+            found.push(...[...element.attributes].map(({ value }) => value), element.value ?? "");
+            if (element.shadowRoot) look(element.shadowRoot);
+        }
+    };
+    look(document);
+    return found.join("\\n");
+}"""
+
+
+async def all_that_stands(page: Page) -> str:
+    """Texts, attributes and what is in the fields of the page, those of its shadow roots too: a picture can show nothing else."""
+    return str(await page.evaluate(ALL_THAT_STANDS))
+
 
 def check_frames(socket: WebSocket) -> None:
     """A fault in a frame fails the test when it ends."""

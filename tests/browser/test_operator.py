@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.house import sign_in, watch
-from tests.real.process import Gateway, config_text
+from tests.browser.house import all_that_stands, sign_in, watch
+from tests.real.process import TOKEN, Gateway, config_text
 
 AT_ONCE = "{delay_ms: 0, cooldown_ms: 0}"
 LATER = "{delay_ms: 60000, cooldown_ms: 0}"
-UNREACHABLE = '      main: {token: "1234567:not-a-token", api_base: "http://127.0.0.1:9"}\n'
+BOT_TOKEN = "1234567:not-a-token"
+UNREACHABLE = f'      main: {{token: "{BOT_TOKEN}", api_base: "http://127.0.0.1:9"}}\n'
 IT_WAITS = {"channel": "telegram", "account": "main", "to": "42", "text": "it waits", "idempotency_key": "one"}
 VIEWS = {
     "overview": "#picture .now",
@@ -155,6 +156,9 @@ async def test_every_view_fits_and_axe_finds_nothing(
             await page.evaluate(f"location.hash = '{view}'")
             await expect(page.locator(drawn).first).to_be_visible()
             await fits_and_is_clean(page, view)
+            stands = await all_that_stands(page)
+            assert [secret for secret in (TOKEN, BOT_TOKEN) if secret in stands] == [], view
+            assert view != "config" or "a comment that must survive" in stands, "the file's text was not looked at"
         await page.evaluate("location.hash = 'journal'")
         await page.get_by_role("slider").press("Home")
         await expect(page.locator("#replay-picture .now")).to_be_visible()

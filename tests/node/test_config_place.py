@@ -60,7 +60,7 @@ def found() -> dict[str, Found]:
         "--input-type=module",
         "-e",
         ASK,
-        (PAGE / "place.js").as_uri(),
+        (PAGE / "configplace.js").as_uri(),
         json.dumps(texts),
     ]
     answers = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)

@@ -1,7 +1,7 @@
 // What the config's schema says of a place: for the panel beside the editor, and for what the editor offers to write.
 
 import { h } from "./dom.js";
-import { ENTRY, placeAt, placeOf } from "./place.js";
+import { ENTRY, placeAt, placeOf } from "./configplace.js";
 
 const RELOADS = {
   live: "counts at once, nothing is interrupted",

@@ -1,6 +1,6 @@
 """Seventeen ways in which control planes on a local port were taken over, each tried on a real server.
 
-Each is a probe, which fails where the hole is open. `opened` has servers with a check taken out, by the hole that it kept shut,
+Each is a probe, which fails where the hole is open. `hole_servers` has servers with a check taken out, by the hole that it kept shut,
 and the probes must find every one of them.
 """
 
@@ -20,9 +20,9 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
+from tests.gateway.admin.hole_probing import every_get, logged_by_libraries, say, statuses
+from tests.gateway.admin.hole_servers import OPENED
 from tests.gateway.admin.house import CHAT, TEXT, TOKEN, AdminHouse, run
-from tests.gateway.admin.opened import OPENED
-from tests.gateway.admin.prying import every_get, logged_by_libraries, say, statuses
 
 Probe = Callable[[AdminHouse], Awaitable[None]]
 PROBES: dict[str, Probe] = {}
