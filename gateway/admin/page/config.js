@@ -5,7 +5,7 @@ import { Ask } from "./configask.js";
 import { completionsAt, showHelp } from "./confighelp.js";
 import { ConfigHistory } from "./confighistory.js";
 import { ConfigState, showSection } from "./configstate.js";
-import { $, atMost, button, h, setText } from "./dom.js";
+import { $, atMost, button, h, setReason, setText } from "./dom.js";
 import { Editor } from "./editor.js";
 
 const PLAN_AFTER_MS = 300;
@@ -243,8 +243,7 @@ export class ConfigView {
 
   #showReason() {
     const why = this.#whyNot();
-    $("config-apply").setAttribute("aria-disabled", String(Boolean(why)));
-    $("config-apply").title = why;
+    setReason($("config-apply"), why);
     setText($("config-why"), this.#isDirty ? why : "");
     $("config-discard").hidden = !this.#isDirty || this.#theirs !== null;
   }

@@ -1,6 +1,6 @@
 // Start, stop and restart of an account, as buttons: off with the reason where its machine would refuse: the state, or a guard by its name.
 
-import { button, h, setText, words } from "./dom.js";
+import { button, h, setReason, setText, words } from "./dom.js";
 
 const VERBS = ["start", "stop", "restart"];
 const CALL_MS = 60_000; // an account is given time to settle
@@ -29,14 +29,7 @@ export class Control {
 
   show(account) {
     this.#account = account;
-    VERBS.forEach((verb, index) => {
-      const why = this.#whyNot(verb);
-      // Not `disabled`, which takes the focus away and with it the way to the reason.
-      this.#buttons[index].setAttribute("aria-disabled", String(Boolean(why)));
-      this.#buttons[index].title = why;
-      if (why) this.#buttons[index].setAttribute("aria-description", why);
-      else this.#buttons[index].removeAttribute("aria-description");
-    });
+    VERBS.forEach((verb, index) => setReason(this.#buttons[index], this.#whyNot(verb)));
   }
 
   #whyNot(verb) {

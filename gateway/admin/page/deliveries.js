@@ -1,6 +1,6 @@
 // Outgoing messages: what a person may ask of one, and the outbox as a list.
 
-import { $, button, clock, h, setText, showState, words } from "./dom.js";
+import { $, button, clock, h, setReason, setText, showState, words } from "./dom.js";
 import { OUTBOX, ofOutgoing } from "./meanings.js";
 import { Rows } from "./rows.js";
 
@@ -84,11 +84,7 @@ export class DeliveryButtons {
   show(row) {
     this.#row = row;
     this.element.hidden = !row.allowed.length;
-    VERBS.forEach((verb, index) => {
-      const why = this.#whyNot(verb);
-      this.#buttons[index].setAttribute("aria-disabled", String(Boolean(why)));
-      this.#buttons[index].title = why;
-    });
+    VERBS.forEach((verb, index) => setReason(this.#buttons[index], this.#whyNot(verb)));
   }
 
   #whyNot(verb) {

@@ -25,6 +25,14 @@ export function button(className, label, onClick) {
   return element;
 }
 
+/** On; or off, with the reason. Not `disabled`, which takes the focus away and with it the way to the reason. */
+export function setReason(element, why) {
+  element.setAttribute("aria-disabled", String(Boolean(why)));
+  element.title = why;
+  if (why) element.setAttribute("aria-description", why);
+  else element.removeAttribute("aria-description");
+}
+
 export function setText(element, text) {
   // An equal text would still be a mutation, which live regions may read aloud.
   if (element.textContent !== text) element.textContent = text;
