@@ -28,7 +28,8 @@ class IncomingState(Enum):
     HANDLING = "handling"
     """A handler works on it."""
     BACKOFF = "backoff"
-    """The handler failed, or cannot be asked now; a timer runs, then it is tried again."""
+    """The handler failed, cannot be asked now, or was at it when more than one life ended; a timer runs, then it is tried
+    again."""
     HANDLED = "handled"
     """The handler has answered, and its replies are kept."""
     UNMATCHED = "unmatched"
@@ -54,7 +55,7 @@ class IncomingData(msgspec.Struct, frozen=True):
     """What it knows beside its state."""
 
     attempt: int = 0
-    """How often it was given to a handler; of one that is received, how many boots have taken it up."""
+    """How often it was given to a handler; of one that is received, in how many lives, none of which came to its end."""
     attempts: int = 1
     """How often it may be."""
     patience: float = 60.0
@@ -130,6 +131,9 @@ class Finish(Command, frozen=True):
 
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 60.0
+TAKEN_UP_AT_ONCE = 1
+"""Boots that may give a message to its handler at once. The next one lets it wait: what ends the process again and again
+is then alone with its handler, and what was only there beside it, or was killed from outside, comes to its end."""
 MOST_TAKEN_UP = 5
 """Boots that may take a message up which none has come to an end with: it may be what ends them."""
 DOUBLINGS = 32
@@ -157,6 +161,7 @@ class Incoming(Machine[IncomingState, IncomingData]):
         Row(TurnCame, S.RECEIVED, S.UNMATCHED, ("no_route_takes_it",), effects=("finish_unmatched",)),
         # It may be what ends the process each time.
         Row(TurnCame, S.RECEIVED, S.DEAD, ("was_taken_up_too_often",), effects=("finish_given_up",)),
+        Row(TurnCame, S.RECEIVED, S.BACKOFF, ("was_taken_up_before",), effects=("note_handler", "back_off")),
         Row(TurnCame, S.RECEIVED, S.HANDLING, effects=("note_handler", "handle")),
 
         # An answer that comes after its time is an answer: the handler need not work on it once more.
@@ -188,6 +193,10 @@ class Incoming(Machine[IncomingState, IncomingData]):
         return data.attempt > MOST_TAKEN_UP
 
     @guard
+    def was_taken_up_before(data: IncomingData, event: TurnCame) -> bool:
+        return data.attempt > TAKEN_UP_AT_ONCE
+
+    @guard
     def attempt_is_current(
         data: IncomingData, event: HandlerAnswered | HandlerFailed | HandlingOverdue | HandlingDue
     ) -> bool:
@@ -215,12 +224,14 @@ class Incoming(Machine[IncomingState, IncomingData]):
         draft.emit(Handle(attempt))
 
     @action
-    def back_off(draft: Draft[IncomingData], event: HandlerFailed | HandlingOverdue) -> None:
+    def back_off(draft: Draft[IncomingData], event: HandlerFailed | HandlingOverdue | TurnCame) -> None:
         """Full jitter, doubled each time, and never sooner than was asked for."""
         attempt, after, counts = draft.data.attempt, 0.0, True
         why = "the handler took too long"
         if isinstance(event, HandlerFailed):
             after, counts, why = event.after, event.counts, event.why
+        elif isinstance(event, TurnCame):
+            why = f"{attempt} lives have ended while it was handled"
         wait = min(FIRST_WAIT * 2.0 ** min(attempt - 1, DOUBLINGS), LONGEST_WAIT)
         # One that was never begun is not counted: the number goes on, and so does what may be.
         draft.set(why=why, attempts=draft.data.attempts + (not counts))

@@ -230,7 +230,7 @@ class Store:
         return _clean(self._redact(why))
 
     def taken_up(self, number: int, attempts: int) -> None:
-        """It is given to a handler once more than before."""
+        """That it is given to its handler again, after so many lives in which it was."""
         self._writer.write(TAKE_UP, (attempts, number))
 
     async def unfinished(self, after: int, until: int, limit: int) -> list[Received]:

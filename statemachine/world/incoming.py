@@ -45,6 +45,8 @@ class In(NamedTuple):
 
     state: Any
     data: IncomingData
+    lives: int = 0
+    """Those that have ended while it was handled, or may have been."""
     timer: type[Event] | None = None
     runs: tuple[Run, ...] = ()
 
@@ -76,9 +78,8 @@ class IncomingModel:
         self._fired: dict[tuple[In, Event], Fired] = {}
         self._stale: dict[tuple[Any, IncomingData], bool] = {}
 
-    def begin(self, attempts: int = 0) -> In:
-        """As the store has it."""
-        return In(self._initial, IncomingData(attempt=attempts))
+    def begin(self, lives: int = 0) -> In:
+        return In(self._initial, IncomingData(attempt=lives), lives)
 
     def waits_for_its_turn(self, one: In) -> bool:
         return one.state is self._initial

@@ -147,16 +147,15 @@ class MessageWorld:
             assert kept is not None, "what is unsent is there"
             fresh = self._open_reply(fresh, place, kept)
         unfinished = disk.unfinished()
-        for place in unfinished[:1]:
-            # It may have been in the middle of being handled: that counts as an attempt.
-            fresh = _remember(fresh, fresh.store.memory.take_up(place))
-        return self._admit(fresh, unfinished)
+        # The first may have been in the middle of being handled in the life that has ended.
+        return self._admit(self._admit(fresh, unfinished[:1], lives=1), unfinished[1:])
 
-    def _admit(self, world: Messages, places: list[int]) -> Messages:
+    def _admit(self, world: Messages, places: list[int], lives: int = 0) -> Messages:
         for place in places:
             row = world.store.memory.inbox[place]
             assert row is not None, "what is admitted is in the store"
-            world = world._replace(incoming=_put(world.incoming, place, self._incoming.begin(row.attempts)))
+            one = self._incoming.begin(row.attempts + lives)
+            world = world._replace(incoming=_put(world.incoming, place, one))
         return world
 
     def _open_reply(self, world: Messages, place: int, kept: Outbox) -> Messages:
@@ -248,6 +247,8 @@ class MessageWorld:
                 earlier = world.store.memory.inbox[:place]
                 waits = any(row is not None and row.state == "received" for row in earlier)
                 broken += (IN_ORDER,) if waits else ()
+                if one.lives and effect.attempt == one.lives + 1:
+                    world = _remember(world, world.store.memory.take_up(place, one.lives))
         return world, broken
 
     def finish(self, world: Messages, place: int, effect: Finish) -> Messages:

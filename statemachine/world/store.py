@@ -41,10 +41,11 @@ class Image(NamedTuple):
         inbox = tuple(Inbox("received") if place in fresh else row for place, row in enumerate(self.inbox))
         return self._replace(offset=offset, inbox=inbox), fresh
 
-    def take_up(self, place: int) -> Image:
+    def take_up(self, place: int, lives: int) -> Image:
+        """It is given to its handler again, after so many lives in which it was."""
         row = self.inbox[place]
         assert row is not None, "what is taken up is there"
-        return self._replace(inbox=_put(self.inbox, place, row._replace(attempts=row.attempts + 1)))
+        return self._replace(inbox=_put(self.inbox, place, row._replace(attempts=lives)))
 
     def finish(self, place: int, outcome: str, attempts: int, *, replies: bool) -> Image:
         """The end of a message and its reply, as one."""

@@ -48,6 +48,18 @@ def test_what_is_named_in_a_line_is_there(path: str) -> None:
             assert not word.startswith("tests/") or (ROOT / word).exists(), word
 
 
+def test_the_changelog_is_of_its_form() -> None:
+    """Releases, groups with the names of Keep a Changelog, and under them entries of one line each; nothing else."""
+    title, introduction, *rest = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("\n\n")
+    assert title == "# Changelog"
+    assert "keepachangelog.com" in introduction
+    lines = [line for block in rest for line in block.splitlines()]
+    heading = re.compile(r"## \[.+\]|### (Added|Changed|Deprecated|Removed|Fixed|Security)")
+    assert [line for line in lines if not (heading.fullmatch(line) or line.startswith("- "))] == []
+    entries = [line for line in lines if line.startswith("- ")]
+    assert sorted(set(entries)) == sorted(entries), "said twice"
+
+
 def test_every_page_with_something_to_run_is_used_by_a_test() -> None:
     used = {path for file in TESTS.rglob("*.py") for path in TAKEN.findall(file.read_text(encoding="utf-8"))}
     assert {path for path in pages() if Page(path).left} == used

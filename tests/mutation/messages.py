@@ -69,6 +69,17 @@ MESSAGES = (
         "what was left over is not counted as tried", PIPELINE_PY,
         "self._admit(self._counted(received) if received.number <= left else received)", "self._admit(received)", PIPELINE,
     ),
+    Swap(
+        "a handler has it again before the disk knows", PIPELINE_PY,
+        "            self._store.taken_up(opened.number, opened.lives)\n            await self._store.committed()\n",
+        "            self._store.taken_up(opened.number, opened.lives)\n", PIPELINE,
+    ),
+    Swap(
+        "a life counts whose handler never had it", PIPELINE_PY,
+        "        return received._replace(attempts=received.attempts + 1)\n",
+        "        self._store.taken_up(received.number, received.attempts + 1)\n"
+        "        return received._replace(attempts=received.attempts + 1)\n", PIPELINE,
+    ),
     # Handled in order, and ended as one
     Swap(
         "a message does not wait for the one before it", PIPELINE_PY,

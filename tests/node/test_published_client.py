@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from pathlib import Path
@@ -119,7 +120,10 @@ async def test_it_comes_back_from_a_restart_by_itself(tmp_path: Path, packages: 
         assert after["server"]["bootId"] != before["server"]["bootId"]
         assert client.events("shutdown")[0]["restartExpectedMs"] > 0
         assert [close["code"] for close in client.all("close")] == [1012]
-        assert (await client.request("requests.get", {"id": request}))["outcome"] == "done"
+        # The port is served before the restart is over: until then it is pending.
+        while (outcome := (await client.request("requests.get", {"id": request}))["outcome"]) == "pending":
+            await asyncio.sleep(0.05)
+        assert outcome == "done"
         assert not client.all("gap")
 
 

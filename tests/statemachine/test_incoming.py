@@ -75,13 +75,22 @@ ROWS: tuple[tuple[Case, ...], ...] = (
         ),
     ),
     (
+        *(
+            Case(
+                f"{lives} lives have ended with it", (S.RECEIVED,), IncomingData(attempt=lives), TurnCame(Verdict.MATCHED, 1, 20.0),
+                S.BACKOFF, (waits(lives, after),), {"why": f"{lives} lives have ended while it was handled", "patience": 20.0},
+            )
+            for lives, after in ((2, 2.0), (5, 16.0))
+        ),
+    ),
+    (
         Case(
             "its turn", (S.RECEIVED,), IncomingData(), TurnCame(Verdict.MATCHED, 5, 20.0), S.HANDLING, handled(1),
             {"attempt": 1, "attempts": 5, "patience": 20.0},
         ),
         Case(
-            "an earlier life has begun it", (S.RECEIVED,), IncomingData(attempt=2), TurnCame(Verdict.MATCHED, 1, 20.0),
-            S.HANDLING, handled(3), {"attempt": 3, "patience": 20.0},
+            "an earlier life has begun it", (S.RECEIVED,), IncomingData(attempt=1), TurnCame(Verdict.MATCHED, 1, 20.0),
+            S.HANDLING, handled(2), {"attempt": 2, "patience": 20.0},
         ),
     ),
     (
@@ -156,6 +165,9 @@ GUARDS: dict[str, tuple[list[tuple[IncomingData, Event]], list[tuple[IncomingDat
     ),
     "was_taken_up_too_often": (
         [(d(attempt=6), TurnCame(Verdict.MATCHED))], [(d(attempt=5), TurnCame(Verdict.MATCHED))],
+    ),
+    "was_taken_up_before": (
+        [(d(attempt=2), TurnCame(Verdict.MATCHED))], [(d(attempt=1), TurnCame(Verdict.MATCHED))],
     ),
     "attempt_is_current": (
         [(d(), HandlerAnswered(3)), (d(), failed()), (d(), HandlingOverdue(3)), (d(attempt=9), HandlingDue(9))],

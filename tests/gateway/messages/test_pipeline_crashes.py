@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from gateway.errors import HandlerError
 from gateway.messages import pipeline as pipeline_module
 from gateway.messages.model import Message
-from statemachine.incoming import MOST_TAKEN_UP
+from statemachine.incoming import LONGEST_WAIT, MOST_TAKEN_UP
 from tests.gateway.fakes import FakeHandlers
 from tests.gateway.messages.bench import IDENTITY, Life, Network, message, play
 
@@ -211,11 +212,10 @@ def test_only_the_first_of_a_conversation_is_counted_as_tried(tmp_path: Path) ->
             if not await life.inbox():
                 await life.say("sleep 900", "second", conversation="7")
                 await life.say("sleep 901", conversation="8")
-            await asyncio.sleep(1)
-            await life.store.committed()
+            await asyncio.sleep(LONGEST_WAIT)
             await life.crash()
         last = await Life(tmp_path).begin()
-        await asyncio.sleep(1)
+        await asyncio.sleep(LONGEST_WAIT)
         assert {name: attempts for name, (_, _, attempts) in (await last.inbox()).items()} == {
             "sleep 900": 3, "second": 0, "sleep 901": 3,
         }  # fmt: skip
@@ -236,7 +236,7 @@ def test_one_that_ends_the_process_each_time_is_given_up_and_what_follows_is_han
             if boots == 0:
                 await life.say("sleep 1000", "after")
             boots += 1
-            await asyncio.sleep(1)
+            await asyncio.sleep(LONGEST_WAIT)
             if (await life.inbox())["sleep 1000"][0] == "dead":
                 break
             assert life.texts == []
@@ -250,6 +250,97 @@ def test_one_that_ends_the_process_each_time_is_given_up_and_what_follows_is_han
         assert life.texts == ["after"]
 
     play(main())
+
+
+class Doomed(Life):
+    """A life that a message of the text `poison` ends, 0.1 s after its handler has it."""
+
+    given: asyncio.Event
+    counted: list[tuple[int, int]]
+    """Of each that was given: which attempt it is, and how many the disk knows of."""
+
+    async def begin(self) -> Doomed:
+        self.given, self.counted = asyncio.Event(), []
+        await super().begin()
+        return self
+
+    async def handle(self, message: Message) -> str | None:
+        with sqlite3.connect(self.store.path) as other:
+            kept = other.execute("SELECT attempts FROM inbox WHERE id = ?", (message.id,)).fetchone()
+        other.close()
+        self.counted.append((message.attempt, kept[0] if kept else 0))
+        if message.text == "poison":
+            await asyncio.sleep(0.1)
+            self.given.set()
+            await asyncio.sleep(1000)
+        return await super().handle(message)
+
+
+def test_what_was_only_beside_the_one_that_ends_the_process_is_handled(tmp_path: Path) -> None:
+    """Thirty conversations, each with something that takes longer than that one leaves it when all begin at once."""
+    bystanders = [f"sleep 0.2{n:02}" for n in range(30)]
+
+    async def main() -> None:
+        network, handled = Network(), Counter[str]()
+        for boot in range(MOST_TAKEN_UP + 1):
+            life = await Doomed(tmp_path, network).begin()
+            if boot == 0:
+                for n, text in enumerate(["poison", *bystanders]):
+                    await life.say(text, conversation=str(n))
+            await life.given.wait()
+            handled.update(life.texts)
+            await life.crash()
+        last = await Doomed(tmp_path, network).begin()
+        await last.end()
+        handled.update(last.texts)
+        inbox = outcomes(tmp_path)
+        assert inbox.pop("poison") == "dead"
+        assert inbox == dict.fromkeys(bystanders, "handled")
+        assert set(handled) == set(bystanders)
+
+    play(main())
+
+
+def test_lives_that_end_before_it_is_given_to_its_handler_do_not_count(tmp_path: Path) -> None:
+    """Killed from outside again and again: it is handled by the first life that has the time."""
+
+    async def main() -> None:
+        life = await Life(tmp_path).begin()
+        await life.say("sleep 5")
+        await life.crash()
+        for _ in range(50):
+            life = await Life(tmp_path).begin()
+            await asyncio.sleep(0.5)
+            await life.crash()
+            assert outcomes(tmp_path) == {"sleep 5": "received"}
+        last = await Life(tmp_path).begin()
+        await last.end()
+        assert last.texts == ["sleep 5"]
+
+    play(main())
+
+
+def test_that_it_is_given_again_is_on_the_disk_before_its_handler_has_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        counted = []
+        for boot in range(MOST_TAKEN_UP + 1):
+            life = await Doomed(tmp_path).begin()
+            if boot == 0:
+                await life.say("poison")
+            await life.given.wait()
+            counted += life.counted
+            await life.crash()
+        assert counted == [(attempt + 1, attempt) for attempt in range(MOST_TAKEN_UP + 1)]
+
+    play(main())
+
+
+def outcomes(folder: Path) -> dict[str, str]:
+    """The state of every message that is kept, by its id."""
+    with sqlite3.connect(folder / "gateway.sqlite3") as other:
+        rows = other.execute("SELECT id, state FROM inbox").fetchall()
+    other.close()
+    return dict(rows)
 
 
 def test_the_attempts_of_other_lives_are_used_up_too(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from gateway.errors import AnswerLostError, ConnectionLostError, HandlerError, SendError
 from gateway.messages.model import Message
 from statemachine.delivery import BEFORE_RESEND, Delivery, DiscardRequested, RetryRequested
-from statemachine.incoming import MOST_TAKEN_UP
+from statemachine.incoming import LONGEST_WAIT, MOST_TAKEN_UP
 from statemachine.lifecycle import LifecycleState
 from tests.gateway.configs import telegram
 from tests.gateway.fakes import NEVER, FakeNetwork, Script
@@ -85,7 +85,7 @@ async def ends_the_process_each_time(folder: Path) -> House:
         await runs(house)
         if life == 0:
             await says(house, "poison", "after")
-        await asyncio.sleep(1)
+        await asyncio.sleep(LONGEST_WAIT)
         assert outcomes(house) == {}
         await house.kill()
     async with House(folder, ONE, network=network) as house:
@@ -94,6 +94,32 @@ async def ends_the_process_each_time(folder: Path) -> House:
         assert outcomes(house) == {"dead": 1, "handled": 1}
         assert [text for _, _, text in network.sent] == ["after"]
     return house
+
+
+async def killed_from_outside_each_time(folder: Path) -> House:
+    """More often than any message may end the process: the first life that has the time handles it."""
+    network = FakeNetwork()
+    for life in range(MOST_TAKEN_UP + 5):
+        house = House(folder, ONE, network=network)
+        await house.begin()
+        house.answer_with(takes_a_while)
+        await house.until(LifecycleState.RUNNING)
+        await runs(house)
+        if life == 0:
+            await says(house, "hello")
+        await house.kill()
+    async with House(folder, ONE, network=network) as house:
+        house.answer_with(takes_a_while)
+        await runs(house)
+        await asyncio.sleep(LONGEST_WAIT)
+        assert outcomes(house) == {"handled": 1}
+        assert [text for _, _, text in network.sent] == ["hello"]
+    return house
+
+
+async def takes_a_while(message: Message) -> str:
+    await asyncio.sleep(3)
+    return message.text
 
 
 # Outgoing
@@ -221,6 +247,7 @@ async def dies_and_a_person_shall_decide(folder: Path) -> House:
 
 
 SCENARIOS: tuple[Callable[[Path], Coroutine[Any, Any, House]], ...] = (
-    heard_and_not_heard, ends_the_process_each_time, sent_in_the_end_or_dead, a_person_decides, too_old, left_over,
+    heard_and_not_heard, ends_the_process_each_time, killed_from_outside_each_time, sent_in_the_end_or_dead,
+    a_person_decides, too_old, left_over,
     dies_while_it_sends, dies_while_it_sends_then_marks_it_unknown, dies_and_a_person_shall_decide,
 )  # fmt: skip
