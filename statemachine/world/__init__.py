@@ -7,7 +7,7 @@ The outside is bounded by budgets, since it can always do one thing more: what i
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from statemachine._machine import Machine
 from statemachine.change import Change
@@ -18,12 +18,11 @@ from statemachine.lifecycle_events import Impact, RestartBy
 from statemachine.promises import CHANGE_KEPT, CONFIRMED, ENDS, ONE_OUTCOME, STOP_ARRIVES
 from statemachine.world.account import NAP, NIGHT, OFF, Account, AccountModel, View
 from statemachine.world.account import Change as AccountChange
-from statemachine.world.change import NOTHING_STANDS, Standing
 from statemachine.world.config import BAD, FIRST, impact, settings_of
 from statemachine.world.messages import MessageWorld
 from statemachine.world.process import ProcessModel
+from statemachine.world.state import Asks, Process
 from statemachine.world.state import Change as ProcessChange
-from statemachine.world.state import Process
 
 __all__ = ["MessageWorld", "World", "Worlds"]
 
@@ -62,16 +61,19 @@ class World:
         self._processes: _Numbered[Process] = _Numbered()
         self._accounts: _Numbered[Account] = _Numbered()
         self._budget = budget
-        self._process_moves: dict[int, tuple[ProcessChange, ...]] = {}
-        self._work_moves: dict[tuple[int, tuple[View, ...]], tuple[ProcessChange, ...]] = {}
-        self._account_moves: dict[tuple[int, str | None], tuple[AccountChange, ...]] = {}
+        self._process_moves: dict[int, tuple[_Step, ...]] = {}
+        self._work_moves: dict[tuple[int, tuple[View, ...]], tuple[_Step, ...]] = {}
+        self._account_moves: dict[tuple[int, str | None], tuple[_Step, ...]] = {}
+        self._followers: dict[tuple[int, bool], int] = {}
+        self._begun: dict[tuple[int, bool], int] = {}
         self._views: dict[int, View] = {}
         self._told: dict[tuple[int, Any], tuple[int, tuple[str, ...]]] = {}
 
     # What `explore` asks
 
     def start(self) -> Worlds:
-        return self._begin(FIRST, self._budget)
+        process = self._processes.number(self._process_model.begin(FIRST))
+        return _ordered(process, self._budget, [self._accounts.number(self._account_model.begin())] * self._channels)
 
     def moves(self, world: Worlds) -> Iterator[Move[Worlds]]:
         process_number, budget, *accounts = world
@@ -82,11 +84,11 @@ class World:
                 yield self._tell_accounts(change, budget - change.cost, accounts)
         followed = self._process_model.is_followed(process)
         if followed is not None:
-            yield self._tell_accounts(followed, budget, accounts)
+            yield self._tell_accounts(self._step(followed), budget, accounts)
         if process.ended:
             return
         if budget:
-            yield from self._kills(process, budget - 1, accounts)
+            yield from self._kills(process_number, budget - 1, accounts)
             yield from self._sleeps(process_number, budget - 1, accounts)
         calls = self._process_model.takes_calls(process)
         for place, number in enumerate(accounts):
@@ -131,12 +133,14 @@ class World:
 
     # Inside
 
-    def _kills(self, process: Process, budget: int, accounts: list[int]) -> Iterator[Move[Worlds]]:
-        again = self._begin(process.disk, budget, process.standing, accounts=accounts)
+    def _kills(self, number: int, budget: int, accounts: list[int]) -> Iterator[Move[Worlds]]:
+        """A new process, and no receiver of an older one: the kernel has closed them."""
+        begun = self._anew(accounts)
+        again = _ordered(self._follower(number), budget, begun)
         yield Move("the process is killed and started again", again, owed=False)
-        window = process.standing.window
+        window = self._processes[number].standing.window
         if window is not None and window.runs:
-            late = self._begin(process.disk, budget, process.standing, overdue=True, accounts=accounts)
+            late = _ordered(self._follower(number, overdue=True), budget, begun)
             yield Move("the process is killed, and started again too late", late, owed=False)
 
     def _sleeps(self, process: int, budget: int, accounts: list[int]) -> Iterator[Move[Worlds]]:
@@ -155,46 +159,52 @@ class World:
             self._told[key] = self._accounts.number(after), broken
         return self._told[key]
 
-    def _begin(
-        self,
-        disk: str,
-        budget: int,
-        standing: Standing = NOTHING_STANDS,
-        *,
-        overdue: bool = False,
-        accounts: Sequence[int] = (),
-    ) -> Worlds:
-        """A new process, and no receiver of an older one: the kernel has closed them."""
-        process = self._processes.number(self._process_model.begin(disk, standing, overdue=overdue))
-        begun = self._anew(accounts) or [self._accounts.number(self._account_model.begin())] * self._channels
-        return _ordered(process, budget, begun)
+    def _follower(self, number: int, *, overdue: bool = False) -> int:
+        key = number, overdue
+        if key not in self._followers:
+            killed = self._processes[number]
+            again = self._process_model.begin(killed.disk, killed.standing, overdue=overdue)
+            self._followers[key] = self._processes.number(again)
+        return self._followers[key]
 
     def _anew(self, accounts: Sequence[int], *, image: bool = False) -> list[int]:
         """The accounts in a process that begins, or in another image of it."""
-        model = self._account_model
-        return [self._accounts.number(model.begin(self._accounts[number], anew=image)) for number in accounts]
+        return [self._begin(number, image) for number in accounts]
 
-    def _changes(self, number: int) -> tuple[ProcessChange, ...]:
+    def _begin(self, number: int, image: bool) -> int:
+        key = number, image
+        if key not in self._begun:
+            again = self._account_model.begin(self._accounts[number], anew=image)
+            self._begun[key] = self._accounts.number(again)
+        return self._begun[key]
+
+    def _changes(self, number: int) -> tuple[_Step, ...]:
         if number not in self._process_moves:
-            self._process_moves[number] = tuple(self._process_model.changes(self._processes[number]))
+            changes = self._process_model.changes(self._processes[number])
+            self._process_moves[number] = tuple(map(self._step, changes))
         return self._process_moves[number]
 
-    def _changes_of_work(self, number: int, views: tuple[View, ...]) -> tuple[ProcessChange, ...]:
+    def _changes_of_work(self, number: int, views: tuple[View, ...]) -> tuple[_Step, ...]:
         key = number, views
         if key not in self._work_moves:
-            self._work_moves[key] = tuple(self._process_model.changes_of_work(self._processes[number], views))
+            changes = self._process_model.changes_of_work(self._processes[number], views)
+            self._work_moves[key] = tuple(map(self._step, changes))
         return self._work_moves[key]
 
-    def _tell_accounts(self, change: ProcessChange, budget: int, accounts: list[int]) -> Move[Worlds]:
-        broken = change.broken
-        if change.after.ended or change.anew:  # its receivers end with the process
-            accounts = self._anew(accounts, image=change.anew)
-        elif change.asks:
-            told = [self._ask(number, ask) for number, ask in zip(accounts, change.asks, strict=True)]
+    def _step(self, change: ProcessChange) -> _Step:
+        label, after, owed, cost, broken, asks, anew = change
+        renews = after.ended or anew
+        return _Step(label, self._processes.number(after), owed, cost, broken, asks, renews, anew)
+
+    def _tell_accounts(self, step: _Step, budget: int, accounts: list[int]) -> Move[Worlds]:
+        broken = step.broken
+        if step.renews:
+            accounts = self._anew(accounts, image=step.anew)
+        elif step.asks:
+            told = [self._ask(number, ask) for number, ask in zip(accounts, step.asks, strict=True)]
             accounts = [number for number, _ in told]
             broken = (*broken, *(promise for _, wrong in told for promise in wrong))
-        process = self._processes.number(change.after)
-        return Move(change.label, _ordered(process, budget, accounts), change.owed, broken)
+        return Move(step.label, _ordered(step.after, budget, accounts), step.owed, broken)
 
     def _ask(self, number: int, event: Any) -> tuple[int, tuple[str, ...]]:
         if event is None:
@@ -209,20 +219,24 @@ class World:
         process, budget, *accounts = world
         if place > 1 and accounts[place - 1] == number:
             return  # its twin has made the same moves
-        for change in self._changes_of(number, settings):
-            if change.cost <= budget:
+        for step in self._changes_of(number, settings):
+            if step.cost <= budget:
                 moved = accounts.copy()
-                moved[place] = self._accounts.number(change.after)
-                label = f"account {place}: {change.label}"
-                yield Move(label, _ordered(process, budget - change.cost, moved), change.owed, change.broken)
+                moved[place] = step.after
+                label = f"account {place}: {step.label}"
+                yield Move(label, _ordered(process, budget - step.cost, moved), step.owed, step.broken)
 
-    def _changes_of(self, number: int, settings: str | None) -> tuple[AccountChange, ...]:
+    def _changes_of(self, number: int, settings: str | None) -> tuple[_Step, ...]:
         key = number, settings
         if key not in self._account_moves:
             account, model = self._accounts[number], self._account_model
             asked = [] if settings is None else model.asked_by_person(account, settings)
-            self._account_moves[key] = (*model.changes(account), *asked)
+            self._account_moves[key] = tuple(map(self._step_of_account, (*model.changes(account), *asked)))
         return self._account_moves[key]
+
+    def _step_of_account(self, change: AccountChange) -> _Step:
+        label, after, owed, cost, broken = change
+        return _Step(label, self._accounts.number(after), owed, cost, broken)
 
     def _view(self, number: int) -> View:
         if number not in self._views:
@@ -247,6 +261,20 @@ def _is_astray(view: View, wanted: str) -> bool:
 
 def _ordered(process: int, budget: int, accounts: list[int]) -> Worlds:
     return (process, budget, *accounts[:1], *sorted(accounts[1:]))
+
+
+class _Step(NamedTuple):
+    """A change of a process or of an account, worked out once: `after` is the number of what it is then."""
+
+    label: str
+    after: int
+    owed: bool
+    cost: int
+    broken: tuple[str, ...]
+    asks: Asks = ()
+    renews: bool = False
+    """The receivers end with the process."""
+    anew: bool = False
 
 
 class _Numbered(Generic[T]):

@@ -59,7 +59,7 @@ class ProcessModel:
         self._initial = lifecycle.initial
         self._reload = reload
         self._stale: dict[tuple[Any, LifecycleData], tuple[str, ...]] = {}
-        self._fired: dict[tuple[Any, LifecycleData, Event], tuple[Step | Refusal, Any, LifecycleData]] = {}
+        self._fired: dict[tuple[Any, LifecycleData, Event], _Fired] = {}
 
     def begin(
         self,
@@ -344,7 +344,7 @@ class ProcessModel:
     ) -> Change:  # fmt: skip
         """Fire, perform what is asked for, and hold the promises against it. A refusal leaves the process as it is."""
         before = process.data
-        step, state, data = self._fire(process, event)
+        step, state, data, blanked = self._fire(process, event)
         if isinstance(step, Refusal):
             return Change(label, process, owed, cost, self._hold_stale(process))
         renumbered = data.timer != before.timer
@@ -362,15 +362,15 @@ class ProcessModel:
         if isinstance(event, (events.Started, events.Restarted)):
             told = self._runs(after, event.applied)
             after, broken = told.after, broken + told.broken
-        after = forget(after._replace(data=blank(after.data)))
+        after = forget(after._replace(data=blanked))
         return Change(label, after, owed, cost, broken + self._hold_stale(after))
 
-    def _fire(self, process: Process, event: Event) -> tuple[Step | Refusal, Any, LifecycleData]:
+    def _fire(self, process: Process, event: Event) -> _Fired:
         """The machine's answer, and where it is then. Many worlds differ in what no table sees: each step is taken once."""
         key = process.state, process.data, event
         if key not in self._fired:
             machine = self._at(process)
-            self._fired[key] = machine.fire(event), machine.state, machine.data
+            self._fired[key] = machine.fire(event), machine.state, machine.data, blank(machine.data)
         return self._fired[key]
 
     def _hold_stale(self, process: Process) -> tuple[str, ...]:
@@ -381,6 +381,9 @@ class ProcessModel:
             self._stale[key] = (STALE,) if accepted else ()
         return self._stale[key]
 
+
+_Fired = tuple[Step | Refusal, Any, LifecycleData, LifecycleData]
+"""The answer, the state and the data after it, and these with nothing in them that no guard reads."""
 
 _STALE_WORDS: tuple[Event, ...] = (
     events.Started(OLD, "0a"),
