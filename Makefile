@@ -25,10 +25,10 @@ run: $(VENV)/.runtime gateway.yaml  ## install what is needed and run the gatewa
 
 ##@ Check
 
-# One more than there are processors: tests wait, for processes and for time, as much as they compute. What Python compiles is kept,
+# Two more than there are processors: tests wait, for processes and for time, as much as they compute. What Python compiles is kept,
 # whatever the environment says: a gateway is started many hundred times.
 .PHONY: test
-WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 test: $(VENV)/.test  ## install what the tests need and run every one of them
 	@sh tests/debian-packages.sh
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from gateway.admin import schemas
-from gateway.admin.errors import NotFoundError, RefusedError
+from gateway.admin.errors import BadRequestError, NotFoundError, RefusedError
 from gateway.admin.services import Services
 from gateway.errors import UnavailableError
 from gateway.messages.model import Address, Outgoing, Reply
@@ -37,7 +37,10 @@ class MessageCalls:
         self._store = services.messages.store
 
     async def send(self, params: schemas.Send, traceparent: str | None = None) -> dict[str, Any]:
-        """Take a message over to be sent, perhaps as part of a trace; answered when it is on the disk. Raises NotFoundError, UnavailableError."""
+        """Take a message over to be sent, perhaps as part of a trace; answered when it is on the disk.
+
+        Raises BadRequestError, NotFoundError, UnavailableError.
+        """
         name = f"{params.channel}/{params.account}"
         if name not in self._services.ledger.applied.accounts():
             known = ", ".join(self._services.ledger.applied.accounts()) or "none"
@@ -49,6 +52,8 @@ class MessageCalls:
         to = Address(params.channel, params.account, params.to, params.thread)
         reply = Reply(params.text, params.format)
         found = await self._outbox.ask(f"call:{params.idempotency_key}", to, reply, traceparent)
+        if not found:
+            raise BadRequestError("the text is blank: there is nothing to send")
         kept = [await self._kept(outgoing) for outgoing in found]
         return {"id": kept[0]["id"], "state": kept[0]["state"], "deliveries": kept}
 

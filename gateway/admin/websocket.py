@@ -106,7 +106,7 @@ class Connection:
         call_id = frame["id"]
         try:
             method = self._method(frame["method"])
-            context = replace(self.context, traceparent=carried(frame.get("traceparent")))
+            context = replace(self.context, traceparent=carried(_traceparent(frame)))
             payload = await method.call(context, schemas.parse_params(method.params, frame.get("params")))
             self.send({"type": "res", "id": call_id, "ok": True, "payload": payload})
         except GatewayError as error:
@@ -323,10 +323,15 @@ def parse_frame(text: str) -> dict[str, Any] | str:
     for name in ("id", "method"):
         if not isinstance(frame.get(name), str) or not frame[name]:
             return f"the frame has no {name}"
-    traceparent = frame.get("traceparent", "")
-    if not isinstance(traceparent, str) or len(traceparent) > LONGEST:
-        return f"the frame's traceparent is no text of {LONGEST} characters at the most"
     return frame
+
+
+def _traceparent(frame: dict[str, Any]) -> str:
+    """What a request says of its trace, "" where it says nothing. Raises BadRequestError: whoever asked is told by the request's id."""
+    found = frame.get("traceparent", "")
+    if not isinstance(found, str) or len(found) > LONGEST:
+        raise BadRequestError(f"the frame's traceparent is no text of {LONGEST} characters at the most")
+    return found
 
 
 def shape(answer: Answer) -> dict[str, Any]:

@@ -129,23 +129,26 @@ def rss_kb(gateway: Gateway) -> int:
 async def lowest(gateway: Gateway) -> dict[str, float]:
     """Of what comes and goes while nothing happens, the least in a while. The pool of threads is as large as it gets."""
     await asyncio.gather(*(call(gateway, "GET", "/api/v1/config") for _ in range(24)))
-    least: dict[str, float] = {}
+    least = await held(gateway)
     for _ in range(20):
         await asyncio.sleep(0.1)
-        for what, count in (await held(gateway)).items():
-            least[what] = min(count, least.get(what, count))
+        least = lower(least, await held(gateway))
     return least
+
+
+def lower(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:
+    """The lower count of each kind; of one that is not named there is none."""
+    return {what: min(one.get(what, 0), other.get(what, 0)) for what in one | other}
 
 
 async def back_to(gateway: Gateway, base: dict[str, float]) -> None:
     """Each was as low as it was at least once, within a while."""
-    least: dict[str, float] = {}
+    least = await held(gateway)
     deadline = time.monotonic() + BACK_WITHIN
-    while more := {what: count for what, count in least.items() if count > base.get(what, 0)} or not least:
+    while more := {what: count for what, count in least.items() if count > base.get(what, 0)}:
         assert time.monotonic() < deadline, f"more than before: {more}, {base}: {what_is_open(pid(gateway))}"
-        for what, count in (await held(gateway)).items():
-            least[what] = min(count, least.get(what, count))
         await asyncio.sleep(0.1)
+        least = lower(least, await held(gateway))
 
 
 def pid(gateway: Gateway) -> int:

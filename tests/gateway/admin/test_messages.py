@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import pytest
 from jsonschema import Draft202012Validator
 
 from gateway.admin.message_calls import ALLOWED, SHOWN
@@ -59,6 +60,21 @@ def test_conversations_come_with_what_was_said_last_the_latest_first(tmp_path: P
             assert (await get(house, "/api/v1/conversations", limit=1))["conversations"] == [sent]
             assert (await get(house, "/api/v1/conversations", account=CHAT))["conversations"] == [chat]
             assert (await get(house, "/api/v1/conversations", account="telegram/none"))["conversations"] == []
+
+    run(main())
+
+
+@pytest.mark.parametrize("text", [" ", "\n\n\t", "\u3000"])
+def test_a_blank_text_is_refused_and_nothing_is_kept(tmp_path: Path, text: str) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            body = {"channel": "telegram", "account": "main", "to": "42", "text": text, "idempotency_key": "1"}
+            status, answer, _ = await house.http("POST", "/api/v1/send", json=body)
+            assert (status, answer["error"]["message"]) == (400, "the text is blank: there is nothing to send")
+            socket = await house.sign_in()
+            frame = await socket.request("send", {"to": "42", "message": text, "idempotencyKey": "1"})
+            assert frame["error"]["code"] == "INVALID_REQUEST"
+            assert (await get(house, "/api/v1/outbox"))["counts"] == {}
 
     run(main())
 
