@@ -15,6 +15,7 @@ from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.config import SchemathesisConfig
 from schemathesis.core.transport import Response
 
+from gateway.admin.routes import SIGN_IN
 from gateway.admin.server import LONGEST_LINE
 from tests.fuzz.profiles import tries
 from tests.real.process import TOKEN, Gateway, config_text
@@ -60,7 +61,9 @@ def with_known(case: Any, url: str) -> Any:
     not: it would lock us out."""
 
     def ask(path: str) -> Any:
-        return requests.get(url + path, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30).json()
+        response = requests.get(url + path, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30)
+        assert response.ok, f"{path}: {response.status_code} {response.text}"
+        return response.json()
 
     names = {"channel": "webchat", "account": "default", "name": "page.js" if "/page/" in case.path else "lifecycle"}
     names["revision"] = "1"
@@ -99,6 +102,9 @@ def check_operation(operation: Any, url: str) -> None:
             if "yaml" in (case.media_type or "") and isinstance(case.body, (dict, list)):
                 return  # meant to be no text, and as YAML it is one, like any other
             case.validate_response(response, checks=[no_server_error, *LIBRARYS], headers=sent)
+            if case.path == SIGN_IN:
+                # Wrong codes lock an address out; whoever says a right token then is let off.
+                assert session.get(url + "/api/v1/status", headers=sent, timeout=30).ok
 
     check()
 

@@ -86,7 +86,7 @@ CHANGES = (
     # Before anything is touched
     Swap(
         "the network is not asked about a new token", TRANSACTIONS_PY,
-        "            await self._try_out(self._ledger.applied, pending.proposal)\n", "", CONFIRM,
+        "            await self._try_out(self._ledger.applied, pending.proposal)\n", "            pass\n", CONFIRM,
     ),
     Swap(
         "an edit is not in the history", TRANSACTIONS_PY,

@@ -169,7 +169,7 @@ SWAPS = (
     ),
     Swap(
         "who waits for a revision that was superseded is never told", "gateway/process/changes.py",
-        "            self._waiters.setdefault(said.why, []).extend(waiters)\n", "", (PROCESS,),
+        "            self._waiters.setdefault(said.why, []).extend(waiters)\n", "            del waiters\n", (PROCESS,),
     ),
     Swap(
         "a second outcome of a request is taken", "gateway/requests.py",
@@ -220,7 +220,8 @@ SWAPS = (
     ),
     Swap(
         "the file is written in place", "gateway/config/file.py",
-        "        Path(name).replace(target)\n", "        target.write_bytes(raw)\n        Path(name).unlink()\n", (CONFIG,),
+        "            Path(name).replace(target)\n",
+        "            target.write_bytes(raw)\n            Path(name).unlink()\n", (CONFIG,),
     ),
     Swap(
         "a secret is shown", "gateway/redact.py",
