@@ -56,6 +56,8 @@ class IncomingData(msgspec.Struct, frozen=True):
 
     attempt: int = 0
     """How often it was given to a handler; of one that is received, in how many lives, none of which came to its end."""
+    lives: int = 0
+    """Those lives, as long as that is to be written down."""
     attempts: int = 1
     """How often it may be."""
     patience: float = 60.0
@@ -112,9 +114,10 @@ class HandlingDue(Event, frozen=True):
 
 
 class Handle(Work, frozen=True):
-    """Give it to its handler."""
+    """Give it to its handler. Where lives have ended with it, it is on the disk first in how many: the handler may end this one."""
 
     attempt: int
+    lives: int = 0
 
 
 class CancelHandling(Command, frozen=True):
@@ -219,9 +222,9 @@ class Incoming(Machine[IncomingState, IncomingData]):
     @action
     def handle(draft: Draft[IncomingData], event: Event) -> None:
         attempt = draft.data.attempt + 1
-        draft.set(attempt=attempt)
         draft.emit(ArmTimer(HandlingOverdue(attempt), after=draft.data.patience))
-        draft.emit(Handle(attempt))
+        draft.emit(Handle(attempt, draft.data.lives))
+        draft.set(attempt=attempt, lives=0)
 
     @action
     def back_off(draft: Draft[IncomingData], event: HandlerFailed | HandlingOverdue | TurnCame) -> None:

@@ -92,8 +92,6 @@ class _Open:
     number: int
     message: Message
     lane: tuple[str, str]
-    lives: int = 0
-    """Those that have ended while it was handled, or may have been."""
     route: Route | None = None
     """The one that has taken it."""
     kept: asyncio.Future[None] | None = None
@@ -261,8 +259,8 @@ class Pipeline:
     def _admit(self, received: Received, kept: asyncio.Future[None] | None = None) -> None:
         name = f"incoming/{received.number}"
         lane = (received.message.name, received.message.conversation)
-        self._open[name] = _Open(received.number, received.message, lane, received.attempts, kept=kept)
-        self._machines.add(Incoming(name, IncomingData(attempt=received.attempts)))
+        self._open[name] = _Open(received.number, received.message, lane, kept=kept)
+        self._machines.add(Incoming(name, IncomingData(received.attempts, lives=received.attempts)))
         waiting = self._lanes.get(lane)
         if waiting is None:
             self._lanes[lane] = deque([name])
@@ -291,9 +289,8 @@ class Pipeline:
         opened, message, why = self._open[name], self._open[name].message, ""
         # In this work's own context: all that is logged in it says so.
         bind_contextvars(**log_keys(message.traceparent))
-        if opened.lives and effect.attempt == opened.lives + 1:
-            # On the disk before the handler has it, which may end the process; a life that ends sooner does not count.
-            self._store.taken_up(opened.number, opened.lives)
+        if effect.lives:
+            self._store.taken_up(opened.number, effect.lives)
             await self._store.committed()
         if effect.attempt > 1:
             _, opened.route, why = route_of(self._config(), message)

@@ -45,8 +45,6 @@ class In(NamedTuple):
 
     state: Any
     data: IncomingData
-    lives: int = 0
-    """Those that have ended while it was handled, or may have been."""
     timer: type[Event] | None = None
     runs: tuple[Run, ...] = ()
 
@@ -79,7 +77,7 @@ class IncomingModel:
         self._stale: dict[tuple[Any, IncomingData], bool] = {}
 
     def begin(self, lives: int = 0) -> In:
-        return In(self._initial, IncomingData(attempt=lives), lives)
+        return In(self._initial, IncomingData(lives, lives=lives))
 
     def waits_for_its_turn(self, one: In) -> bool:
         return one.state is self._initial

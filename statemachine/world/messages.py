@@ -247,8 +247,8 @@ class MessageWorld:
                 earlier = world.store.memory.inbox[:place]
                 waits = any(row is not None and row.state == "received" for row in earlier)
                 broken += (IN_ORDER,) if waits else ()
-                if one.lives and effect.attempt == one.lives + 1:
-                    world = _remember(world, world.store.memory.take_up(place, one.lives))
+                if effect.lives:
+                    world = _remember(world, world.store.memory.take_up(place, effect.lives))
         return world, broken
 
     def finish(self, world: Messages, place: int, effect: Finish) -> Messages:

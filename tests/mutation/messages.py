@@ -71,8 +71,8 @@ MESSAGES = (
     ),
     Swap(
         "a handler has it again before the disk knows", PIPELINE_PY,
-        "            self._store.taken_up(opened.number, opened.lives)\n            await self._store.committed()\n",
-        "            self._store.taken_up(opened.number, opened.lives)\n", PIPELINE,
+        "            self._store.taken_up(opened.number, effect.lives)\n            await self._store.committed()\n",
+        "            self._store.taken_up(opened.number, effect.lives)\n", PIPELINE,
     ),
     Swap(
         "a life counts whose handler never had it", PIPELINE_PY,

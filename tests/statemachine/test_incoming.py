@@ -45,8 +45,8 @@ def failed(attempt: int = 3, **said: Any) -> HandlerFailed:
     return HandlerFailed(attempt, "it broke", **said)
 
 
-def handled(attempt: int) -> tuple[Effect, ...]:
-    return ArmTimer(HandlingOverdue(attempt), after=20.0), Handle(attempt)
+def handled(attempt: int, lives: int = 0) -> tuple[Effect, ...]:
+    return ArmTimer(HandlingOverdue(attempt), after=20.0), Handle(attempt, lives)
 
 
 def waits(attempt: int, after: float, at_least: float = 0.0) -> ArmTimer:
@@ -77,7 +77,7 @@ ROWS: tuple[tuple[Case, ...], ...] = (
     (
         *(
             Case(
-                f"{lives} lives have ended with it", (S.RECEIVED,), IncomingData(attempt=lives), TurnCame(Verdict.MATCHED, 1, 20.0),
+                f"{lives} lives have ended with it", (S.RECEIVED,), IncomingData(lives, lives=lives), TurnCame(Verdict.MATCHED, 1, 20.0),
                 S.BACKOFF, (waits(lives, after),), {"why": f"{lives} lives have ended while it was handled", "patience": 20.0},
             )
             for lives, after in ((2, 2.0), (5, 16.0))
@@ -89,8 +89,8 @@ ROWS: tuple[tuple[Case, ...], ...] = (
             {"attempt": 1, "attempts": 5, "patience": 20.0},
         ),
         Case(
-            "an earlier life has begun it", (S.RECEIVED,), IncomingData(attempt=1), TurnCame(Verdict.MATCHED, 1, 20.0),
-            S.HANDLING, handled(2), {"attempt": 2, "patience": 20.0},
+            "an earlier life has begun it", (S.RECEIVED,), IncomingData(1, lives=1), TurnCame(Verdict.MATCHED, 1, 20.0),
+            S.HANDLING, handled(2, lives=1), {"attempt": 2, "lives": 0, "patience": 20.0},
         ),
     ),
     (
@@ -145,6 +145,10 @@ ROWS: tuple[tuple[Case, ...], ...] = (
     ),
     (
         Case("another try", (S.BACKOFF,), d(why="it broke"), HandlingDue(3), S.HANDLING, handled(4), {"attempt": 4}),
+        Case(
+            "in the third life after two that ended with it", (S.BACKOFF,), d(attempt=2, lives=2), HandlingDue(2), S.HANDLING,
+            handled(3, lives=2), {"attempt": 3, "lives": 0},
+        ),
     ),
 )  # fmt: skip
 

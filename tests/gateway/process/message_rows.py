@@ -70,6 +70,16 @@ async def heard_and_not_heard(folder: Path) -> House:
     return house
 
 
+async def begun(folder: Path, network: FakeNetwork, answer: Callable[[Message], Coroutine[Any, Any, str]]) -> House:
+    """A life that is going to be killed."""
+    house = House(folder, ONE, network=network)
+    await house.begin()
+    house.answer_with(answer)
+    await house.until(LifecycleState.RUNNING)
+    await runs(house)
+    return house
+
+
 async def ends_the_process_each_time(folder: Path) -> House:
     network = FakeNetwork()
 
@@ -78,11 +88,7 @@ async def ends_the_process_each_time(folder: Path) -> House:
         return message.text
 
     for life in range(MOST_TAKEN_UP + 1):
-        house = House(folder, ONE, network=network)
-        await house.begin()
-        house.answer_with(hangs)
-        await house.until(LifecycleState.RUNNING)
-        await runs(house)
+        house = await begun(folder, network, hangs)
         if life == 0:
             await says(house, "poison", "after")
         await asyncio.sleep(LONGEST_WAIT)
@@ -100,11 +106,7 @@ async def killed_from_outside_each_time(folder: Path) -> House:
     """More often than any message may end the process: the first life that has the time handles it."""
     network = FakeNetwork()
     for life in range(MOST_TAKEN_UP + 5):
-        house = House(folder, ONE, network=network)
-        await house.begin()
-        house.answer_with(takes_a_while)
-        await house.until(LifecycleState.RUNNING)
-        await runs(house)
+        house = await begun(folder, network, takes_a_while)
         if life == 0:
             await says(house, "hello")
         await house.kill()
