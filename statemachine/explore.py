@@ -87,7 +87,7 @@ def explore(
     `progress` is told states and edges now and then; they go into no decision.
     """
     walk = _Walk(model)
-    with _no_garbage_looked_for():
+    with _garbage_collection_paused():
         for visited in walk.visit():
             if progress is not None and visited % REPORT_EVERY == 0:
                 progress(len(walk.worlds), walk.edges)
@@ -101,7 +101,7 @@ def explore(
 
 
 @contextmanager
-def _no_garbage_looked_for() -> Iterator[None]:
+def _garbage_collection_paused() -> Iterator[None]:
     """A walk keeps nearly all that it makes, in no cycles: to look through it again and again is a fifth of its time."""
     was_enabled = gc.isenabled()
     gc.disable()
