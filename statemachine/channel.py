@@ -62,7 +62,7 @@ class ChannelState(Enum):
     CONFLICT = "conflict"
     """Somebody else receives on this account; one attempt after each wait of a long poll and a margin."""
     SUPPRESSED = "suppressed"
-    """The restart intensity is spent; a single attempt after a long while."""
+    """The restart intensity is spent, or the session starts that the network allows; a single attempt after a long while."""
     FAILED = "failed"
     """The network refuses this account; only a person or new settings lead out."""
 
@@ -141,6 +141,8 @@ TABLE: tuple[Row[ChannelState], ...] = (
     Row(ReceiverEnded, LIVE, S.FAILED, ("generation_is_current", "network_refuses"), effects=("note_failure", "disarm")),
     Row(ReceiverEnded, LIVE, S.CONFLICT, ("generation_is_current", "somebody_else_receives"),
         effects=("note_conflict", "arm_conflict_wait")),
+    Row(ReceiverEnded, LIVE, S.SUPPRESSED, ("generation_is_current", "starts_are_spent"),
+        effects=("note_failure", "arm_half_open")),
     Row(ReceiverEnded, LIVE, S.SUPPRESSED, ("generation_is_current", "intensity_is_spent"),
         effects=("note_failure", "arm_half_open")),
     Row(ReceiverEnded, LIVE, S.BACKOFF, ("generation_is_current",), effects=("note_failure", "arm_backoff")),
@@ -242,6 +244,10 @@ class Channel(Machine[ChannelState, ChannelData]):
     @guard
     def somebody_else_receives(data: ChannelData, event: ReceiverEnded) -> bool:
         return event.cause is Cause.CONFLICT
+
+    @guard
+    def starts_are_spent(data: ChannelData, event: ReceiverEnded) -> bool:
+        return event.cause is Cause.SPENT
 
     @guard
     def intensity_is_spent(data: ChannelData, event: ReceiverEnded | ReceiverFenced) -> bool:
@@ -367,7 +373,7 @@ class Channel(Machine[ChannelState, ChannelData]):
         policy = draft.data.run.policy
         # The exponent is bounded so that a year of attempts cannot overflow a float.
         longest = min(policy.backoff_cap, policy.backoff_base * 2 ** min(draft.data.attempts - 1, 32))
-        _wait(draft, longest, jitter=True, at_least=event.retry_after if isinstance(event, ReceiverEnded) else 0.0)
+        _wait(draft, longest, jitter=True, at_least=_asked_for(event))
 
     @action
     def arm_conflict_wait(draft: Draft[ChannelData], event: Event) -> None:
@@ -375,7 +381,8 @@ class Channel(Machine[ChannelState, ChannelData]):
 
     @action
     def arm_half_open(draft: Draft[ChannelData], event: Event) -> None:
-        _wait(draft, draft.data.run.policy.half_open_after)
+        """Never sooner than the network asked for, either: where its session starts are spent that may be most of a day."""
+        _wait(draft, draft.data.run.policy.half_open_after, at_least=_asked_for(event))
 
     @action
     def arm_conflict_over(draft: Draft[ChannelData], event: Event) -> None:
@@ -425,6 +432,11 @@ CONFLICT_WINDOW = 3600.0
 
 def _recent(times: tuple[float, ...], now: float, period: float) -> tuple[float, ...]:
     return tuple(time for time in times if now - time < period)
+
+
+def _asked_for(event: Event) -> float:
+    """Seconds before which its network wants no attempt."""
+    return event.retry_after if isinstance(event, ReceiverEnded) else 0.0
 
 
 def _wait(draft: Draft[ChannelData], longest: float, *, jitter: bool = False, at_least: float = 0.0) -> None:

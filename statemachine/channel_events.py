@@ -27,6 +27,8 @@ class Cause(Enum):
     """Another receiver took over."""
     REFUSED = "refused"
     """The network does not accept this account: its token is wrong or revoked."""
+    SPENT = "spent"
+    """As many sessions were started as the network allows within a day: one more may not be begun yet."""
     CRASHED = "crashed"
     """Something unforeseen: a defect in the adapter."""
 

@@ -6,7 +6,13 @@ from collections.abc import Iterator
 
 from statemachine.promela.move import Move
 
-OWN_ENDS = {"LOST": "lost", "CONFLICT": "conflict", "REFUSED_BY_NETWORK": "refused", "CRASHED": "crashed"}
+OWN_ENDS = {
+    "LOST": "lost",
+    "CONFLICT": "conflict",
+    "REFUSED_BY_NETWORK": "refused",
+    "SPENT": "spent",
+    "CRASHED": "crashed",
+}
 DEADLINES = ("start_overdue", "stop_overdue")
 DUE = ("retry_due", "fence_due", "conflict_over")
 

@@ -27,6 +27,7 @@ DECLARATIONS = """\
 #define CONFLICT 2
 #define REFUSED_BY_NETWORK 3
 #define CRASHED 4
+#define SPENT 5
 /* What there is of a receiver. */
 #define NONE 0
 #define OPENING 1
@@ -66,6 +67,7 @@ CHANNEL = Vocabulary(
         "deserves_attempt": "ev_person || ev_run != settings[c]",
         "network_refuses": "ev_cause == REFUSED_BY_NETWORK",
         "somebody_else_receives": "ev_cause == CONFLICT",
+        "starts_are_spent": "ev_cause == SPENT",
         "intensity_is_spent": "half_open[c] || failed_before[c]",
         "conflict_is_open": "in_conflict[c]",
         "slept_through_the_wait": "ev_slept_long",

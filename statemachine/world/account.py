@@ -49,7 +49,7 @@ WAIT = 10.0
 OFF = "off"
 """Settings of an account that is not to run."""
 DEADLINES = (StartOverdue, StopOverdue)
-OWN_ENDS = (Cause.LOST, Cause.CONFLICT, Cause.REFUSED, Cause.CRASHED)
+OWN_ENDS = (Cause.LOST, Cause.CONFLICT, Cause.REFUSED, Cause.SPENT, Cause.CRASHED)
 
 
 class Receiver(Enum):

@@ -81,8 +81,8 @@ def d(**changes: Any) -> ChannelData:
     return channel_data(**changes)
 
 
-def armed(event: Event, after: float) -> ArmTimer:
-    return ArmTimer(event, None, after)
+def armed(event: Event, after: float, at_least: float = 0.0) -> ArmTimer:
+    return ArmTimer(event, None, after, at_least=at_least)
 
 
 def backoff(token: int, longest: float, at_least: float = 0.0) -> ArmTimer:
@@ -197,6 +197,22 @@ ROWS: tuple[tuple[Case, ...], ...] = (
             (OPEN, 5000.0, d(conflicts=(1400.0, 1401.0), half_open=True)),
             (OPEN, 0.0, d(conflicts=(1400.0, 1401.0), half_open=True, conflict_since=0.0)),
             (CLOSING, 5000.0, d(conflicts=(1400.0, 1401.0), then=Then.RETRY, failures=(4999.0,) * 9)),
+        )
+    ),
+    tuple(
+        Case(
+            f"no session may be started before {asked:g} s have passed, then {data.then.value}", states, data,
+            ended(Cause.SPENT, why="1000 of 1000", retry_after=asked), S.SUPPRESSED,
+            (armed(RetryDue(8), 120.0, asked),),
+            {
+                "failures": (900.0, 1000.0), "attempts": 3, "last_error": "1000 of 1000", "last_cause": Cause.SPENT,
+                "half_open": False, "timer": 8, "wait": max(asked, 120.0),
+            },
+        )
+        for states, asked, data in (
+            (OPEN, 40_000.0, d(failures=(600.0, 900.0), attempts=2)),
+            (OPEN, 119.0, d(failures=(600.0, 900.0), attempts=2, half_open=True)),
+            (CLOSING, 121.0, d(failures=(600.0, 900.0), attempts=2, then=Then.RETRY)),
         )
     ),
     tuple(
@@ -500,6 +516,10 @@ GUARDS: dict[str, tuple[list[tuple[ChannelData, Event]], list[tuple[ChannelData,
     "somebody_else_receives": (
         [(d(), ended(Cause.CONFLICT))],
         [(d(), ended(cause)) for cause in Cause if cause is not Cause.CONFLICT],
+    ),
+    "starts_are_spent": (
+        [(d(), ended(Cause.SPENT))],
+        [(d(), ended(cause)) for cause in Cause if cause is not Cause.SPENT],
     ),
     "intensity_is_spent": (
         [
@@ -857,6 +877,29 @@ def test_too_many_failures_suppress_the_account_and_a_single_attempt_follows():
     story.fire(ReceiverReady(5), S.RUNNING)
     assert not story.data.half_open
     story.fire(ended(at=9500.0, generation=5), S.BACKOFF)
+
+
+def test_a_suppressed_account_waits_no_shorter_than_its_network_asked_for():
+    for cause in (Cause.LOST, Cause.SPENT):
+        story = suppressed()
+        story.ring(S.STARTING)
+        story.fire(ended(cause, at=9000.0, generation=4, retry_after=600.0), S.SUPPRESSED)
+        assert story.armed == armed(RetryDue(story.token), PATIENCE.half_open_after, 600.0)
+        assert story.data.wait == 600.0
+
+
+def test_one_whose_starts_are_spent_is_suppressed_at_once_and_by_whatever_road_it_is_tried():
+    """A person, new settings, a long sleep: each attempt is refused again, and leads back to the wait."""
+    roads = (start(), restart(By.PERSON), restart(By.GATEWAY, NEW), HostWoke(50_000.0))
+    for road in roads:
+        story = running()
+        story.fire(ended(Cause.SPENT, generation=1, retry_after=40_000.0), S.SUPPRESSED)
+        story.refuse(start(By.GATEWAY), "asked_by_person")
+        story.fire(restart(By.GATEWAY), S.SUPPRESSED, Outcome.DEFERRED)
+        story.fire(HostWoke(39_999.0), S.SUPPRESSED, Outcome.COALESCED)
+        story.fire(road, S.STARTING)
+        story.fire(ended(Cause.SPENT, at=1100.0, generation=2, retry_after=39_900.0), S.SUPPRESSED)
+        assert story.armed == armed(RetryDue(story.token), PATIENCE.half_open_after, 39_900.0)
 
 
 def test_a_single_attempt_that_takes_too_long_is_a_failed_one():

@@ -243,7 +243,7 @@ def test_a_look_colours_rows_and_says_something_of_states():
 
 
 def test_an_arrow_has_the_gravest_colour_of_its_rows():
-    (arrow,) = [line for line in dot(Channel, look=TOLD).splitlines() if 'class="arrow row-0 row-19"' in line]
+    (arrow,) = [line for line in dot(Channel, look=TOLD).splitlines() if 'class="arrow row-0 row-20"' in line]
     assert f'color="{BAD}", penwidth=2.5' in arrow
     assert TOLD.colour_of([0]) == GOOD
     assert TOLD.colour_of([1]) is None
