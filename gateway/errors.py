@@ -120,6 +120,14 @@ class AccountRefusedError(ChannelError):
     """The network does not accept this account: a person must act."""
 
 
+class SessionsSpentError(ChannelError):
+    """As many sessions were started as the network allows within a day. `retry_after` is when the next may be (seconds)."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class GenerationRevokedError(ChannelError):
     """A receiver of an older generation tried to deliver. It is refused."""
 

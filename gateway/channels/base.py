@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
+from gateway.channels.sessions import Sessions
+from gateway.clock import Clock
 from gateway.config.model import Account
 from gateway.errors import GenerationRevokedError
 from gateway.messages.model import Message, Outgoing
@@ -51,8 +53,15 @@ class Intake:
     """What one generation of a receiver delivers through. Once revoked it takes nothing more."""
 
     def __init__(
-        self, offsets: Offsets, consumer: Consumer, ready: Callable[[], None], now_ms: Callable[[], int]
+        self,
+        offsets: Offsets,
+        consumer: Consumer,
+        ready: Callable[[], None],
+        now_ms: Callable[[], int],
+        sessions: Sessions | None = None,
     ) -> None:
+        """Without `sessions` those that it keeps end with it."""
+        self._sessions = sessions or Sessions(Clock())
         self._offsets = offsets
         self._consumer = consumer
         self._ready = ready
@@ -102,6 +111,35 @@ class Intake:
         self.receives += 1
         if self.receives == 1:
             self._ready()
+
+    # For a network that counts how often a session is started
+
+    def session(self, identity: str) -> str | None:
+        """The session to take up again, as it was last kept, in this life or an earlier one."""
+        return self._sessions.get(identity)
+
+    def keep_session(self, identity: str, session: str | None) -> None:
+        """What the next generation takes up, in words of your own; None: nothing. Cheap: call it with whatever moves it on.
+
+        It may be some seconds old after a crash, so keep what comes after the messages only when `accept` has returned.
+        Raises GenerationRevokedError, keeping nothing.
+        """
+        self._check()
+        self._sessions.keep(identity, session)
+
+    async def begin_session(self, identity: str, limit: int) -> None:
+        """Count the start of a session, of which the network allows `limit` within a day; then, and only then, ask it for one.
+
+        What is taken up again is no start, and is not counted. When this returns the count is on the disk.
+        Raises SessionsSpentError where one more would be too many: let it end the receiver. Or GenerationRevokedError.
+        """
+        self._check()
+        self._holding_up += 1
+        try:
+            await self._sessions.begin(identity, limit)
+        finally:
+            self._holding_up -= 1
+        self._check()
 
     def now_ms(self) -> int:
         """Wall-clock milliseconds, for what comes without a time."""

@@ -16,6 +16,7 @@ import structlog
 
 from gateway.channels.base import Adapter, Consumer, Intake, Offsets, Receiver
 from gateway.channels.liveness import Watch
+from gateway.channels.sessions import Sessions
 from gateway.clock import Clock
 from gateway.config.model import Account
 from gateway.errors import (
@@ -25,6 +26,7 @@ from gateway.errors import (
     ConflictError,
     ConnectionLostError,
     SendError,
+    SessionsSpentError,
 )
 from gateway.messages.model import Outgoing
 from gateway.messages.pace import Limits
@@ -47,6 +49,7 @@ CAUSES: Mapping[type[ChannelError], Cause] = {
     ConnectionLostError: Cause.LOST,
     ConflictError: Cause.CONFLICT,
     AccountRefusedError: Cause.REFUSED,
+    SessionsSpentError: Cause.SPENT,
 }
 UNKNOWN = Limits()
 CONFIRM_TIMEOUT = 1.0
@@ -79,8 +82,13 @@ class Receivers:
         post: Callable[[str, Event], object],
         clock: Clock,
         claim: Callable[[str, Any], None] = lambda *_: None,
+        sessions: Sessions | None = None,
     ) -> None:
-        """`claim` raises ClaimedError where another process of this machine receives on an account."""
+        """`claim` raises ClaimedError where another process of this machine receives on an account.
+
+        Without `sessions` those that networks count are in memory alone.
+        """
+        self._sessions = sessions or Sessions(clock)
         self._claim = claim
         self._adapters = adapters
         self._settings = settings
@@ -195,7 +203,7 @@ class Receivers:
             if not self._was_told_to_end(name, effect.generation):
                 self._go_up(name)
 
-        intake = Intake(self._offsets, self._consumer, ready, self._clock.wall_ms)
+        intake = Intake(self._offsets, self._consumer, ready, self._clock.wall_ms, self._sessions)
         receiver = self._adapters[channel].open(name, effect.run.settings, intake)
         task = asyncio.get_running_loop().create_task(receiver.run(), name=f"{name}:receiver:{effect.generation}")
         # What one ends in that nobody waits for any more is nobody's: unless somebody looks, the loop reports it as missed.
@@ -231,6 +239,7 @@ class Receivers:
         if live.confirm and live.task.done() and not live.fenced.is_set():
             await self._say_goodbye(name, live)
         live.intake.revoke()
+        self._sessions.flush()
         try:
             await live.receiver.close()
         except Exception:

@@ -12,6 +12,7 @@ import structlog
 
 from gateway.channels.base import Adapter, Offsets
 from gateway.channels.receivers import Receivers
+from gateway.channels.sessions import Sessions
 from gateway.clock import Clock
 from gateway.config.model import Config
 from gateway.dispatcher import Dispatcher
@@ -70,9 +71,11 @@ class Messages:
         self._errands = Errands()
         self._offsets = Offsets()
         self.store = Store(state_dir, lambda: config().store.durability, clock, tally.commits.observe, redact)
+        self._sessions = Sessions(clock, self.store)
         self.receivers = Receivers(
-            adapters, lambda name: config().accounts().get(name), self._offsets, self._post_from_receiver, clock, claim
-        )
+            adapters, lambda name: config().accounts().get(name), self._offsets, self._post_from_receiver, clock, claim,
+            self._sessions,
+        )  # fmt: skip
         self.handlers = Handlers(config, self._tools(folder), dispatcher, plugins, self._observe, clock, traces)
         self.outbox = Outbox(self.store, self.receivers, dispatcher, clock, traces)
         self.commands = Commands(config, dispatcher, requests, self.outbox, self.store, self._errands, clock)
@@ -118,6 +121,7 @@ class Messages:
         """
         beginning = await self.store.open()
         self._offsets.restore(beginning.offsets)
+        self._sessions.restore(beginning.sessions)
         self._journal.go_on_from(beginning.last_seq)
         for entry in self._journal.page():
             self._keep(entry)  # there was no store yet when it came
@@ -210,6 +214,7 @@ class Messages:
         await self.outbox.close()
         await self.handlers.close()
         await self._errands.close()
+        self._sessions.flush()
         if not await self.store.close(patience):
             log.warning(
                 "store_not_written", why="it could not be in time; what was received is sent again by its network"

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 import structlog
 
+from gateway.channels.sessions import KeptSession
 from gateway.clock import Clock
 from gateway.messages.model import Message, Outgoing
 from gateway.store.database import LONGEST_LOG, Database, Statements
@@ -43,6 +44,7 @@ MARK = "UPDATE outbox SET state = ?, attempts = ?, why = ?, network_id = ?, mark
 JOURNAL = "INSERT OR REPLACE INTO journal (seq, at, machine, body) VALUES (?, ?, ?, ?)"
 REQUEST = "INSERT OR REPLACE INTO requests (id, at, outcome, body) VALUES (?, ?, ?, ?)"
 INTEND = "INSERT OR REPLACE INTO intents (account, intent, at) VALUES (?, ?, ?)"
+SESSION = "INSERT OR REPLACE INTO sessions (identity, session, starts, at) VALUES (?, ?, ?, ?)"
 NOTICE = "INSERT OR REPLACE INTO notices (request, body, at) VALUES (?, ?, ?)"
 FORGET_NOTICE = "DELETE FROM notices WHERE request = ?"
 # Retention, some rows at a time, so that nobody waits for long.
@@ -57,7 +59,7 @@ FORGET_OUTBOX = (
 FORGET_JOURNAL = "DELETE FROM journal WHERE seq IN (SELECT seq FROM journal WHERE at < ? OR seq <= ? LIMIT 1000)"
 FORGET_REQUESTS = "DELETE FROM requests WHERE id IN (SELECT id FROM requests WHERE at < ? LIMIT 1000)"
 STATEMENTS = (
-    RECEIVE, OFFSET, FINISH, TAKE_UP, QUEUE, MARK, JOURNAL, REQUEST, INTEND, NOTICE, FORGET_NOTICE,
+    RECEIVE, OFFSET, FINISH, TAKE_UP, QUEUE, MARK, JOURNAL, REQUEST, INTEND, SESSION, NOTICE, FORGET_NOTICE,
 )  # fmt: skip
 
 CONVERSATION = """
@@ -113,6 +115,7 @@ class Beginning(NamedTuple):
     last_outgoing: int
     last_seq: int
     intents: dict[str, str]
+    sessions: dict[str, KeptSession]
 
 
 class Store:
@@ -368,6 +371,11 @@ class Store:
         # One statement for both: two of them would not be run in the order in which they came.
         self._writer.write(INTEND, (account, intent or NO_INTENT, self._clock.wall_ms()))
 
+    def keep_session(self, identity: str, kept: KeptSession) -> None:
+        """A bot's session with its network, and when those of the last day were started."""
+        session = None if kept.session is None else _clean(kept.session)
+        self._writer.write(SESSION, (identity, session, self._encode(kept.starts).decode(), self._clock.wall_ms()))
+
     def notice(self, request: str, body: Any) -> None:
         """Somebody is to be told when a request is carried out."""
         self._writer.write(NOTICE, (request, self._encode(body), self._clock.wall_ms()))
@@ -428,6 +436,10 @@ def _beginning(connection: sqlite3.Connection) -> Beginning:
         last_outgoing=last("outbox"),
         last_seq=one("SELECT max(seq) FROM journal"),
         intents=dict(connection.execute("SELECT account, intent FROM intents WHERE intent != ?", (NO_INTENT,))),
+        sessions={
+            identity: KeptSession(session, tuple(msgspec.json.decode(starts)))
+            for identity, session, starts in connection.execute("SELECT identity, session, starts FROM sessions")
+        },
     )
 
 

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import pytest
 
 from gateway.channels.base import Intake, Offsets, Receiver
+from gateway.channels.sessions import Sessions
+from gateway.clock import Clock
 from gateway.errors import GenerationRevokedError
 from gateway.messages.model import Message, Outgoing
 from gateway.messages.pace import Limits
@@ -52,7 +54,7 @@ class Network(Protocol):
 class Line:
     """One generation of a receiver and everything that came out of it. As a consumer it knows a message again by its id."""
 
-    def __init__(self, network: Network, offsets: Offsets, known: set[str]) -> None:
+    def __init__(self, network: Network, offsets: Offsets, known: set[str], sessions: Sessions) -> None:
         self.network = network
         self.delivered: list[Message] = []
         self.again: list[Message] = []
@@ -66,7 +68,7 @@ class Line:
         self.asked_for_room = 0
         self._offsets = offsets
         self._known = known
-        self.intake = Intake(offsets, self, self._ready, lambda: NOW)
+        self.intake = Intake(offsets, self, self._ready, lambda: NOW, sessions)
         self.receiver: Receiver = network.adapter.open(network.name, network.settings, self.intake)
         self.task: asyncio.Task[None] | None = None
 
@@ -130,10 +132,11 @@ class Lines:
         self.network = network
         self.offsets = Offsets()
         self.known: set[str] = set()
+        self.sessions = Sessions(Clock())
         self.all: list[Line] = []
 
     def open(self) -> Line:
-        line = Line(self.network, self.offsets, self.known)
+        line = Line(self.network, self.offsets, self.known, self.sessions)
         self.all.append(line)
         return line
 

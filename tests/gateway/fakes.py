@@ -76,11 +76,28 @@ class FakeReceiver:
     async def run(self) -> None:
         self.network.enter(self)
         try:
+            await self._take_up_session()
             await self._receive()
         except asyncio.CancelledError:
             self.cancels += 1
             await self._linger()
             raise
+
+    async def _take_up_session(self) -> None:
+        """Where the network counts how often one is started: the one there is, or a new one."""
+        limit, identity = self.network.starts_a_day, f"fake:{self.name}"
+        if limit is None:
+            return
+        session = self.intake.session(identity)
+        if session is not None and session in self.network.sessions:
+            self.network.resumes += 1
+            return
+        await self.intake.begin_session(identity, limit)
+        self.network.starts.append(asyncio.get_running_loop().time())
+        session = f"session {len(self.network.starts)}"
+        if self.network.remembers:
+            self.network.sessions.add(session)
+        self.intake.keep_session(identity, session)
 
     async def _receive(self) -> None:
         script = self.script
@@ -191,6 +208,15 @@ class FakeNetwork:
         self.typing: list[tuple[str, str]] = []
         self.policy: dict[str, Any] = {}
         self.limits = Limits()
+        self.starts_a_day: int | None = None
+        """How many sessions it lets a bot start within a day; None: it knows no sessions."""
+        self.starts: list[float] = []
+        """When one was started, by the loop's time."""
+        self.remembers = True
+        """Whether a session can be taken up again when its line has ended."""
+        self.resumes = 0
+        self.sessions: set[str] = set()
+        """Those that can be taken up again."""
         self.refuses: dict[str, str] = {}
         """What it says against a token, by token."""
         self._scripts: dict[str, deque[Script]] = {}

@@ -227,7 +227,7 @@ def test_the_committed_pictures_are_in_step(request):
 
 GOOD, BAD = "#00aa00", "#aa0000"
 TOLD = Look(
-    {0: RowLook(GOOD, "12 times"), 19: RowLook(BAD, "never"), 18: RowLook(BAD, "no & never")},
+    {0: RowLook(GOOD, "12 times"), 20: RowLook(BAD, "never"), 19: RowLook(BAD, "no & never")},
     {ChannelState.RUNNING: "3 < 4 refused"},
     ((GOOD, "fired"), (BAD, "never fired")),
 )

@@ -240,8 +240,7 @@ NEVER_TAKEN = {
     "lifecycle row 38 (vacated)": "another way to restart: by exec",
     "lifecycle row 41 (restart_failed)": "two requests and a fault: budget 3",
     "lifecycle row 48 (stop_requested)": "in the model a process that has failed is gone at once",
-    "channel row 26 (host_woke)": "two failures and a sleep: budget 3",
-    "channel row 28 (adjust)": "settings that no receiver runs with make no difference in the model",
+    "channel row 29 (adjust)": "settings that no receiver runs with make no difference in the model",
 }
 
 

@@ -14,7 +14,14 @@ from structlog.testing import capture_logs
 from gateway.channels import receivers as receivers_module
 from gateway.channels.base import Offsets
 from gateway.channels.receivers import Receivers
-from gateway.errors import AccountRefusedError, ConflictError, ConnectionLostError, GenerationRevokedError, SendError
+from gateway.errors import (
+    AccountRefusedError,
+    ConflictError,
+    ConnectionLostError,
+    GenerationRevokedError,
+    SendError,
+    SessionsSpentError,
+)
 from gateway.messages.model import Message, Outgoing
 from gateway.messages.pace import Limits
 from statemachine import Event
@@ -178,6 +185,7 @@ def test_ended_is_said_when_the_task_has_ended_and_the_connection_is_closed() ->
         (ConnectionLostError("too many requests", retry_after=7), Cause.LOST, "too many requests", 7.0),
         (ConflictError("somebody else"), Cause.CONFLICT, "somebody else", 0.0),
         (AccountRefusedError("revoked"), Cause.REFUSED, "revoked", 0.0),
+        (SessionsSpentError("5 of 5", 7200.0), Cause.SPENT, "5 of 5", 7200.0),
         (RuntimeError("a defect"), Cause.CRASHED, "RuntimeError: a defect", 0.0),
         (GenerationRevokedError("cut off"), Cause.CRASHED, "GenerationRevokedError: cut off", 0.0),
         (None, Cause.CLOSED, "the receiver returned by itself", 0.0),

@@ -97,4 +97,19 @@ async def shares_its_bot(folder: Path) -> House:
     return house
 
 
-SCENARIOS: tuple[Callable[[Path], Coroutine[Any, Any, House]], ...] = (hangs, sleeps, shares_its_bot)
+async def spends_its_starts(folder: Path) -> House:
+    """Its network lets it start two sessions a day, and both are over."""
+    house = House(folder, ONE)
+    house.network.starts_a_day, house.network.remembers = 2, False
+    async with house:
+        for generation in (1, 2):
+            await runs_again(house, generation)
+            house.network.live(MAIN)[0].fail(ConnectionLostError("the session is over"))
+            await house.until_account(MAIN, "backoff")
+        await house.until_account(MAIN, "suppressed")
+        await house.until_account(MAIN, "running", within=100_000.0)
+        assert len(house.network.starts) == 3
+    return house
+
+
+SCENARIOS: tuple[Callable[[Path], Coroutine[Any, Any, House]], ...] = (hangs, sleeps, shares_its_bot, spends_its_starts)

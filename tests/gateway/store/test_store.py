@@ -274,7 +274,7 @@ def test_a_life_goes_on_counting_where_the_one_before_has_stopped_also_when_its_
 def test_a_new_one_begins_with_nothing(tmp_path: Path) -> None:
     async def main() -> None:
         store = Store(tmp_path, lambda: "full", VirtualClock())
-        assert await store.open() == ({}, 0, 0, 0, {})
+        assert await store.open() == ({}, 0, 0, 0, {}, {})
         await store.close()
 
     run_virtual(main())
