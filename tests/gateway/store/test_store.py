@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from gateway.channels.sessions import KeptSession
 from gateway.clock import Clock
 from gateway.errors import StoreError
 from gateway.messages.model import Attachment, Message, Outgoing
@@ -278,6 +279,29 @@ def test_a_new_one_begins_with_nothing(tmp_path: Path) -> None:
         await store.close()
 
     run_virtual(main())
+
+
+def test_a_session_and_its_starts_are_those_that_were_kept_last(tmp_path: Path) -> None:
+    async def main(store: Store) -> None:
+        for kept in (KeptSession("one", (1,)), KeptSession("a half \ud83d one", (1, 2)), KeptSession("two \0", (2, 3))):
+            store.keep_session("discord:1", kept)
+        store.keep_session("discord:2", KeptSession("over", (1,)))
+        store.keep_session("discord:2", KeptSession(None, tuple(range(1000))))
+        store.keep_session("discord:3", KeptSession("half \ud83d"))
+        await store.committed()
+        await store.forget(2**60, 2**40, 0)
+
+    async def again() -> None:
+        store = Store(tmp_path, lambda: "full", VirtualClock())
+        assert (await store.open()).sessions == {
+            "discord:1": KeptSession("two \0", (2, 3)),
+            "discord:2": KeptSession(None, tuple(range(1000))),
+            "discord:3": KeptSession("half ?"),
+        }
+        await store.close()
+
+    run(main, tmp_path)
+    run_virtual(again())
 
 
 def test_what_a_person_wants_of_an_account_is_the_last_that_was_said(tmp_path: Path) -> None:
