@@ -214,9 +214,10 @@ class FakeDiscord:
         elif bot.invalid:
             await line.send(INVALID_SESSION, False)
         else:
-            session = bot.sessions[name] = Session(name := f"session-{next(self._names)}")
+            session = Session(f"session-{next(self._names)}")
+            bot.sessions[session.id] = session
             self._attach(line, bot, session, told=0)
-            session.happens("READY", {"session_id": name, "resume_gateway_url": f"ws://{self.url}/resume"})
+            session.happens("READY", {"session_id": session.id, "resume_gateway_url": f"ws://{self.url}/resume"})
 
     async def _resume(self, line: Line, bot: Bot, data: dict[str, Any]) -> None:
         session = bot.sessions.get(data["session_id"])

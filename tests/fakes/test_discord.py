@@ -9,7 +9,7 @@ import pytest
 
 from gateway.errors import AccountRefusedError, ConnectionLostError, SessionsSpentError
 from gateway.redact import Secret
-from gateway.testing.channels import AdapterContract, Lines
+from gateway.testing.channels import AdapterContract, Lines, Network
 
 from .discord import Bot, FakeDiscord
 from .discord_adapter import DiscordAccount, DiscordAdapter
@@ -48,7 +48,7 @@ async def network() -> AsyncIterator[DiscordNetwork]:
 class TestDiscord(AdapterContract):
     """Every promise but one: what is said before there is the first session nobody is told of."""
 
-    async def test_what_was_said_while_nobody_received_is_not_lost(self, network: DiscordNetwork, lines: Lines) -> None:
+    async def test_what_was_said_while_nobody_received_is_not_lost(self, network: Network, lines: Lines) -> None:
         await (await lines.running()).end()
         network.say("between")
         line = await lines.running()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from tests.mutation.changes import CHANGES
 from tests.mutation.messages import MESSAGES
 from tests.mutation.restarts import RESTARTS
+from tests.mutation.sessions import SESSIONS
 from tests.mutation.swaps import Swap
 from tests.mutation.webhooks import WEBHOOKS
 
@@ -231,4 +232,5 @@ SWAPS = (
     *MESSAGES,
     *RESTARTS,
     *WEBHOOKS,
+    *SESSIONS,
 )  # fmt: skip

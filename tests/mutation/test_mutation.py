@@ -18,6 +18,7 @@ KEY_FENCES = (
     "a second receiver of an account is opened",
     "what an older generation is told ends the present one",
     "the end is said before the connection is closed",
+    "a session may be asked for before its start is kept",
     "a stale base is written over",
     "the file is written before the promise to roll it back",
 )

@@ -35,7 +35,7 @@ def account(status: dict[str, Any]) -> dict[str, Any]:
 def at_rest(status: dict[str, Any], state: str, after: int = 0) -> bool:
     """The gateway is, and the account is in this state, in a generation after that one."""
     found = account(status)
-    return status["state"] == "running" and found["state"] == state and found["generation"] > after
+    return bool(status["state"] == "running" and found["state"] == state and found["generation"] > after)
 
 
 class Scene:

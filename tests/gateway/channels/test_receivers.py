@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from gateway.channels import receivers as receivers_module
 from gateway.channels.base import Offsets
 from gateway.channels.receivers import Receivers
+from gateway.channels.sessions import KeptSession, Sessions
 from gateway.errors import (
     AccountRefusedError,
     ConflictError,
@@ -49,7 +50,7 @@ HELLO = Outgoing(1, "a key", "telegram", "main", "conversation", "hello", 0, 0)
 class Bench:
     """Receivers over a fake network, with everything that they said and delivered."""
 
-    def __init__(self) -> None:
+    def __init__(self, sessions: Sessions | None = None) -> None:
         self.network = FakeNetwork()
         self.said: list[Event] = []
         self.delivered: list[Message] = []
@@ -59,7 +60,12 @@ class Bench:
         self.ups = 0
         self._upped = asyncio.Event()
         self.receivers = Receivers(
-            {"telegram": self.network.adapter}, {NAME: SETTINGS}.get, self.offsets, self._post, VirtualClock()
+            {"telegram": self.network.adapter},
+            {NAME: SETTINGS}.get,
+            self.offsets,
+            self._post,
+            VirtualClock(),
+            sessions=sessions,
         )
         self.receivers.connect(self, self._drain, self._up)
 
@@ -161,6 +167,31 @@ def test_a_second_open_is_refused_while_the_first_is_still_closing() -> None:
 
 
 # The end of one
+
+
+def test_how_far_a_session_is_is_written_when_its_receiver_has_ended() -> None:
+    class Disk:
+        def __init__(self) -> None:
+            self.kept: dict[str, KeptSession] = {}
+
+        def keep_session(self, identity: str, kept: KeptSession) -> None:
+            self.kept[identity] = kept
+
+        async def committed(self) -> None:
+            """At once."""
+
+    async def main() -> None:
+        disk = Disk()
+        bench = Bench(Sessions(VirtualClock(), disk))
+        task, receiver = await bench.opened()
+        receiver.intake.keep_session("fake", "begun")
+        receiver.intake.keep_session("fake", "went on")
+        assert disk.kept["fake"].session == "begun"
+        bench.close()
+        await ended(task)
+        assert disk.kept["fake"].session == "went on"
+
+    run(main())
 
 
 def test_ended_is_said_when_the_task_has_ended_and_the_connection_is_closed() -> None:

@@ -273,6 +273,8 @@ def test_what_is_kept_is_written_at_once_then_every_few_seconds_and_at_the_end()
     async def main() -> None:
         life = Life()
         sessions, disk = life.sessions, life.disk
+        sessions.keep(BOT, "session 0, 7")
+        sessions.keep(BOT, None)
         await sessions.begin(BOT, 3)
         sessions.keep(BOT, "session 1, 0")
         disk.write()
