@@ -242,7 +242,7 @@ def test_whatever_happens_no_day_has_more_starts_than_the_limit() -> None:
 
     async def main() -> None:
         loop, life, sent = asyncio.get_running_loop(), Life(), list[float]()
-        for _ in range(3_000):
+        for _ in range(500):  # a month and a half; in half a year the virtual clock's steps become too coarse
             await asyncio.sleep(random.choice((1, 60, HOUR, 5 * HOUR)))
             what = random.randrange(8)
             if what == 0:
@@ -259,11 +259,12 @@ def test_whatever_happens_no_day_has_more_starts_than_the_limit() -> None:
             if what == 1:
                 life.disk.write()
         days = [later - earlier for earlier, later in zip(sent, sent[5:], strict=False)]
-        print(f"{len(sent)} starts, five of them within {min(days) / HOUR:.2f} h at the least")
+        print(f"{len(sent)} starts, six of them within {min(days) / HOUR:.2f} h at the least")
         assert min(days) >= DAY_MS / 1000
         assert len(sent) > 100
 
-    run(main())
+    for _ in range(5):
+        run(main())
 
 
 # The session to be taken up again
