@@ -426,6 +426,11 @@ def is_broken(machine: Machine[Any, Any]) -> bool:
     return not is_running(machine) and machine.data.last_cause is Cause.CRASHED
 
 
+def has_spent_its_starts(machine: Machine[Any, Any]) -> bool:
+    """It waits because its network allows no other session yet."""
+    return machine.state is S.SUPPRESSED and machine.data.last_cause is Cause.SPENT
+
+
 CONFLICT_WINDOW = 3600.0
 """Conflicts are counted over the last hour."""
 

@@ -15,7 +15,7 @@ from gateway.config.model import Account
 from gateway.process import budget, conflicts
 from gateway.process.changes import LIFECYCLE
 from statemachine import MACHINES, Machine
-from statemachine.channel import Channel, is_running
+from statemachine.channel import Channel, has_spent_its_starts, is_running
 from statemachine.circuit import Circuit, CircuitData
 from statemachine.lifecycle import is_serving
 
@@ -148,6 +148,12 @@ class Views:
                 detail = f"{name} is {machine.state.value}: {machine.data.last_error or 'it does not end'}"
                 remedy = "mend the account's settings, or start it by hand once the cause is gone"
                 yield {"reason": "channel_failed", "detail": detail, "remedy": remedy}
+            if has_spent_its_starts(machine):
+                detail = f"{name} is {machine.state.value}: {machine.data.last_error}"
+                remedy = (
+                    "find out why its sessions end; it begins again by itself, and to start it by hand helps no sooner"
+                )
+                yield {"reason": "session_starts_spent", "detail": detail, "remedy": remedy}
             since = self._conflict_since(machine)
             if since is not None:
                 began = datetime.fromtimestamp(since / 1000, UTC).isoformat(timespec="seconds")

@@ -167,6 +167,8 @@ async def test_case_48_a_session_that_is_refused_again_and_again_is_started_no_m
                 f"{limit} sessions were started within a day, and {limit} are allowed: the next may be started at 20"
             )
             assert row["error"].startswith(start)
+            reasons = {reason["reason"]: reason["detail"] for reason in (await gateway.status())["degraded"]}
+            assert reasons["session_starts_spent"] == f"{MAIN} is suppressed: {row['error']}"
             # What it cannot start it does not run; what else there is does.
             assert (await gateway.account("webchat/default"))["state"] == "running"
             journal = [entry for entry in await gateway.journal() if entry["machine"] == MAIN]

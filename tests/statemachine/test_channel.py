@@ -22,6 +22,7 @@ from statemachine.channel import (
     ChannelData,
     Then,
     has_let_go,
+    has_spent_its_starts,
     is_broken,
     is_running,
     is_settled,
@@ -954,6 +955,16 @@ def test_a_reload_with_the_same_settings_does_not_hurry_a_wait():
     assert story.armed is before
     effects = story.ring(S.STARTING)
     assert only(effects, OpenReceiver).run.revision == "b"
+
+
+@pytest.mark.parametrize("cause", Cause, ids=lambda cause: cause.value)
+def test_starts_are_spent_while_it_waits_for_the_next_one(cause):
+    story = Story(channel(S.RUNNING, d(failures=(999.0, 999.5))))
+    story.machine.fire(ended(cause))
+    assert has_spent_its_starts(story.machine) == (cause is Cause.SPENT)
+    if cause is Cause.SPENT:
+        story.fire(RetryDue(story.token), S.STARTING)
+        assert not has_spent_its_starts(story.machine)
 
 
 # Properties, over random sequences of events
