@@ -10,9 +10,10 @@ from statemachine.circuit import Circuit, CircuitState
 from statemachine.delivery import Delivery, DeliveryState
 from statemachine.errors import BrokenActionError, StateMachineError, TableError
 from statemachine.incoming import Incoming, IncomingState
+from statemachine.lease import Lease, LeaseState
 from statemachine.lifecycle import Lifecycle, LifecycleState
 
-MACHINES: tuple[type[Machine], ...] = (Lifecycle, Channel, Change, Incoming, Delivery, Circuit)  # type: ignore[type-arg]
+MACHINES: tuple[type[Machine], ...] = (Lifecycle, Channel, Change, Lease, Incoming, Delivery, Circuit)  # type: ignore[type-arg]
 """Every machine class, in the order in which a reader should meet them."""
 
 __all__ = [
@@ -31,6 +32,8 @@ __all__ = [
     "Event",
     "Incoming",
     "IncomingState",
+    "Lease",
+    "LeaseState",
     "Lifecycle",
     "LifecycleState",
     "Machine",

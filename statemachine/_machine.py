@@ -256,6 +256,9 @@ class Machine(Generic[S, D]):
     frequent: ClassVar[bool] = False
     """There is one for each message: of its ordinary steps the log says nothing above `debug`."""
 
+    repeats: ClassVar[bool] = False
+    """What keeps its state comes again and again, for as long as it lives: that is as ordinary."""
+
     outlives_process: ClassVar[bool] = False
     """It is kept, and a boot makes it in the state in which it was left."""
 

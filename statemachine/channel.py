@@ -2,7 +2,8 @@
 
 Who sends what: a person (admin API) and the gateway (boot, reload, restart, stop) send `start`, `stop` and `restart`;
 the receiver itself sends `receiver_ready` and ends in `receiver_ended`; who watches it sends `receiver_stalled`, who watches
-the host `host_woke`; the rest is this machine's timer and its fence.
+the host `host_woke`; where several hosts share an account, its lease says `lease_gained` and `lease_lost`; the rest is this
+machine's timer and its fence.
 
 The rule that never bends: a receiver is opened only by a transition out of a state in which the older generation
 is proven dead, and every word of a generation that is not the current one is refused.
@@ -27,6 +28,8 @@ from statemachine.channel_events import (
     FenceFailed,
     FenceReceiver,
     HostWoke,
+    LeaseGained,
+    LeaseLost,
     OpenReceiver,
     ReceiverEnded,
     ReceiverFenced,
@@ -106,6 +109,8 @@ class ChannelData:
     conflicts: tuple[float, ...] = ()
     conflict_since: float | None = None
     """When somebody else began to receive, if it is not over: from the first conflict until a whole wait has passed without one."""
+    lease_came: bool = False
+    """Since this generation was opened: among several hosts it is this one that may receive."""
     last_error: str = ""
     last_cause: Cause = Cause.CLOSED
     """Why the last receiver ended that had not been told to."""
@@ -141,6 +146,11 @@ TABLE: tuple[Row[ChannelState], ...] = (
     Row(ReceiverEnded, LIVE, S.FAILED, ("generation_is_current", "network_refuses"), effects=("note_failure", "disarm")),
     Row(ReceiverEnded, LIVE, S.CONFLICT, ("generation_is_current", "somebody_else_receives"),
         effects=("note_conflict", "arm_conflict_wait")),
+    # Another host has its lease: nothing is tried and nothing counted until that is over; or it was over in this moment.
+    Row(ReceiverEnded, LIVE, S.STARTING, ("generation_is_current", "another_host_may_receive", "lease_has_come"),
+        effects=("open_receiver", "arm_start_deadline")),
+    Row(ReceiverEnded, LIVE, S.CONFLICT, ("generation_is_current", "another_host_may_receive"),
+        effects=("note_standby", "disarm")),
     Row(ReceiverEnded, LIVE, S.SUPPRESSED, ("generation_is_current", "starts_are_spent"),
         effects=("note_failure", "arm_half_open")),
     Row(ReceiverEnded, LIVE, S.SUPPRESSED, ("generation_is_current", "intensity_is_spent"),
@@ -177,6 +187,13 @@ TABLE: tuple[Row[ChannelState], ...] = (
         effects=("try_half_open", "open_receiver", "arm_start_deadline")),
     # A shorter sleep than the wait leaves it as it is. What is under way has its own deadline; nobody wakes what was stopped.
     Row(HostWoke, (S.STARTING, *CLOSING, *WAITING, S.STOPPED, S.FAILED), None, outcome=Outcome.COALESCED),
+
+    # Several hosts share it. Whoever loses its lease has no time for a polite end: the next one counts the seconds.
+    Row(LeaseGained, S.CONFLICT, S.STARTING, ("waits_for_the_lease",), effects=("open_receiver", "arm_start_deadline")),
+    Row(LeaseGained, tuple(S), None, effects=("note_lease",), outcome=Outcome.COALESCED),
+    Row(LeaseLost, OPEN, S.STOP_OVERDUE, effects=("run_again", "close_receiver", "disarm", "fence_receiver")),
+    Row(LeaseLost, S.STOPPING, S.STOP_OVERDUE, effects=("disarm", "fence_receiver")),
+    Row(LeaseLost, (S.STOP_OVERDUE, *WAITING, S.STOPPED, S.FAILED), None, outcome=Outcome.COALESCED),
 
     # What is read at its next use is changed in passing, whatever the account is doing.
     Row(Adjust, tuple(S), None, effects=("adjust",)),
@@ -246,6 +263,18 @@ class Channel(Machine[ChannelState, ChannelData]):
         return event.cause is Cause.CONFLICT
 
     @guard
+    def another_host_may_receive(data: ChannelData, event: ReceiverEnded) -> bool:
+        return event.cause is Cause.STANDBY
+
+    @guard
+    def lease_has_come(data: ChannelData, event: ReceiverEnded) -> bool:
+        return data.lease_came
+
+    @guard
+    def waits_for_the_lease(data: ChannelData, event: LeaseGained) -> bool:
+        return data.last_cause is Cause.STANDBY
+
+    @guard
     def starts_are_spent(data: ChannelData, event: ReceiverEnded) -> bool:
         return event.cause is Cause.SPENT
 
@@ -288,7 +317,7 @@ class Channel(Machine[ChannelState, ChannelData]):
 
     @action
     def open_receiver(draft: Draft[ChannelData], event: Event) -> None:
-        draft.set(generation=draft.data.generation + 1, then=Then.REST)
+        draft.set(generation=draft.data.generation + 1, then=Then.REST, lease_came=False)
         draft.emit(OpenReceiver(draft.data.generation, draft.data.run))
 
     @action
@@ -304,7 +333,7 @@ class Channel(Machine[ChannelState, ChannelData]):
         draft.emit(FenceReceiver(draft.data.generation))
 
     @action
-    def run_again(draft: Draft[ChannelData], event: Restart | HostWoke) -> None:
+    def run_again(draft: Draft[ChannelData], event: Restart | HostWoke | LeaseLost) -> None:
         draft.set(then=Then.RUN)
 
     @action
@@ -344,6 +373,14 @@ class Channel(Machine[ChannelState, ChannelData]):
     @action
     def note_conflict_over(draft: Draft[ChannelData], event: ConflictOver) -> None:
         draft.set(conflict_since=None)
+
+    @action
+    def note_standby(draft: Draft[ChannelData], event: ReceiverEnded) -> None:
+        draft.set(last_error=event.why, last_cause=event.cause, half_open=False, conflict_since=None, wait=0.0)
+
+    @action
+    def note_lease(draft: Draft[ChannelData], event: LeaseGained) -> None:
+        draft.set(lease_came=True)
 
     @action
     def forget_failures(draft: Draft[ChannelData], event: Start | Restart) -> None:
@@ -419,6 +456,11 @@ def comes_to_rest(machine: Machine[Any, Any]) -> bool:
 
 def is_running(machine: Machine[Any, Any]) -> bool:
     return machine.state is S.RUNNING
+
+
+def waits_for_lease(machine: Machine[Any, Any]) -> bool:
+    """Another host may receive; nothing is tried until the account's lease comes."""
+    return machine.state is S.CONFLICT and machine.data.last_cause is Cause.STANDBY
 
 
 def is_broken(machine: Machine[Any, Any]) -> bool:

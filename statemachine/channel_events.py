@@ -27,6 +27,8 @@ class Cause(Enum):
     """Another receiver took over."""
     REFUSED = "refused"
     """The network does not accept this account: its token is wrong or revoked."""
+    STANDBY = "standby"
+    """Another host may receive: this one has not its lease, or no longer."""
     SPENT = "spent"
     """As many sessions were started as the network allows within a day: one more may not be begun yet."""
     CRASHED = "crashed"
@@ -119,6 +121,14 @@ class HostWoke(Event, frozen=True):
     """Nothing of the process has run for `slept` seconds: the host was suspended, or the process was."""
 
     slept: float
+
+
+class LeaseGained(Event, frozen=True):
+    """Among all hosts it is this one that may receive."""
+
+
+class LeaseLost(Event, frozen=True):
+    """Another host will receive in a moment: what is there of a receiver is cut off at once."""
 
 
 class StartOverdue(Event, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+ONE_HOST = "one host receives on an account"
 ONE_RECEIVER = "one receiver an account"
 APPLIED_ONCE = "a revision is applied once"
 ONE_OUTCOME = "a request has one outcome"
@@ -10,6 +11,7 @@ CHANGE_KEPT = "a change is not dropped"
 STOP_ARRIVES = "a stop arrives"
 STALE = "what is stale moves nothing"
 STAYS_STOPPED = "what a person stopped stays stopped"
+LEASED = "who has not the lease of an account does not receive on it"
 WAKES = "what ran before the host slept begins anew"
 ONE_WORK = "one piece of work at a time"
 ENDS = "what is under way ends"
@@ -33,7 +35,9 @@ PROMISES = frozenset(
         ENDS,
         HANDLED,
         IN_ORDER,
+        LEASED,
         LEFT_EMPTY,
+        ONE_HOST,
         ONE_OUTCOME,
         ONE_RECEIVER,
         ONE_WORK,
@@ -50,6 +54,9 @@ PROMISES = frozenset(
 
 OF_CHANGES = frozenset({BESIDE, CONFIRMED, STAYS_AWAY})
 """Those about changes that must be confirmed, which Spin is not given."""
+
+OF_HOSTS = frozenset({LEASED, ONE_HOST})
+"""Those about several hosts, of which Spin's model has none."""
 
 OF_MESSAGES = frozenset({CONFIRMED_IS_KEPT, HANDLED, IN_ORDER, REPLIED, SENT_ONCE})
 """Those about messages: Spin's model has none, and is not given them."""

@@ -21,6 +21,7 @@ from statemachine.circuit import Circuit, CircuitData
 from statemachine.delivery import Delivery, DeliveryData
 from statemachine.errors import BrokenActionError, StateMachineError
 from statemachine.incoming import Incoming, IncomingData
+from statemachine.lease import Lease, LeaseData
 from statemachine.lifecycle import Lifecycle
 from statemachine.lifecycle_data import LifecycleData
 from statemachine.record import ABSENT, DEFECT, EXISTS, event_type, restored
@@ -32,6 +33,7 @@ KNOWS: Mapping[str, type[Any]] = {
     Lifecycle.kind: LifecycleData,
     Channel.kind: ChannelData,
     Change.kind: ChangeData,
+    Lease.kind: LeaseData,
     Incoming.kind: IncomingData,
     Delivery.kind: DeliveryData,
     Circuit.kind: CircuitData,

@@ -1,7 +1,7 @@
 """What the channel's guards and actions mean in Promela. `c` is the number of the account that the event is for.
 
 Abstracted: numbers are relative (a generation or timer is the present one or an older one), time is gone (an armed timer
-may ring at any moment, every failure is a recent one), the second failure in a row spends the intensity.
+may ring at any moment, every failure is a recent one), the second failure in a row spends the intensity. There is one host.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ DECLARATIONS = """\
 #define CONFLICT 2
 #define REFUSED_BY_NETWORK 3
 #define CRASHED 4
-#define SPENT 5
+#define STANDBY 5
+#define SPENT 6
 /* What there is of a receiver. */
 #define NONE 0
 #define OPENING 1
@@ -67,6 +68,9 @@ CHANNEL = Vocabulary(
         "deserves_attempt": "ev_person || ev_run != settings[c]",
         "network_refuses": "ev_cause == REFUSED_BY_NETWORK",
         "somebody_else_receives": "ev_cause == CONFLICT",
+        "another_host_may_receive": "ev_cause == STANDBY",
+        "lease_has_come": "0",
+        "waits_for_the_lease": "0",
         "starts_are_spent": "ev_cause == SPENT",
         "intensity_is_spent": "half_open[c] || failed_before[c]",
         "conflict_is_open": "in_conflict[c]",
@@ -90,6 +94,8 @@ CHANNEL = Vocabulary(
         "note_ready": "half_open[c] = 0; crashed[c] = 0",
         "note_failure": "failed_before[c] = 1; half_open[c] = 0; crashed[c] = (ev_cause == CRASHED)",
         "note_conflict": "half_open[c] = 0; crashed[c] = 0; in_conflict[c] = 1",
+        "note_standby": "half_open[c] = 0; crashed[c] = 0; in_conflict[c] = 0",
+        "note_lease": "skip",
         "note_conflict_over": "in_conflict[c] = 0",
         "forget_failures": "failed_before[c] = 0; half_open[c] = 0",
         "try_half_open": "half_open[c] = 1",

@@ -27,6 +27,7 @@ from statemachine.channel import (
     is_running,
     is_settled,
     is_stopped,
+    waits_for_lease,
 )
 from statemachine.channel_events import (
     Adjust,
@@ -39,6 +40,8 @@ from statemachine.channel_events import (
     FenceFailed,
     FenceReceiver,
     HostWoke,
+    LeaseGained,
+    LeaseLost,
     OpenReceiver,
     ReceiverEnded,
     ReceiverFenced,
@@ -198,6 +201,28 @@ ROWS: tuple[tuple[Case, ...], ...] = (
             (OPEN, 5000.0, d(conflicts=(1400.0, 1401.0), half_open=True)),
             (OPEN, 0.0, d(conflicts=(1400.0, 1401.0), half_open=True, conflict_since=0.0)),
             (CLOSING, 5000.0, d(conflicts=(1400.0, 1401.0), then=Then.RETRY, failures=(4999.0,) * 9)),
+        )
+    ),
+    tuple(
+        Case(
+            f"another host had it, and has let it go in this moment, then {data.then.value}", states, data,
+            ended(Cause.STANDBY, why="host-b"), S.STARTING, (OpenReceiver(5, OLD), armed(StartOverdue(8), 31.0)),
+            {"generation": 5, "timer": 8, "lease_came": False, "then": Then.REST},
+        )
+        for states, data in ((OPEN, d(lease_came=True)), (CLOSING, d(lease_came=True, then=Then.RETRY)))
+    ),
+    tuple(
+        Case(
+            f"another host has it, then {data.then.value}", states, data, ended(Cause.STANDBY, why="host-b"), S.CONFLICT,
+            (DisarmTimer(),),
+            {
+                "last_error": "host-b", "last_cause": Cause.STANDBY, "half_open": False, "conflict_since": None, "timer": 8,
+                "wait": 0.0,
+            },
+        )
+        for states, data in (
+            (OPEN, d(failures=(600.0, 900.0), half_open=True, conflict_since=900.0, wait=9.0)),
+            (CLOSING, d(failures=(600.0, 900.0), then=Then.RETRY)),
         )
     ),
     tuple(
@@ -410,6 +435,37 @@ ROWS: tuple[tuple[Case, ...], ...] = (
     ),
     (
         Case(
+            "its lease comes", (S.CONFLICT,), d(last_cause=Cause.STANDBY, last_error="host-b"), LeaseGained(), S.STARTING,
+            (OpenReceiver(5, OLD), armed(StartOverdue(8), 31.0)), {"generation": 5, "timer": 8},
+        ),
+    ),
+    (
+        Case(
+            "it is not waited for, or not yet", tuple(S), d(then=Then.RUN), LeaseGained(), None, (),
+            {"lease_came": True}, Outcome.COALESCED,
+        ),
+    ),
+    (
+        Case(
+            "its lease is lost", OPEN, d(lease_came=True, half_open=True), LeaseLost(), S.STOP_OVERDUE,
+            (CloseReceiver(4, confirm=False), DisarmTimer(), FenceReceiver(4)), {"then": Then.RUN, "timer": 8},
+        ),
+    ),
+    tuple(
+        Case(
+            "it has no time to end politely", (S.STOPPING,), d(then=then), LeaseLost(), S.STOP_OVERDUE,
+            (DisarmTimer(), FenceReceiver(4)), {"timer": 8},
+        )
+        for then in Then
+    ),
+    (
+        Case(
+            "there is no receiver, or it is being cut off", (S.STOP_OVERDUE, *ENDED, S.STOPPED), d(then=Then.RETRY),
+            LeaseLost(), None, (), {}, Outcome.COALESCED,
+        ),
+    ),
+    (
+        Case(
             "what is read at its next use is changed in passing", tuple(S), d(then=Then.RUN), Adjust(NEW), None, (),
             {"run": NEW},
         ),
@@ -469,13 +525,44 @@ ROWS: tuple[tuple[Case, ...], ...] = (
 # The table
 
 ALLOWED = {
-    S.STOPPED: {"adjust", "host_woke", "start", "stop", "restart"},
-    S.STARTING: {"adjust", "host_woke", "receiver_ready", "receiver_ended", "start_overdue", "stop", "restart"},
-    S.RUNNING: {"adjust", "host_woke", "receiver_ended", "receiver_stalled", "conflict_over", "stop", "restart"},
-    S.STOPPING: {"adjust", "host_woke", "receiver_ended", "stop_overdue", "stop", "restart"},
+    S.STOPPED: {"adjust", "host_woke", "lease_gained", "lease_lost", "start", "stop", "restart"},
+    S.STARTING: {
+        "adjust",
+        "host_woke",
+        "lease_gained",
+        "lease_lost",
+        "receiver_ready",
+        "receiver_ended",
+        "start_overdue",
+        "stop",
+        "restart",
+    },
+    S.RUNNING: {
+        "adjust",
+        "host_woke",
+        "lease_gained",
+        "lease_lost",
+        "receiver_ended",
+        "receiver_stalled",
+        "conflict_over",
+        "stop",
+        "restart",
+    },
+    S.STOPPING: {
+        "adjust",
+        "host_woke",
+        "lease_gained",
+        "lease_lost",
+        "receiver_ended",
+        "stop_overdue",
+        "stop",
+        "restart",
+    },
     S.STOP_OVERDUE: {
         "adjust",
         "host_woke",
+        "lease_gained",
+        "lease_lost",
         "receiver_ended",
         "receiver_fenced",
         "fence_failed",
@@ -483,10 +570,10 @@ ALLOWED = {
         "stop",
         "restart",
     },
-    S.BACKOFF: {"adjust", "host_woke", "start", "stop", "restart", "retry_due"},
-    S.CONFLICT: {"adjust", "host_woke", "start", "stop", "restart", "retry_due"},
-    S.SUPPRESSED: {"adjust", "host_woke", "start", "stop", "restart", "retry_due"},
-    S.FAILED: {"adjust", "host_woke", "start", "stop", "restart"},
+    S.BACKOFF: {"adjust", "host_woke", "lease_gained", "lease_lost", "start", "stop", "restart", "retry_due"},
+    S.CONFLICT: {"adjust", "host_woke", "lease_gained", "lease_lost", "start", "stop", "restart", "retry_due"},
+    S.SUPPRESSED: {"adjust", "host_woke", "lease_gained", "lease_lost", "start", "stop", "restart", "retry_due"},
+    S.FAILED: {"adjust", "host_woke", "lease_gained", "lease_lost", "start", "stop", "restart"},
 }
 GUARDS: dict[str, tuple[list[tuple[ChannelData, Event]], list[tuple[ChannelData, Event]]]] = {
     "generation_is_current": (
@@ -522,6 +609,15 @@ GUARDS: dict[str, tuple[list[tuple[ChannelData, Event]], list[tuple[ChannelData,
         [(d(), ended(Cause.SPENT))],
         [(d(), ended(cause)) for cause in Cause if cause is not Cause.SPENT],
     ),
+    "another_host_may_receive": (
+        [(d(), ended(Cause.STANDBY))],
+        [(d(), ended(cause)) for cause in Cause if cause is not Cause.STANDBY],
+    ),
+    "lease_has_come": ([(d(lease_came=True), ended())], [(d(), ended())]),
+    "waits_for_the_lease": (
+        [(d(last_cause=Cause.STANDBY), LeaseGained())],
+        [(d(last_cause=cause), LeaseGained()) for cause in Cause if cause is not Cause.STANDBY],
+    ),
     "intensity_is_spent": (
         [
             (d(failures=(701.0, 999.0)), ended(at=1000.0)),
@@ -554,7 +650,7 @@ class TestTable(TableTests):
     machine = Channel
     rows = ROWS
     allowed = ALLOWED
-    events = 15
+    events = 17
     guards = GUARDS
     guarded_in = S.RUNNING
 
@@ -994,6 +1090,8 @@ MAKERS: dict[Callable[[Random, ChannelData, float], Event], int] = {
     lambda r, d, now: FenceFailed(number(r, d.generation), "stuck"): 3,
     lambda r, d, now: ReceiverStalled(number(r, d.generation)): 1,
     lambda r, d, now: HostWoke(r.choice((45.0, 100.0, 3600.0))): 1,
+    lambda r, d, now: LeaseGained(): 1,
+    lambda r, d, now: LeaseLost(): 1,
     lambda r, d, now: ConflictOver(number(r, d.timer)): 1,
 }
 MAKERS_UP_TO = tuple(accumulate(MAKERS.values()))
@@ -1077,6 +1175,8 @@ class Watch:
         assert not data.half_open or state in LIVE
         if state is S.STOP_OVERDUE:
             assert self.fencing or self.armed == FenceDue(data.timer), "nothing would ever free it"
+        elif waits_for_lease(self.machine):
+            assert self.armed is None, "its lease ends it, and no timer"
         elif state in DEADLINES:
             assert self.armed == DEADLINES[state](data.timer), "nothing would ever end it"
         elif state is S.RUNNING and data.conflict_since is not None:

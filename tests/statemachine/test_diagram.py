@@ -203,7 +203,7 @@ def test_missing_and_stray_pictures_are_found(folder):
 
 def test_check_answers_with_its_exit_code(folder, capsys):
     assert main(["check", "--out", str(folder)]) == 0
-    assert re.fullmatch(r"6 machines, 43 states, \d+ rows: ok\n", capsys.readouterr().out)
+    assert re.fullmatch(r"7 machines, 49 states, \d+ rows: ok\n", capsys.readouterr().out)
     (folder / "lifecycle.svg").write_text("<svg/>", encoding="utf-8")
     assert main(["check", "--out", str(folder)]) == 1
     assert "lifecycle.svg: it was drawn from another table" in capsys.readouterr().out
@@ -227,7 +227,7 @@ def test_the_committed_pictures_are_in_step(request):
 
 GOOD, BAD = "#00aa00", "#aa0000"
 TOLD = Look(
-    {0: RowLook(GOOD, "12 times"), 20: RowLook(BAD, "never"), 19: RowLook(BAD, "no & never")},
+    {0: RowLook(GOOD, "12 times"), 22: RowLook(BAD, "never"), 21: RowLook(BAD, "no & never")},
     {ChannelState.RUNNING: "3 < 4 refused"},
     ((GOOD, "fired"), (BAD, "never fired")),
 )
@@ -243,7 +243,7 @@ def test_a_look_colours_rows_and_says_something_of_states():
 
 
 def test_an_arrow_has_the_gravest_colour_of_its_rows():
-    (arrow,) = [line for line in dot(Channel, look=TOLD).splitlines() if 'class="arrow row-0 row-20"' in line]
+    (arrow,) = [line for line in dot(Channel, look=TOLD).splitlines() if 'class="arrow row-0 row-22"' in line]
     assert f'color="{BAD}", penwidth=2.5' in arrow
     assert TOLD.colour_of([0]) == GOOD
     assert TOLD.colour_of([1]) is None
