@@ -55,6 +55,10 @@ is begun beside such a change; what was rolled back stays away. It takes minutes
 With --restart exec, or exit, a restart is another image of the process, or another process: none begins its work before
 the last receiver of the one before it is dead, and who asked is answered by it.
 With --rivals another gateway on the machine wants the same accounts, and takes what nobody holds.
+With --shared other hosts want the accounts as well: their leases come, and go at any moment, and who has not the lease of
+an account does not receive on it.
+With --hosts it is another world: two hosts, the store of their leases, and time: each may be halted, parted from the store,
+or die, at any point. Holds: no two of them receive at a time.
 With --messages it is another world: two messages of one conversation on their way from the network into the store, to
 their handler, and their replies back, with a crash at any point. Holds: what was confirmed to the network is in the
 store, and is handled; a reply is sent, dead, or unknown and shown; nothing is sent twice unmarked; in order.
@@ -98,6 +102,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--restart", choices=[by.value for by in RestartBy], default="in_process", help="how it restarts (%(default)s)"
     )
     command.add_argument("--rivals", action="store_true", help="with another gateway that wants the same accounts")
+    command.add_argument("--shared", action="store_true", help="with other hosts, and leases")
+    command.add_argument(
+        "--hosts", action="store_true", help="the world of two hosts and their leases, whatever else is said"
+    )
     command.add_argument("--messages", action="store_true", help="the world of messages, whatever else is said")
     command.add_argument("--limit", type=int, metavar="STATES", help="visit no more than that many")
     command.add_argument("--test", type=Path, metavar="FILE", help="write the first broken promise as a test, too")
@@ -164,6 +172,8 @@ def explore(given: argparse.Namespace) -> int:
         messages=given.messages,
         restart_by=given.restart,
         rivals=given.rivals,
+        shared=given.shared,
+        hosts=given.hosts,
         limit=given.limit,
         test=given.test,
         as_json=given.json,

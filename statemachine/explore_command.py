@@ -11,7 +11,7 @@ from typing import Any
 from statemachine.explore import Model, Report, explore
 from statemachine.lifecycle_events import RestartBy
 from statemachine.story import as_test, story
-from statemachine.world import MessageWorld, World
+from statemachine.world import HostWorld, MessageWorld, World
 
 IN_PROCESS = RestartBy.IN_PROCESS.value
 
@@ -25,6 +25,8 @@ def run(
     messages: bool = False,
     restart_by: str = IN_PROCESS,
     rivals: bool = False,
+    shared: bool = False,
+    hosts: bool = False,
     limit: int | None = None,
     test: Path | None = None,
     as_json: bool = False,
@@ -33,13 +35,19 @@ def run(
     if messages:
         world: Model[Any] = MessageWorld(budget)
         made, options = f"MessageWorld({budget})", f"--messages --budget {budget}"
+    elif hosts:
+        world = HostWorld(budget)
+        made, options = f"HostWorld({budget})", f"--hosts --budget {budget}"
     else:
-        world = World(channels, budget=budget, reload=reload, confirm=confirm, restart_by=restart_by, rivals=rivals)
+        world = World(
+            channels, budget=budget, reload=reload, confirm=confirm, restart_by=restart_by, rivals=rivals, shared=shared
+        )
         way = "" if restart_by == IN_PROCESS else f", restart_by={restart_by!r}"
         more = f"{'' if reload else ', reload=False'}{', confirm=True' if confirm else ''}{way}{', rivals=True' if rivals else ''}"
+        more += ", shared=True" if shared else ""
         made = f"World({channels}, budget={budget}{more})"
         options = f"--channels {channels} --budget {budget}{' --confirm' if confirm else ''}{f' --restart {restart_by}' if way else ''}"
-        options += " --rivals" if rivals else ""
+        options += f"{' --rivals' if rivals else ''}{' --shared' if shared else ''}"
     began = time.perf_counter()
 
     def progress(states: int, edges: int) -> None:

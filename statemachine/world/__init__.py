@@ -19,12 +19,13 @@ from statemachine.promises import CHANGE_KEPT, CONFIRMED, ENDS, ONE_OUTCOME, STO
 from statemachine.world.account import NAP, NIGHT, OFF, Account, AccountModel, View
 from statemachine.world.account import Change as AccountChange
 from statemachine.world.config import BAD, FIRST, impact, settings_of
+from statemachine.world.hosts import HostWorld
 from statemachine.world.messages import MessageWorld
 from statemachine.world.process import ProcessModel
 from statemachine.world.state import Asks, Process
 from statemachine.world.state import Change as ProcessChange
 
-__all__ = ["MessageWorld", "World", "Worlds"]
+__all__ = ["HostWorld", "MessageWorld", "World", "Worlds"]
 
 T = TypeVar("T")
 
@@ -37,7 +38,7 @@ class World:
     """A model for `statemachine.explore`, over the machine classes; with `confirm` changes that must be confirmed are written, too.
 
     `restart_by` says how the process restarts, by the value of a `RestartBy`; with `rivals` there is another gateway on
-    the machine, which wants the same accounts.
+    the machine, which wants the same accounts; with `shared` there are other hosts, and leases that come and go.
     """
 
     def __init__(
@@ -52,12 +53,13 @@ class World:
         confirm: bool = False,
         restart_by: str = RestartBy.IN_PROCESS.value,
         rivals: bool = False,
+        shared: bool = False,
     ) -> None:
         self._channels = channels
         self._process_model = ProcessModel(
             lifecycle, change, reload=reload, confirm=confirm, restart_by=RestartBy(restart_by)
         )
-        self._account_model = AccountModel(channel, rivals=rivals)
+        self._account_model = AccountModel(channel, rivals=rivals, shared=shared)
         self._processes: _Numbered[Process] = _Numbered()
         self._accounts: _Numbered[Account] = _Numbered()
         self._budget = budget

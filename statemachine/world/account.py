@@ -22,6 +22,8 @@ from statemachine.channel_events import (
     FenceFailed,
     FenceReceiver,
     HostWoke,
+    LeaseGained,
+    LeaseLost,
     OpenReceiver,
     ReceiverEnded,
     ReceiverFenced,
@@ -37,7 +39,7 @@ from statemachine.channel_events import (
     WatchReceiver,
 )
 from statemachine.effects import ArmTimer, DisarmTimer
-from statemachine.promises import ONE_RECEIVER, STALE, STAYS_STOPPED, WAKES
+from statemachine.promises import LEASED, ONE_RECEIVER, STALE, STAYS_STOPPED, WAKES
 
 CURRENT, OLD = 1, 0
 NOW = 0.0
@@ -60,12 +62,15 @@ class Receiver(Enum):
     UP = "up"
     BARRED = "barred"
     """There is none, and its work is about to say why: another gateway of the machine has the account."""
+    STANDBY = "standby"
+    """There is none, and its work is about to say why: another host may have the account."""
 
 
 class Account(NamedTuple):
     """One account. `timer` is the event that is armed; `hangs`: neither a receive nor its end will come by themselves.
 
-    `claimed`: it is held among the processes of the machine; `rival`: by another gateway there.
+    `claimed`: it is held among the processes of the machine; `rival`: by another gateway there. `leased`: among the hosts
+    that share it, it is this one that may receive.
     """
 
     state: Any
@@ -78,6 +83,7 @@ class Account(NamedTuple):
     timer: type[Event] | None = None
     claimed: bool = False
     rival: bool = False
+    leased: bool = True
 
 
 class Change(NamedTuple):
@@ -111,16 +117,19 @@ def run_with(settings: str) -> Run:
 class AccountModel:
     """The moves of an account, over a channel machine class."""
 
-    def __init__(self, channel: type[Machine[Any, Any]], *, rivals: bool = False) -> None:
-        """`rivals`: there is another gateway on the machine, which wants the same account."""
+    def __init__(self, channel: type[Machine[Any, Any]], *, rivals: bool = False, shared: bool = False) -> None:
+        """`rivals`: there is another gateway on the machine, which wants the same account. `shared`: there are other hosts,
+        and a lease that comes and goes.
+        """
         self._rivals = rivals
+        self._shared = shared
         self._machine = channel("account", ChannelData())
         self._initial = channel.initial
         self._stale: dict[tuple[Any, ChannelData], tuple[str, ...]] = {}
 
     def begin(self, before: Account | None = None, *, anew: bool = False) -> Account:
         """Of a process that begins. What the kernel holds for a process ends with it, but for another image of it."""
-        blank = Account(self._initial, _blank(ChannelData()))
+        blank = Account(self._initial, _blank(ChannelData()), leased=not self._shared)
         return blank if before is None else blank._replace(claimed=anew and before.claimed, rival=before.rival)
 
     def view(self, account: Account) -> View:
@@ -164,6 +173,7 @@ class AccountModel:
             *self._receiver_changes(account),
             *self._fence_changes(account),
             *self._rival_changes(account),
+            *self._lease_changes(account),
         ]
         if account.timer is not None:
             # A deadline passes only for what hangs; slowness that ends in time changes nothing.
@@ -185,9 +195,21 @@ class AccountModel:
         broken = (ONE_RECEIVER,) if lives else ()
         return [Change("another gateway of the machine takes it", taken, owed=False, cost=1, broken=broken)]
 
+    def _lease_changes(self, account: Account) -> list[Change]:
+        """It comes in the end, and may go at any time. Meanwhile the channel is told, and what it does is looked at."""
+        if not self._shared:
+            return []
+        if account.leased:
+            gone = account._replace(leased=False)
+            return [self._change("its lease goes to another host", gone, LeaseLost(), owed=False, cost=1)]
+        return [self._change("its lease comes", account._replace(leased=True), LeaseGained())]
+
     def _receiver_changes(self, account: Account) -> list[Change]:
         if account.receiver is Receiver.NONE:
             return []
+        if account.receiver is Receiver.STANDBY:
+            cause = Cause.CLOSED if account.told else Cause.STANDBY
+            return [self._change("another host may have it", _gone(account), ReceiverEnded(CURRENT, cause, "", NOW))]
         if account.receiver is Receiver.BARRED:
             cause = Cause.CLOSED if account.told else Cause.CONFLICT
             ended = ReceiverEnded(CURRENT, cause, "", NOW)
@@ -225,7 +247,9 @@ class AccountModel:
 
     def _change(self, label: str, account: Account, event: Event, *, owed: bool = True, cost: int = 0) -> Change:
         after, broken = self._fire(account, event)
-        return Change(label, after, owed, cost, broken + self._hold_stale(after))
+        # It is told to end at once, and is being cut off: what is left of the lease is for that.
+        uncut = not after.leased and after.receiver in (Receiver.OPENING, Receiver.UP) and not after.told
+        return Change(label, after, owed, cost, broken + self._hold_stale(after) + ((LEASED,) if uncut else ()))
 
     # The machine
 
@@ -245,6 +269,8 @@ class AccountModel:
             broken += wrong
             if self._rivals and isinstance(effect, OpenReceiver):
                 after = after._replace(receiver=Receiver.BARRED) if after.rival else after._replace(claimed=True)
+            if isinstance(effect, OpenReceiver) and not after.leased and after.receiver is Receiver.OPENING:
+                after = after._replace(receiver=Receiver.STANDBY)
         if after.claimed and after.data.held and is_stopped(machine):
             after = after._replace(claimed=False)
         return after._replace(data=_blank(after.data)), broken
@@ -302,7 +328,7 @@ def _blank(data: ChannelData) -> ChannelData:
     spent = (NOW,) * min(len(data.failures), POLICY.intensity - 1)
     return replace(
         data, generation=CURRENT, timer=CURRENT, failures=spent, attempts=0, conflicts=(), last_error="",
-        last_cause=data.last_cause if data.last_cause is Cause.CRASHED else Cause.CLOSED,
+        last_cause=data.last_cause if data.last_cause in (Cause.CRASHED, Cause.STANDBY) else Cause.CLOSED,
         conflict_since=None if data.conflict_since is None else NOW, wait=WAIT,
         run=data.run if data.run.settings is not None else run_with(OFF),
     )  # fmt: skip

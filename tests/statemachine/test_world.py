@@ -22,6 +22,8 @@ from statemachine.change_events import (
 from statemachine.channel_events import (
     ConflictOver,
     HostWoke,
+    LeaseGained,
+    LeaseLost,
     ReceiverEnded,
     ReceiverFenced,
     ReceiverReady,
@@ -38,6 +40,7 @@ from statemachine.promises import (
     CHANGE_KEPT,
     CONFIRMED,
     ENDS,
+    LEASED,
     ONE_OUTCOME,
     ONE_RECEIVER,
     ONE_WORK,
@@ -76,6 +79,11 @@ def test_restarts_that_replace_the_process(by: str) -> None:
 @pytest.mark.parametrize("by", ["in_process", "exec"])
 def test_another_gateway_on_the_machine_that_wants_the_same_accounts(by: str) -> None:
     assert holds(World(1, budget=2, restart_by=by, rivals=True)).states > 50_000
+
+
+def test_other_hosts_that_want_the_same_account() -> None:
+    """Two things are some 150,000 worlds: `python -m statemachine explore --channels 1 --shared`."""
+    assert holds(World(1, budget=1, shared=True)).states > 1_000
 
 
 def test_reload_mode_off() -> None:
@@ -198,6 +206,23 @@ FAULTS: dict[str, tuple[AnyMachine, str]] = {
 }  # fmt: skip
 
 
+OF_LEASES: dict[str, tuple[AnyMachine, str]] = {
+    "a lost lease changes nothing": (mutant(Channel, rows_on(Channel, LeaseLost, STATES.RUNNING)[0]), LEASED),
+    "a lease is waited for that has come": (
+        mutant(Channel, next(n for n, row in enumerate(Channel.table) if "lease_has_come" in row.guards)),
+        ENDS,
+    ),
+    "nothing follows when a lease comes": (mutant(Channel, rows_on(Channel, LeaseGained, STATES.CONFLICT)[0]), ENDS),
+    "a receiver is opened beside the one whose lease is lost": (
+        mutant(
+            Channel, rows_on(Channel, LeaseLost, STATES.RUNNING)[0], dest=STATES.STARTING,
+            effects=("open_receiver", "arm_start_deadline"),
+        ),
+        ONE_RECEIVER,
+    ),
+}  # fmt: skip
+
+
 def product_of(machine: AnyMachine, budget: int) -> World:
     if issubclass(machine, Channel):
         return World(1, channel=machine, budget=budget)
@@ -214,6 +239,12 @@ def test_a_fault_of_a_table_breaks_a_promise(fault: str) -> None:
         if promise in broken:
             return
     pytest.fail(f"{promise!r} is not broken by it, only {sorted(broken)}")
+
+
+@pytest.mark.parametrize("fault", OF_LEASES)
+def test_a_fault_of_a_table_breaks_a_promise_where_hosts_share_the_account(fault: str) -> None:
+    machine, promise = OF_LEASES[fault]
+    assert promise in explore(World(1, channel=machine, budget=1, shared=True), until={promise}).promises_broken
 
 
 # What a broken promise is told by
