@@ -46,6 +46,7 @@ from gateway.process.conflicts import Conflicts
 from gateway.process.first import FirstRevision
 from gateway.process.host import watch_host
 from gateway.process.image import Carried, Image, choose, collect, leave
+from gateway.process.leases import Leases, connect
 from gateway.process.loopwatch import LoopWatch
 from gateway.process.messages import Messages
 from gateway.process.operations import ControlPlane, Operations, Reports, policy_of
@@ -203,6 +204,12 @@ class App:
 
     def _build(self, first: Revision) -> None:
         """Make every part and tie them together; nothing runs yet."""
+        self._build_turning(first)
+        self._build_work()
+        self._register()
+
+    def _build_turning(self, first: Revision) -> None:
+        """What decides, and what listens to that."""
         self._journal = Journal(self._clock)
         self._journal.listen(log_entry, ordinary=False)
         carried = self._options.image.carried
@@ -219,13 +226,21 @@ class App:
         self._dispatcher.connect(self._runner.perform)
         self._choice = choose(first.config.gateway.restart.mode, replaceable=self._options.image.replace is not None)
         self._ledger = Ledger(first)
+
+    def _build_work(self) -> None:
+        """What does what is decided."""
+        carried = self._options.image.carried
+        self._leases = Leases(
+            lambda: self._ledger.applied, self._dispatcher, self._options.state_dir, self._clock, connect
+        )
         self._messages = Messages(
             self._options.state_dir, lambda: self._ledger.applied, self._adapters, self._dispatcher, self._journal,
             self._requests, self._tally, self._clock, self._options.config.parent, self._plugins.handlers, self._claims.take,
-            self._traces, self._redactor.text,
+            self._traces, self._redactor.text, self._leases,
         )  # fmt: skip
         self._receivers = self._messages.receivers
         self._journal.listen(lambda entry: self._claims.note(entry, self._ledger.applied), ordinary=False)
+        self._journal.listen(lambda entry: self._leases.note(entry, self._ledger.applied), ordinary=False)
         self._accounts = Accounts(self._dispatcher, self._adapters, carried.generations if carried is not None else {})
         self._changes = Changes(
             self._options.config, self._first, self._reader(), self._ledger, self._standing, self._history, self._dispatcher,
@@ -241,7 +256,7 @@ class App:
         self._operations = Operations(
             self._ledger, self._changes, self._accounts, self._messages, self._make_control_plane,
             Reports(self._on_applied, self._on_ready), self._clock, self._shutdown, self._supervisor.stop_limit,
-            self._find_listener, self._claims.take_all, self._choice.by,
+            self._find_listener, self._claims.take_all, self._choice.by, self._leases.give_up_all,
         )  # fmt: skip
         self._succession = Succession(
             self._operations, self._accounts, self._changes, self._messages, self._ledger, self._dispatcher,
@@ -250,7 +265,6 @@ class App:
         self._changes.transactions.connect(
             self._changes.restore, lambda: self._changes.notice(Origin.FILE, "watcher"), self._accounts.try_out
         )
-        self._register()
 
     def _register(self) -> None:
         """Who performs which effect."""
@@ -259,6 +273,7 @@ class App:
         self._succession.register(runner)
         self._changes.transactions.register(runner)
         self._messages.register(runner)
+        self._leases.register(runner)
         runner.work(
             OpenReceiver,
             receivers.open,
@@ -302,7 +317,8 @@ class App:
         services = server.Services(
             dispatcher=self._dispatcher, journal=self._journal, changes=self._changes, ledger=self._ledger,
             model=lambda: self._plugins.model, accounts=self._accounts, receivers=self._receivers, messages=self._messages,
-            standing=self._standing, reader=self._reader(), history=self._history, hub=self._hub, hooks=self._hooks, requests=self._requests,
+            leases=self._leases, standing=self._standing, reader=self._reader(), history=self._history, hub=self._hub,
+            hooks=self._hooks, requests=self._requests,
             redactor=self._redactor, tail=self._tail, clock=self._clock,
             state_dir=self._options.state_dir, boot=lambda: self._boot, watching=lambda: self._watcher.kind,
             tally=self._tally, choice=self._choice, stop_shortfall=self._stop_shortfall, runner=self._runner,
@@ -369,6 +385,7 @@ class App:
         await self._shutdown.stage(Stage.WORK, self._end_work(), lambda: ", ".join(self._runner.unfinished))
         left = self._shutdown.left(Stage.STORE)
         writing = asyncio.gather(self._messages.close(left), self._traces.close(left))
+        await self._leases.close()
         await self._shutdown.stage(Stage.STORE, writing, lambda: "what waited for the store may not be written")
         self._succession.close()
         self._claims.close()

@@ -116,6 +116,10 @@ class WebhookActiveError(ConflictError):
     """The network brings this account's messages to a webhook, and refuses polls."""
 
 
+class LeaseLostError(ChannelError):
+    """Another host may receive on this account from now on."""
+
+
 class AccountRefusedError(ChannelError):
     """The network does not accept this account: a person must act."""
 

@@ -65,6 +65,10 @@ class Entry(msgspec.Struct, frozen=True):
 TOLD = tuple(name for name in Entry.__struct_fields__ if name not in ("event", "standing"))
 
 
+def _is_ordinary(machine: Machine[Any, Any], entry: Entry) -> bool:
+    return machine.frequent or (machine.repeats and entry.row is not None and entry.before == entry.after)
+
+
 class Journal:
     """Append-only; readers page by `seq`, listeners are told of each entry at once."""
 
@@ -82,7 +86,8 @@ class Journal:
         """`listener` is called in the dispatcher's turn: it must be quick and must not raise.
 
         With `ordinary` False it is not told of the steps of messages, of which there are thousands: where they led is
-        in the message's own row in the store. It is told of their refusals.
+        in the message's own row in the store. Nor of what a machine that repeats itself does without moving. It is told
+        of their refusals.
         """
         self._listeners.append(listener)
         if not ordinary:
@@ -104,7 +109,7 @@ class Journal:
     def record(self, result: Step | Refusal, cause: str, before: Before | None = None) -> Entry:
         self._seq += 1
         entry = self._entry(result, cause, before)
-        if before is not None and before.machine.frequent:
+        if before is not None and _is_ordinary(before.machine, entry):
             self._of_messages.append(entry)
             spared = self._spared if entry.row is not None else frozenset()
         else:

@@ -23,6 +23,7 @@ from gateway.metrics import Tally
 from gateway.process.accounts import Accounts
 from gateway.process.changes import Changes
 from gateway.process.image import Choice
+from gateway.process.leases import Leases
 from gateway.process.loopwatch import LoopWatch
 from gateway.process.messages import Messages
 from gateway.redact import Redactor
@@ -46,6 +47,7 @@ class Services:
     accounts: Accounts
     receivers: Receivers
     messages: Messages
+    leases: Leases
     hub: WebchatHub
     hooks: Hooks
     requests: Requests

@@ -37,6 +37,14 @@ class Reason(Body, frozen=True, kw_only=True):
     remedy: str
 
 
+class Lease(Body, frozen=True, kw_only=True):
+    """Where several hosts share an account: whether this one has its lease, under which number, or why not."""
+
+    state: str
+    term: int
+    why: str
+
+
 class Account(Body, frozen=True, kw_only=True):
     """One account and where its machine is."""
 
@@ -53,6 +61,7 @@ class Account(Body, frozen=True, kw_only=True):
     conflict_since: int | None
     error: str | None
     webhook: Webhook | None
+    lease: Lease | None
     allowed: list[str]
     refused: dict[str, list[str]]
 

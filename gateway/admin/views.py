@@ -15,8 +15,9 @@ from gateway.config.model import Account
 from gateway.process import budget, conflicts
 from gateway.process.changes import LIFECYCLE
 from statemachine import MACHINES, Machine
-from statemachine.channel import Channel, has_spent_its_starts, is_running
+from statemachine.channel import Channel, has_spent_its_starts, is_running, waits_for_lease
 from statemachine.circuit import Circuit, CircuitData
+from statemachine.lease import is_unanswered
 from statemachine.lifecycle import is_serving
 
 AnyMachine = Machine[Any, Any]
@@ -164,6 +165,12 @@ class Views:
                 )
                 yield {"reason": "channel_conflict", "detail": detail, "remedy": conflicts.REMEDY}
 
+            lease = self._services.leases.of(name)
+            if lease is not None and is_unanswered(lease):
+                detail = f"the lease of {name} is {lease.state.value}: {lease.data.why}"
+                remedy = "mend the servers of gateway.lease, or the way to them; until then who has it may lose it"
+                yield {"reason": "lease_store", "detail": detail, "remedy": remedy}
+
     def _conflict_since(self, machine: AnyMachine) -> int | None:
         """When somebody else began to receive on it, in wall-clock milliseconds."""
         since, clock = machine.data.conflict_since, self._services.clock
@@ -232,11 +239,22 @@ class Views:
             "attempts": machine.data.attempts,
             "conflicts": len(machine.data.conflicts),
             "conflict_since": self._conflict_since(machine),
-            "error": machine.data.last_error or None,
+            "error": self._error(machine),
             "webhook": None if report is None else vars(report),
+            "lease": self._lease(name),
             "allowed": list(machine.allowed),
             "refused": self._refused(machine, settings),
         }
+
+    def _error(self, machine: AnyMachine) -> str | None:
+        """Of one that waits for its lease: why it has not got it now, which may be another reason than the first."""
+        lease = self._services.leases.of(machine.name) if waits_for_lease(machine) else None
+        said = lease.data.why if lease is not None else ""
+        return said or machine.data.last_error or None
+
+    def _lease(self, account: str) -> dict[str, Any] | None:
+        lease = self._services.leases.of(account)
+        return None if lease is None else {"state": lease.state.value, "term": lease.data.term, "why": lease.data.why}
 
     def _refused(self, machine: AnyMachine, settings: Account | None) -> dict[str, list[str]]:
         """What the machine would refuse a person now, and the guards that say no; none where its state has no row for it."""

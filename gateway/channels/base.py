@@ -15,7 +15,7 @@ from gateway.config.model import Account
 from gateway.errors import GenerationRevokedError
 from gateway.messages.model import Message, Outgoing
 from gateway.messages.pace import Limits
-from statemachine.channel_events import ChannelPolicy
+from statemachine.channel_events import ChannelPolicy, Run
 
 
 class Offsets:
@@ -49,6 +49,26 @@ class Consumer(Protocol):
         """Return when more may be received."""
 
 
+class Lease(Protocol):
+    """Among several hosts, which of them may receive on an account."""
+
+    async def admit(self, account: str, run: Run) -> str:
+        """Say that a receiver is about to be opened, and that the one before it is dead. Why it may not be; "" where it may."""
+
+    def permit(self, account: str) -> None:
+        """Ask before each receive. Raises LeaseLostError."""
+
+
+class Unshared:
+    """There is one host only."""
+
+    async def admit(self, account: str, run: Run) -> str:  # noqa: ARG002
+        return ""
+
+    def permit(self, account: str) -> None:
+        """It may always."""
+
+
 class Intake:
     """What one generation of a receiver delivers through. Once revoked it takes nothing more."""
 
@@ -59,8 +79,12 @@ class Intake:
         ready: Callable[[], None],
         now_ms: Callable[[], int],
         sessions: Sessions | None = None,
+        permit: Callable[[], None] = lambda: None,
     ) -> None:
-        """Without `sessions` those that it keeps end with it."""
+        """Without `sessions` those that it keeps end with it. `permit` raises LeaseLostError where another host may receive from
+        now on.
+        """
+        self._permit = permit
         self._sessions = sessions or Sessions(Clock())
         self._offsets = offsets
         self._consumer = consumer
@@ -79,7 +103,7 @@ class Intake:
     async def accept(self, identity: str, offset: int, messages: list[Message], first: int | None = None) -> int:
         """Take messages over, and with them the offset behind them; how many were not known before.
 
-        Raises GenerationRevokedError, taking nothing.
+        Raises GenerationRevokedError or LeaseLostError, taking nothing.
         """
         self._check()
         self._holding_up += 1
@@ -89,12 +113,20 @@ class Intake:
             self._holding_up -= 1
 
     async def room(self) -> None:
-        """Ask before each receive but the first: it returns when what it brings can be taken."""
+        """Ask before each receive but the first: it returns when what it brings can be taken.
+
+        Raises LeaseLostError: then nothing more may be received.
+        """
         self._holding_up += 1
         try:
             await self._consumer.room()
         finally:
             self._holding_up -= 1
+        self.permit()
+
+    def permit(self) -> None:
+        """Ask before the first receive, too, where something may have taken time before it. Raises LeaseLostError."""
+        self._permit()
 
     @property
     def held_up(self) -> bool:
@@ -151,6 +183,8 @@ class Intake:
     def _check(self) -> None:
         if self._revoked:
             raise GenerationRevokedError("this generation has been cut off")
+        # What nobody takes over here is brought to the host that receives now.
+        self._permit()
 
 
 class Receiver(Protocol):

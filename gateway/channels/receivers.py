@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from gateway.channels.base import Adapter, Consumer, Intake, Offsets, Receiver
+from gateway.channels.base import Adapter, Consumer, Intake, Lease, Offsets, Receiver, Unshared
 from gateway.channels.liveness import Watch
 from gateway.channels.sessions import Sessions
 from gateway.clock import Clock
@@ -25,6 +25,7 @@ from gateway.errors import (
     ClaimedError,
     ConflictError,
     ConnectionLostError,
+    LeaseLostError,
     SendError,
     SessionsSpentError,
 )
@@ -49,6 +50,7 @@ CAUSES: Mapping[type[ChannelError], Cause] = {
     ConnectionLostError: Cause.LOST,
     ConflictError: Cause.CONFLICT,
     AccountRefusedError: Cause.REFUSED,
+    LeaseLostError: Cause.STANDBY,
     SessionsSpentError: Cause.SPENT,
 }
 UNKNOWN = Limits()
@@ -82,14 +84,16 @@ class Receivers:
         post: Callable[[str, Event], object],
         clock: Clock,
         claim: Callable[[str, Any], None] = lambda *_: None,
+        lease: Lease | None = None,
         sessions: Sessions | None = None,
     ) -> None:
-        """`claim` raises ClaimedError where another process of this machine receives on an account.
+        """`claim` raises ClaimedError where another process of this machine receives on an account; `lease` knows of other hosts.
 
         Without `sessions` those that networks count are in memory alone.
         """
         self._sessions = sessions or Sessions(clock)
         self._claim = claim
+        self._lease = lease or Unshared()
         self._adapters = adapters
         self._settings = settings
         self._offsets = offsets
@@ -97,6 +101,8 @@ class Receivers:
         self._clock = clock
         self._live: dict[str, _Live] = {}
         self._told_to_end: dict[str, CloseReceiver] = {}
+        self._newest: dict[str, int] = {}
+        """By account, the generation that was opened last: those before it are dead, whatever is still done for them."""
         self._up: set[str] = set()
         """Accounts from their generation's first receive until it is told to end."""
 
@@ -118,6 +124,13 @@ class Receivers:
             self._claim(name, effect.run.settings)
         except ClaimedError as error:
             return ReceiverEnded(effect.generation, Cause.CONFLICT, str(error), self._clock.monotonic())
+        self._newest[name] = effect.generation
+        barred = await self._lease.admit(name, effect.run)
+        # Time has passed: it may have been told to end meanwhile, or been cut off before it began, and have a successor.
+        late = self._was_told_to_end(name, effect.generation) or self._newest[name] != effect.generation
+        if barred or late:
+            cause = Cause.STANDBY if barred else Cause.CLOSED
+            return ReceiverEnded(effect.generation, cause, barred, self._clock.monotonic())
         live = self._live[name] = self._begin(name, effect)
         cause, why, retry_after = Cause.CRASHED, "", 0.0
         try:
@@ -203,7 +216,9 @@ class Receivers:
             if not self._was_told_to_end(name, effect.generation):
                 self._go_up(name)
 
-        intake = Intake(self._offsets, self._consumer, ready, self._clock.wall_ms, self._sessions)
+        intake = Intake(
+            self._offsets, self._consumer, ready, self._clock.wall_ms, self._sessions, lambda: self._lease.permit(name)
+        )
         receiver = self._adapters[channel].open(name, effect.run.settings, intake)
         task = asyncio.get_running_loop().create_task(receiver.run(), name=f"{name}:receiver:{effect.generation}")
         # What one ends in that nobody waits for any more is nobody's: unless somebody looks, the loop reports it as missed.

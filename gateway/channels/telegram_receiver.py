@@ -86,6 +86,7 @@ class TelegramReceiver:
     async def _poll_first(self) -> None:
         """A short one, so that `running` is known at once. A webhook of our own goes; what it has not brought comes by polls."""
         self._hooks.note(self._name, None)
+        self._intake.permit()
         try:
             await self._poll(timeout=0)
         except WebhookActiveError:

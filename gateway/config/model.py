@@ -19,6 +19,7 @@ from msgspec import Meta, defstruct, field
 
 from gateway.config.declared import CHANNEL, GATEWAY, LIVE, Model, OneOf
 from gateway.config.handlers import HANDLERS, Handler
+from gateway.config.lease import LeaseSettings
 from gateway.redact import Secret
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$(?!\n)")]
@@ -142,6 +143,13 @@ class GatewaySettings(Model, frozen=True, kw_only=True):
         RestartSettings()
     )
     log: Annotated[LogSettings, LIVE, Meta(description="What is logged, and how.")] = LogSettings()
+    lease: Annotated[
+        LeaseSettings,
+        GATEWAY,
+        Meta(
+            description="For accounts that several hosts share, as in a rolling update: one of them receives at a time."
+        ),
+    ] = LeaseSettings()
 
 
 class Account(Model, frozen=True, kw_only=True):

@@ -25,7 +25,7 @@ class Stage(Enum):
     LISTENING = "listening"
     """No new connection is taken."""
     RECEIVERS = "receivers"
-    """They end: what was produced is sent, and what was received is confirmed to its network."""
+    """They end: what was produced is sent, what was received is confirmed to its network, and other hosts may have the account."""
     REPLIES = "replies"
     """What is being sent is sent."""
     CLIENTS = "clients"

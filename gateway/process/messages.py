@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from gateway.channels.base import Adapter, Offsets
+from gateway.channels.base import Adapter, Lease, Offsets
 from gateway.channels.receivers import Receivers
 from gateway.channels.sessions import Sessions
 from gateway.clock import Clock
@@ -61,6 +61,7 @@ class Messages:
         claim: Callable[[str, Any], None] = lambda *_: None,
         traces: Traces = UNTRACED,
         redact: Callable[[str], str] = str,
+        lease: Lease | None = None,
     ) -> None:
         self._config = config
         self._journal = journal
@@ -74,7 +75,7 @@ class Messages:
         self._sessions = Sessions(clock, self.store)
         self.receivers = Receivers(
             adapters, lambda name: config().accounts().get(name), self._offsets, self._post_from_receiver, clock, claim,
-            self._sessions,
+            lease, self._sessions,
         )  # fmt: skip
         self.handlers = Handlers(config, self._tools(folder), dispatcher, plugins, self._observe, clock, traces)
         self.outbox = Outbox(self.store, self.receivers, dispatcher, clock, traces)

@@ -69,6 +69,10 @@ class ControlPlane(Protocol):
         """The address of the page."""
 
 
+async def _nothing_shared() -> None:
+    """There is one host only."""
+
+
 @dataclass(frozen=True)
 class Reports:
     """Whom to tell: `applied` that a config runs from now on, `ready` that a boot or restart is complete."""
@@ -83,6 +87,7 @@ class Operations:
     `stop_limit` is the supervisor's, in seconds, where it has one.
     `handed_over` has the listening socket that was opened for this process, and raises OSError for what is none.
     `claim` raises ClaimedError where another process receives on an account. `restart_by` is how a run that begins restarts.
+    `give_up` lets other hosts have the accounts.
     """
 
     def __init__(
@@ -99,12 +104,14 @@ class Operations:
         handed_over: Callable[[], socket.socket | None] = lambda: None,
         claim: Callable[[Config, Collection[str]], None] = lambda *_: None,
         restart_by: RestartBy = RestartBy.IN_PROCESS,
+        give_up: Callable[[], Awaitable[None]] = _nothing_shared,
     ) -> None:
         self._shutdown = shutdown
         self._stop_limit = stop_limit
         self._handed_over = handed_over
         self._claim = claim
         self._restart_by = restart_by
+        self._give_up = give_up
         self._ledger = ledger
         self._changes = changes
         self._accounts = accounts
@@ -252,11 +259,15 @@ class Operations:
         if control is not None:
             control.announce_shutdown("stop", None)
             await run(Stage.LISTENING, control.stop_listening(), lambda: "new connections are still taken")
-        await run(Stage.RECEIVERS, self._accounts.stop_all("stop", confirm=True), self._accounts.left_running)
+        await run(Stage.RECEIVERS, self._end_receivers(), self._accounts.left_running)
         await run(Stage.REPLIES, outbox.drain(), lambda: f"{outbox.under_way} messages are being sent")
         if control is not None:
             await run(Stage.CLIENTS, control.close(), lambda: f"{control.clients} clients have not closed")
         return events.StopFinished(effect.work)
+
+    async def _end_receivers(self) -> None:
+        await self._accounts.stop_all("stop", confirm=True)
+        await self._give_up()
 
 
 def bind(host: str, port: int) -> socket.socket:

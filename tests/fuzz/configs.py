@@ -33,18 +33,26 @@ SPECIAL: dict[str, st.SearchStrategy[Any]] = {
     "webhook_url": st.sampled_from(
         ["https://bot.example.org", "https://[2001:db8::1]:8443/bots", "http://127.0.0.1:1"]
     ),
+    "LeaseSettings.url": st.sampled_from(["nats://10.0.0.5:4222", "tls://a.example.org,nats://[::1]:4222", "wss://b/"]),
+    "LeaseSettings.bucket": st.from_regex(r"\A[A-Za-z0-9_-]{1,12}\Z"),
+    "LeaseSettings.credentials": st.sampled_from(["/etc/gateway/nats.creds"]),
     "argv": st.lists(PLAIN_TEXT.filter(str.strip), min_size=1, max_size=3),
 }
-"""Fields whose rule the type does not say."""
+"""Fields whose rule the type does not say, by their name, or by that of their section as well."""
 NEEDED = frozenset({"webhook_url"})
 """Fields without which a value of another one cannot be used."""
 
 
 def valid(model: type[Model]) -> st.SearchStrategy[dict[str, Any]]:
     """Plain data that the model takes: what is required, and some of what is not."""
-    fields = {name: SPECIAL[name] if name in SPECIAL else _of(field.type) for name, field in fields_of(model).items()}
+    fields = {name: _field(model, name, field.type) for name, field in fields_of(model).items()}
     required = {name: fields[name] for name, field in fields_of(model).items() if field.required or name in NEEDED}
     return st.fixed_dictionaries(required, optional={name: fields[name] for name in fields if name not in required})
+
+
+def _field(model: type[Model], name: str, annotation: Any) -> st.SearchStrategy[Any]:
+    special = SPECIAL.get(f"{model.__name__}.{name}", SPECIAL.get(name))
+    return _of(annotation) if special is None else special
 
 
 def _of(annotation: Any) -> st.SearchStrategy[Any]:

@@ -337,6 +337,7 @@ def test_the_journal_and_the_machines(tmp_path: Path) -> None:
                 "incoming",
                 "delivery",
                 "circuit",
+                "lease",
             }
             status, text, headers = await house.http("GET", "/api/v1/machines/channel.mmd")
             assert (status, headers["Content-Type"]) == (200, "text/plain; charset=utf-8")

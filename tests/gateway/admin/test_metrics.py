@@ -13,12 +13,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.errors import ConflictError
 from statemachine.channel import ChannelState
 from statemachine.circuit import CallFailed, Circuit, CircuitData, CircuitState
+from statemachine.lease import Lease, LeaseData, LeaseState
 from statemachine.lifecycle import LifecycleState
 from tests.gateway.admin.house import CHAT, MAIN, SECRET, TEXT, TOKEN, AdminHouse, run
 
 LABELS = {
     "gateway_lifecycle_state": {"state"},
     "gateway_channel_state": {"channel", "account", "state"},
+    "gateway_lease_state": {"channel", "account", "state"},
     "gateway_transitions_total": {"machine", "trigger", "dest"},
     "gateway_refusals_total": {"machine", "trigger", "state"},
     "gateway_restarts_total": {"reason"},
@@ -98,6 +100,7 @@ def test_names_labels_and_kinds_are_those_of_the_contract(tmp_path: Path) -> Non
             await house.until(LifecycleState.RESTARTING)
             await house.until(LifecycleState.RUNNING)
             house._tally.handlers["echo"].observe(0.1)
+            house._dispatcher.add(Lease(f"lease/{MAIN}", LeaseData()))
             found = await scrape(house)
             ours = {s.name: set(s.labels) for s in found.samples if s.name.startswith("gateway_")}
             assert ours == LABELS
@@ -164,6 +167,24 @@ def test_a_handlers_circuit_is_shown_whether_it_has_failed_or_not(tmp_path: Path
             assert states == {state.value for state in CircuitState}
             _, status, _ = await house.http("GET", "/api/v1/status")
             assert status["handlers"] == [{"handler": "echo", "type": "echo", "circuit": "open"}]
+
+    run(main())
+
+
+def test_the_lease_of_an_account_is_shown_where_it_is_shared_and_there_alone(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AdminHouse(tmp_path) as house:
+            found = await scrape(house)
+            assert [s for s in found.samples if s.name == "gateway_lease_state"] == []
+            lease = Lease(f"lease/{MAIN}", LeaseData())
+            house._dispatcher.add(lease)
+            for state in LeaseState:
+                lease.state = state
+                found = await scrape(house)
+                labels = {"channel": "telegram", "account": "main"}
+                assert found.ones("gateway_lease_state", "state", **labels) == [state.value]
+                assert found.ones("gateway_lease_state", "state") == [state.value], "the web chat is shared with nobody"
+            house._dispatcher.remove(lease.name)  # its states were of nobody's making, and the journal knows of none
 
     run(main())
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.admin.http import CSP, PAGE
+from statemachine import MACHINES
 
 FILES = sorted(file for file in PAGE.iterdir() if file.is_file())
 SCRIPTS = [file for file in FILES if file.suffix == ".js"]
@@ -42,3 +43,14 @@ def test_the_editor_alone_is_loaded_later() -> None:
 def test_what_is_loaded_ahead_is_every_script() -> None:
     index = (PAGE / "index.html").read_text()
     assert set(re.findall(r'/page/([\w-]+\.js)"', index)) == {file.name for file in SCRIPTS}
+
+
+def test_every_machine_can_be_looked_at_and_is_told_from_an_account_by_its_name() -> None:
+    index, store = (PAGE / "index.html").read_text(), (PAGE / "store.js").read_text()
+    (offered,) = re.findall(r'<select id="machine">(.*?)</select>', index, re.DOTALL)
+    kinds = {machine.kind for machine in MACHINES}
+    assert set(re.findall(r'<option value="(\w+)"', offered)) == kinds
+    (told_apart,) = re.findall(r"return \[([^\]]+)\]\.includes\(first\)", store)
+    others = kinds - {"lifecycle", "channel"}
+    assert set(re.findall(r'"(\w+)"', told_apart)) == others
+    assert set(re.findall(r'<option value="(\w+)/\*"', index)) == others

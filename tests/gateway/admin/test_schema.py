@@ -240,6 +240,7 @@ def test_a_hint_shows_an_example_and_the_place_among_its_siblings() -> None:
 def test_secrets_and_no_others_are_sensitive() -> None:
     assert {path for path, hint in HINTS.items() if hint.get("sensitive")} == {
         "gateway.admin.token",
+        "gateway.lease.token",
         "channels.telegram.accounts.*.token",
         "handlers.*.secret",
         "handlers.*.api_key",

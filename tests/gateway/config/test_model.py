@@ -191,3 +191,42 @@ def test_an_address_that_telegram_would_not_come_to_is_refused_and_not_repeated(
     (fault,) = faults(telegram(main=f"token: a-token, webhook_url: '{wrong}'"))
     assert fault.path == "channels.telegram.accounts.main.webhook_url"
     assert "a-secret-part" not in fault.message
+
+
+# Leases
+
+
+def lease(settings: str) -> str:
+    return telegram(main="token: a-token").replace("gateway:\n", f"gateway:\n  lease: {{{settings}}}\n", 1)
+
+
+@pytest.mark.parametrize("url", ["nats://10.0.0.5:4222", "tls://a.example.org", "nats://one:4222,nats://two:4222"])
+def test_hosts_that_share_accounts_agree_at_one_server_or_at_several(url: str) -> None:
+    assert config(lease(f"url: '{url}'")).gateway.lease.url == url
+    assert config(lease("ttl_ms: 20000")).gateway.lease.url is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "field", "said"),
+    [
+        ("url: '10.0.0.5:4222'", "url", "nats://"),
+        ("url: 'nats://'", "url", "nats://"),
+        ("url: 'nats://one:4222,https://two'", "url", "nats://"),
+        ("url: 'nats://somebody:a-secret@one:4222'", "url", "gateway.lease.token"),
+        ("url: 'nats://one', credentials: nats.creds", "credentials", "whole path"),
+        ("url: 'nats://one', ttl_ms: 9999", "ttl_ms", "10000"),
+        ("url: 'nats://one', bucket: 'a.b'", "bucket", ""),
+    ],
+)
+def test_what_hosts_cannot_agree_by_is_refused_with_the_remedy(settings: str, field: str, said: str) -> None:
+    (fault,) = faults(lease(settings))
+    assert fault.path == f"gateway.lease.{field}"
+    assert said in fault.message
+    assert "a-secret" not in str(fault)
+
+
+def test_without_the_extra_it_is_said_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.config.lease.find_spec", lambda _: None)
+    (fault,) = faults(lease("url: 'nats://one'"))
+    assert (fault.path, "pip install 'chat-gateway[fleet]'" in fault.message) == ("gateway.lease.url", True)
+    assert config(lease("ttl_ms: 20000"))

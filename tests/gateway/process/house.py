@@ -20,6 +20,7 @@ from gateway.messages.model import Message
 from gateway.process.changes import LIFECYCLE, Write
 from gateway.process.claims import Claims
 from gateway.process.image import Carried, Image
+from gateway.process.lease_store import LeaseStore
 from gateway.process.operations import policy_of
 from gateway.requests import PENDING
 from statemachine import Event, Machine, Refusal, Step
@@ -131,13 +132,23 @@ class House(App):
     """`async with House(folder, text) as house:` is a gateway that runs; at the end it is stopped, and nothing is left."""
 
     def __init__(
-        self, folder: Path, text: str, seed: int = 1, network: FakeNetwork | None = None, replace: Replace | None = None
+        self,
+        folder: Path,
+        text: str,
+        seed: int = 1,
+        network: FakeNetwork | None = None,
+        replace: Replace | None = None,
+        leases: LeaseStore | None = None,
     ) -> None:
-        """`replace` is what puts another image of the program in the place of this one; without it there is no way."""
+        """`replace` is what puts another image of the program in the place of this one; without it there is no way.
+
+        `leases` is where those of accounts that hosts share are.
+        """
         self.path = folder / "gateway.yaml"
         self.path.write_text(text)
         self.network = network or FakeNetwork()
         self.control = FakeControl()
+        self._lease_store = leases
         self.boots: list[str] = []
         self.ran: list[Config] = []
         self.seed = seed
@@ -167,6 +178,9 @@ class House(App):
         self._level = LevelFilter("info")
         first = self._load_first()
         self._build(first)
+        if self._lease_store is not None:
+            store = self._lease_store
+            self._leases._connect = lambda _: store
         self._journal.ignore(log_entry)
         self._runner._random = Random(self.seed)
         self.turning = loop.create_task(self._dispatcher.run())

@@ -28,7 +28,7 @@ from statemachine.lifecycle import LifecycleState
 from statemachine.lifecycle_events import Origin, StopRequested
 from tests.gateway.configs import telegram
 from tests.gateway.fakes import NEVER, Script
-from tests.gateway.process import change_rows, channel_rows, handler_rows, message_rows
+from tests.gateway.process import change_rows, channel_rows, handler_rows, lease_rows, message_rows
 from tests.gateway.process.house import House
 from tests.machine_coverage import Tally, missing
 from tests.virtual import run_virtual
@@ -477,6 +477,7 @@ SCENARIOS: tuple[Callable[[Path], Coroutine[Any, Any, House]], ...] = (
     restart_by_an_image_that_cannot_be_had, restart_by_another_process,
     restart_is_overdue, stopped_three_times, stop_breaks, stop_is_overdue, called_by_a_person, lost_refused_and_in_conflict,
     suppressed, cut_off, *channel_rows.SCENARIOS, *change_rows.SCENARIOS, *message_rows.SCENARIOS, *handler_rows.SCENARIOS,
+    *lease_rows.SCENARIOS,
 )  # fmt: skip
 
 
