@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 from gateway.metrics import Histogram, Tally
 from statemachine.channel import ChannelState
 from statemachine.circuit import CircuitState
+from statemachine.lease import LeaseState
 from statemachine.lifecycle import LifecycleState
 
 __all__ = ["CONTENT_TYPE", "Exposition"]
@@ -55,11 +56,7 @@ def _families(tally: Tally, status: Mapping[str, Any]) -> Iterator[Metric]:
     lifecycle = GaugeMetricFamily("gateway_lifecycle_state", "1 for the state of the process", labels=["state"])
     _add_states(lifecycle, (), LifecycleState, status["state"])
     yield lifecycle
-    labels = ["channel", "account", "state"]
-    channels = GaugeMetricFamily("gateway_channel_state", "1 for the state of each account", labels=labels)
-    for account in accounts:
-        _add_states(channels, (account["channel"], account["account"]), ChannelState, account["state"])
-    yield channels
+    yield from _account_families(accounts)
     text = "rows of the tables taken, by kind of machine"
     yield _counter("gateway_transitions", text, ("machine", "trigger", "dest"), tally.transitions.items())
     text = "triggers that were refused, by kind of machine"
@@ -84,6 +81,20 @@ def _families(tally: Tally, status: Mapping[str, Any]) -> Iterator[Metric]:
     conflicts |= {_place(name): count for name, count in tally.conflicts.items()}
     text = "times that somebody else received on an account"
     yield _counter("gateway_conflicts", text, ("channel", "account"), conflicts.items())
+
+
+def _account_families(accounts: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
+    labels = ["channel", "account", "state"]
+    channels = GaugeMetricFamily("gateway_channel_state", "1 for the state of each account", labels=labels)
+    text = "1 for the state of the lease of each account that several hosts share"
+    leases = GaugeMetricFamily("gateway_lease_state", text, labels=labels)
+    for account in accounts:
+        place = account["channel"], account["account"]
+        _add_states(channels, place, ChannelState, account["state"])
+        if account["lease"] is not None:
+            _add_states(leases, place, LeaseState, account["lease"]["state"])
+    yield channels
+    yield leases
 
 
 def _message_families(tally: Tally, status: Mapping[str, Any]) -> Iterator[Metric]:

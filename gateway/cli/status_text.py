@@ -120,13 +120,13 @@ def _moved_accounts(before: list[Json], after: list[Json]) -> Iterator[str]:
 
 
 def accounts(rows: list[Json], now: int) -> str:
-    """A line each: name, state, generation, when something was received last, and what is wrong."""
+    """A line each: name, state, generation, when something was received last, its lease if it has one, and what is wrong."""
     if not rows:
         return "no accounts"
     names = [f"{row['channel']}/{row['account']}" for row in rows]
     width = max(map(len, names))
     return "\n".join(
-        f"{name:<{width}}  {row['state']:<12}  generation {row['generation']:<4}  {_received(row, now)}{_said(wrong(row, now))}".rstrip()
+        f"{name:<{width}}  {row['state']:<12}  generation {row['generation']:<4}  {_received(row, now)}{_said(_lease(row))}{_said(wrong(row, now))}".rstrip()
         for name, row in zip(names, rows, strict=True)
     )
 
@@ -134,6 +134,17 @@ def accounts(rows: list[Json], now: int) -> str:
 def _received(row: Json, now: int) -> str:
     last = row["last_receive_ms"]
     return "" if last is None else f"received {ago(last, now)} ago"
+
+
+def lease(row: Json) -> str:
+    """The state of its lease; "" where it is shared with no other host."""
+    shared = row.get("lease")
+    return "" if shared is None else str(shared["state"])
+
+
+def _lease(row: Json) -> str:
+    state = lease(row)
+    return f"lease {state}" if state else ""
 
 
 def _said(words: str) -> str:
@@ -146,6 +157,10 @@ def wrong(row: Json, now: int | None = None) -> str:
     That is remembered for ever, and so it is told how long ago it was.
     """
     words = ["stopped by a person"] if row["held"] else [row["error"]] if row["error"] else []
+    shared = row.get("lease")
+    # Who waits for it has the same words as its error; who holds it may be about to lose it, or was not heard as it gave it up.
+    if shared and shared["why"] not in ("", row["error"]):
+        words.append(f"lease: {shared['why']}")
     hook = row.get("webhook")
     if now is not None and hook and hook["error"]:
         words.append(f"webhook: {hook['error']}, {ago(hook['error_at'], now)} ago")

@@ -66,13 +66,16 @@ def accounts(rows: list[Json], now: int, queues: Mapping[str, int] | None = None
     """A row for each account, and below them what is to be said of one at length."""
     if not rows:
         return plain("no accounts")
-    shown = table("~account", "state", ">since", ">generation", ">received", *([] if queues is None else [">queue"]))
+    shared = any(map(status_text.lease, rows))
+    more = [*(["lease"] if shared else []), *([] if queues is None else [">queue"])]
+    shown = table("~account", "state", ">since", ">generation", ">received", *more)
     for row in rows:
         name, last = f"{row['channel']}/{row['account']}", row["last_receive_ms"]
+        lease = [toned(said) if (said := status_text.lease(row)) else plain("")] if shared else []
         queue = [] if queues is None else [str(queues.get(name, 0))]
         shown.add_row(
             plain(name), toned(row["state"]), ago(row["since"], now) if row["since"] else "", str(row["generation"]),
-            "" if last is None else f"{ago(last, now)} ago", *queue,
+            "" if last is None else f"{ago(last, now)} ago", *lease, *queue,
         )  # fmt: skip
     return Group(shown, *_notes(rows, now))
 

@@ -21,6 +21,7 @@ TONES = {
     "unknown": "warn", "warning": "warn", "half_open": "warn", "cancelled": "warn",
     "conflict": "bad", "suppressed": "bad", "failed": "bad", "dead": "bad", "rolled_back": "bad", "rejected": "bad",
     "refused": "bad", "error": "bad", "open": "bad",
+    "held": "good", "acquiring": "busy", "releasing": "busy", "fenced": "bad", "lost": "bad",
 }  # fmt: skip
 """What a state means to whoever looks, as the page has it; of any other nothing is to be thought."""
 COLOURS = {"good": "green", "busy": "blue", "warn": "yellow", "bad": "bold red", "calm": "default"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,16 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.house import all_that_stands, sign_in, watch
-from tests.real.process import TOKEN, Gateway, config_text
+from tests.fakes.telegram import FakeTelegram
+from tests.real.nats_server import NatsServer, was_let_go
+from tests.real.process import TOKEN, Gateway, config_text, telegram_account
 
 AT_ONCE = "{delay_ms: 0, cooldown_ms: 0}"
 LATER = "{delay_ms: 60000, cooldown_ms: 0}"
 BOT_TOKEN = "1234567:not-a-token"
 UNREACHABLE = f'      main: {{token: "{BOT_TOKEN}", api_base: "http://127.0.0.1:9"}}\n'
 IT_WAITS = {"channel": "telegram", "account": "main", "to": "42", "text": "it waits", "idempotency_key": "one"}
+ANOTHER_HOST = [sys.executable, "-m", "tests.real.another_host"]
 VIEWS = {
     "overview": "#picture .now",
     "account/webchat/default": "#account-picture .now",
@@ -131,6 +135,43 @@ async def test_an_account_has_its_diagram_its_journal_and_its_queue(tmp_path: Pa
         await page.get_by_role("button", name="Stop telegram/main").click()
         await expect(page.locator('#account-picture [data-part="state-stopped"]')).to_contain_class("now")
         assert faults == []
+
+
+async def test_one_that_waits_for_an_accounts_lease_says_who_has_it(tmp_path: Path, page: Page) -> None:
+    """And the picture of the lease's machine can be looked at. An account that is not shared has nothing of it."""
+    shared, words = account_of("ours"), "another gateway has its lease: "
+    async with FakeTelegram() as telegram, NatsServer(tmp_path / "nats") as nats:
+        telegram.add_bot(BOT_TOKEN, "shared_bot")
+        account = telegram_account("ours", BOT_TOKEN, telegram.url, poll_timeout_s=1)
+        text = config_text(account).replace("channels:\n", f"  lease: {{url: {nats.url!r}}}\nchannels:\n", 1)
+        await was_let_go(nats.url, BOT_TOKEN, telegram.url)
+        for name in ("old", "new"):
+            (tmp_path / name).mkdir()
+        async with Gateway(tmp_path / "old", text, command=ANOTHER_HOST) as old:
+            await old.until(lambda status: shared(status)["state"] == "running")
+            async with Gateway(tmp_path / "new", text, command=ANOTHER_HOST) as new:
+                await new.until(lambda status: words in str(shared(status)["error"]))
+                faults = watch(page, new.url)
+                await sign_in(page, new.url)
+                row = page.locator(".account").filter(has_text="telegram/ours")
+                await expect(row).to_contain_text(words)
+                await expect(row).to_contain_text(f"PID {old.process.pid}" if old.process else "")
+                await page.locator("#machine").select_option("lease")
+                await expect(lit(page, "acquiring")).to_have_count(1)
+                await page.get_by_role("link", name="telegram/ours").click()
+                await expect(page.locator("#account-lease")).to_have_text("acquiring")
+                await expect(page.locator("#account-error")).to_contain_text(words)
+                await old.stop()
+                await expect(page.locator("#account-lease")).to_have_text("held, term 2")
+                await expect(page.locator("#account-error")).to_have_text("")
+                await page.goto(f"{new.url}/#account/webchat/default")
+                await expect(page.get_by_role("heading", name="webchat/default")).to_be_visible()
+                await expect(page.locator("#account-shared")).to_be_hidden()
+                assert faults == []
+
+
+def account_of(name: str) -> Any:
+    return lambda status: next(each for each in status["accounts"] if each["account"] == name)
 
 
 async def fits_and_is_clean(page: Page, what: str) -> None:

@@ -16,13 +16,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from nats import connect
 
 from gateway.cli.doctor import machine, networks
 from gateway.cli.doctor.command import CODES, examine
 from gateway.cli.doctor.finding import Finding, Severity
+from gateway.config.lease import LeaseSettings
+from gateway.process.nats import NatsStore
 from gateway.store.database import Database
 from gateway.store.store import FILE
+from statemachine.lease_record import Record
+from tests.chaos.settings import free_port
 from tests.fakes.telegram import FakeTelegram
+from tests.real.nats_server import NatsServer
 from tests.real.process import Gateway, config_text, telegram_account
 from tests.real.test_change_commands import command
 
@@ -288,6 +294,93 @@ def test_a_port_that_another_program_has(config: Path) -> None:
 def test_an_address_that_is_not_of_this_machine(config: Path) -> None:
     config.write_text(config_text().replace("port: 0", "port: 0, host: 192.0.2.1"))
     assert_only(config, "port", Severity.ERROR, "192.0.2.1", "gateway.admin.host")
+
+
+# What the hosts that share accounts agree by
+
+
+async def look_at_leases(config: Path, **settings: Any) -> list[Finding]:
+    """All that is said of them, what is as it should be, too."""
+    lease = f"  lease: {json.dumps(settings)}\nchannels:\n"
+    config.write_text(config_text().replace("channels:\n", lease, 1))
+    looked = await asyncio.to_thread(lambda: list(examine(config, config.parent / ".gateway", offline=False)))
+    assert "a-token-of-nats" not in repr(looked)
+    return [each for each in looked if each.check == "lease"]
+
+
+async def look_at_lease(config: Path, **settings: Any) -> tuple[Severity, str, str]:
+    (finding,) = await look_at_leases(config, **settings)
+    return finding.severity, finding.message, finding.remedy
+
+
+async def test_a_store_of_leases_that_lets_us_in_is_looked_at_and_nothing_is_made_there(config: Path) -> None:
+    async with NatsServer(config.parent / "nats") as nats:
+        for _ in range(2):
+            severity, message, remedy = await look_at_lease(config, url=nats.url)
+            assert (severity, remedy) == (Severity.OK, "")
+            assert f"{nats.url} lets us in; the bucket gateway-leases does not exist yet" in message
+        store = NatsStore(LeaseSettings(url=nats.url))
+        record = Record("a", "a host, PID 1", 1, 15.0, settled=True)
+        await store.write("telegram.1", record, 0)
+        severity, message, _ = await look_at_lease(config, url=nats.url)
+        assert (severity, message) == (Severity.OK, f"{nats.url} has 1 lease(s) in gateway-leases")
+        assert await store.read("telegram.1") == (record, 1), "what is held is left as it was"
+        await store.close()
+
+
+async def test_a_store_of_leases_that_does_not_answer(config: Path) -> None:
+    url = f"nats://127.0.0.1:{free_port()}"
+    severity, message, remedy = await look_at_lease(config, url=url)
+    assert (severity, f"{url}: [Errno 111]" in message) == (Severity.ERROR, True)
+    assert "gateway.lease.url" in remedy
+    done = await command(config.parent, "doctor", "--json")
+    assert (done.code, done.json["worst"]) == (1, "error")
+    assert [each["severity"] for each in done.json["findings"] if each["check"] == "lease"] == ["error"]
+    assert found(config, "config") == []
+    assert [each for each in examine(config, config.parent / ".gateway", offline=True) if each.check == "lease"] == []
+
+
+async def test_a_line_to_the_store_of_leases_that_carries_nothing(config: Path) -> None:
+    async with NatsServer(config.parent / "nats") as nats:
+        line = await nats.line()
+        line.cut = True
+        severity, message, remedy = await look_at_lease(config, url=line.url)
+    assert severity is Severity.ERROR
+    assert line.url in message
+    assert "gateway.lease.url" in remedy
+
+
+async def test_a_store_of_leases_that_refuses_us(config: Path) -> None:
+    async with NatsServer(config.parent / "nats", "--auth", "a-token-of-nats") as nats:
+        for more in ({}, {"token": "another-token-of-nats"}):
+            severity, message, remedy = await look_at_lease(config, url=nats.url, **more)
+            assert (severity, "Authorization Violation" in message) == (Severity.ERROR, True)
+            assert "gateway.lease.token" in remedy
+        assert (await look_at_lease(config, url=nats.url, token="a-token-of-nats"))[0] is Severity.OK
+
+
+async def test_a_nats_without_jetstream_has_no_leases(config: Path) -> None:
+    async with NatsServer(config.parent / "nats", jetstream=False) as nats:
+        severity, message, remedy = await look_at_lease(config, url=nats.url)
+    assert (severity, "JetStream" in message) == (Severity.ERROR, True)
+    assert "nats-server -js" in remedy
+
+
+async def test_a_bucket_that_forgets_leases_or_is_on_one_of_several_servers(config: Path) -> None:
+    async with NatsServer(config.parent / "nats") as nats:
+        client = await connect(nats.url)
+        await client.jetstream().create_key_value(bucket="of-others", ttl=60)
+        await client.close()
+        forgets, well = await look_at_leases(config, url=nats.url, bucket="of-others")
+        assert (forgets.severity, well.severity) == (Severity.WARNING, Severity.OK)
+        assert "forgets a lease after 60 s" in forgets.message
+        assert "KV_of-others --max-age=0" in forgets.remedy
+        forgets, alone, well = await look_at_leases(config, url=f"{nats.url},{nats.url}", bucket="of-others")
+        assert (alone.severity, "--replicas=3" in alone.remedy) == (Severity.WARNING, True)
+
+
+async def test_where_no_host_shares_anything_nothing_is_said_of_leases(config: Path) -> None:
+    assert await look_at_leases(config) == []
 
 
 # The networks

@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 from gateway.config.model import Admin
 from tests import promql
 from tests.fakes.telegram import FakeTelegram
+from tests.real.nats_server import NatsServer, was_let_go
 from tests.real.process import ROOT, TOKEN, Gateway, RpcError, config_text, telegram_account
 
 OPERATING = ROOT / "docs" / "operating"
@@ -52,7 +53,7 @@ def expressions() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def figures(tmp_path_factory: pytest.TempPathFactory) -> Figures:
-    """What a gateway shows that was restarted, has answered a message, and has refused something."""
+    """What a gateway shows that shares its account, was restarted, has answered a message, and has refused something."""
     found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for family in text_string_to_metric_families(asyncio.run(scrape(tmp_path_factory.mktemp("figures")))):
         for sample in family.samples:
@@ -63,12 +64,14 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> Figures:
 
 
 async def scrape(folder: Path) -> str:
-    async with FakeTelegram() as telegram:
+    async with FakeTelegram() as telegram, NatsServer(folder / "nats") as nats:
         bot = telegram.add_bot(SECRET, "main_bot")
         text = config_text(
             telegram_account("main", SECRET, telegram.url), restart="{mode: in_process, delay_ms: 0, cooldown_ms: 0}"
         )
+        await was_let_go(nats.url, SECRET, telegram.url)
         (folder / "hello.py").write_text("def answer(message):\n    return 'hello'\n")
+        text = text.replace("channels:\n", f"  lease: {{url: {nats.url!r}}}\nchannels:\n", 1)
         text = text.replace("{type: echo}", '{type: python, target: "hello:answer"}')
         async with Gateway(folder, text) as gateway:
             client = await gateway.client()

@@ -12,7 +12,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from gateway.cli import status_text
+from rich.console import Console, RenderableType
+
+from gateway.cli import status_text, tables
 from tests.fakes.telegram import FakeTelegram
 from tests.real.process import ROOT, TOKEN, Gateway, config_text, telegram_account
 from tests.real.test_change_commands import command
@@ -193,3 +195,39 @@ def test_a_webhook_that_could_not_be_reached_is_told_of_with_its_account() -> No
     assert status_text.accounts([row | {"webhook": hook}], 2_000) == quiet
     said = status_text.accounts([row | {"webhook": hook | {"error": "Bad Gateway", "error_at": 1_000}}], 61_000)
     assert said.endswith("received 1 min ago  webhook: Bad Gateway, 1 min ago")
+
+
+def test_the_lease_of_an_account_that_hosts_share_is_told_of_with_it() -> None:
+    """Why it is not held is said once; that the store is away is said of who holds it still, too."""
+    row = {"channel": "telegram", "account": "main", "state": "running", "generation": 1, "held": False, "error": None}
+    row |= {"last_receive_ms": 1_000, "webhook": None}
+    alone = status_text.accounts([row | {"lease": None}], 2_000)
+    assert "lease" not in alone
+    held = {"state": "held", "term": 3, "why": ""}
+    assert status_text.accounts([row | {"lease": held}], 2_000) == f"{alone}  lease held"
+    away = "the lease store does not answer: nats://10.0.0.5:4222: no answer within 1.2 s"
+    said = status_text.accounts([row | {"lease": held | {"why": away}}], 2_000)
+    assert said == f"{alone}  lease held  lease: {away}"
+    why = "another gateway has its lease: host-b, PID 12"
+    standby = row | {"state": "conflict", "error": why, "lease": {"state": "acquiring", "term": 0, "why": why}}
+    assert status_text.accounts([standby], 2_000).endswith(f"lease acquiring  {why}")
+    assert status_text.account(standby) == f"telegram/main is conflict, generation 1  {why}"
+
+
+def test_the_table_has_a_column_of_leases_where_an_account_is_shared() -> None:
+    row = {"channel": "telegram", "account": "main", "state": "running", "generation": 1, "held": False, "error": None}
+    row |= {"last_receive_ms": 1_000, "since": 500, "webhook": None, "lease": None}
+    shared = row | {"account": "ours", "lease": {"state": "held", "term": 3, "why": ""}}
+    assert "lease" not in drawn(tables.accounts([row], 2_000))
+    for queues in (None, {"telegram/ours": 7}):
+        heading, _, alone, ours = drawn(tables.accounts([row, shared], 2_000, queues)).splitlines()
+        assert "lease" in heading
+        assert ("held" in alone, "held" in ours) == (False, True)
+        assert ours.rstrip().endswith("7" if queues else "held")
+
+
+def drawn(table: RenderableType) -> str:
+    console = Console(width=120, color_system=None)
+    with console.capture() as shown:
+        console.print(table)
+    return shown.get()

@@ -65,11 +65,18 @@ export class AccountView {
     setText($("account-generation"), String(account.generation));
     setText($("account-attempts"), String(account.attempts));
     setText($("account-conflicts"), String(account.conflicts));
+    this.#showLease(account.lease);
     setText($("account-error"), account.error ?? "");
     $("account-disabled").hidden = account.enabled;
     this.#control.show(account);
     this.#diagram.stand(this.#store.standing(this.#name));
     this.tick();
+  }
+
+  /** Why one that waits has not got it is its account's error. */
+  #showLease(lease) {
+    $("account-shared").hidden = !lease;
+    setText($("account-lease"), lease ? `${lease.state}${lease.term ? `, term ${lease.term}` : ""}` : "");
   }
 
   #showJournal() {

@@ -9,6 +9,7 @@ const TONES = {
   restart_pending: "warn", stopping: "warn", stop_overdue: "warn", backoff: "warn", retry_wait: "warn", unknown: "warn",
   conflict: "bad", suppressed: "bad", failed: "bad", dead: "bad",
   committed: "good", applied: "good", probation: "busy", pending: "busy", rolled_back: "bad", rejected: "bad", // changes of the config
+  held: "good", acquiring: "busy", releasing: "busy", fenced: "bad", lost: "bad", // leases
 };
 
 export function h(tag, className, ...children) {

@@ -13,7 +13,7 @@ export const nameOf = ({ channel, account }) => `${channel}/${account}`;
 export function kindOf(machine) {
   if (machine === GATEWAY) return "lifecycle";
   const [first] = machine.split("/");
-  return ["change", "circuit", "delivery", "incoming"].includes(first) ? first : "channel";
+  return ["change", "circuit", "delivery", "incoming", "lease"].includes(first) ? first : "channel";
 }
 
 /**

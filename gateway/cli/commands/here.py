@@ -50,7 +50,8 @@ def doctor(
     """Look for what is wrong here, and say what mends it.
 
     It looks, and changes nothing: at the config, the state folder, the disk, the files that may be open, how edits are noticed,
-    the store, the gateway that runs here or the port that it will want, and each network with its account.
+    the store, the gateway that runs here or the port that it will want, what several hosts agree by, and each network with its
+    account.
     """
     from gateway.cli.doctor.command import doctor as examine
 

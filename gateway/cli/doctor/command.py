@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from gateway.cli.doctor import machine, networks, running, store
+from gateway.cli.doctor import leases, machine, networks, running, store
 from gateway.cli.doctor.config import read_config
 from gateway.cli.doctor.finding import Finding, Patient, Severity
 from gateway.cli.plain import say_json
@@ -17,6 +17,8 @@ from gateway.process.address import find
 LOOKS: tuple[Callable[[Patient], Iterator[Finding]], ...] = (
     machine.state_folder, machine.disk, machine.descriptors, machine.stopping, machine.watching, store.store, running.gateway, running.port,
 )  # fmt: skip
+ASKING: tuple[Callable[[Patient], Iterator[Finding]], ...] = (leases.lease_store, networks.networks)
+"""Those that ask somebody elsewhere."""
 CODES = {Severity.OK: 0, Severity.NOTE: 0, Severity.WARNING: 2, Severity.ERROR: 1}
 
 
@@ -58,7 +60,7 @@ def examine(config: Path, state_dir: Path, *, offline: bool) -> Iterator[Finding
     revision, findings = read_config(config)
     yield from findings
     patient = Patient(config, state_dir, None if revision is None else revision.config, find(state_dir))
-    for look in LOOKS if offline else (*LOOKS, networks.networks):
+    for look in LOOKS if offline else (*LOOKS, *ASKING):
         yield from look(patient)
 
 
