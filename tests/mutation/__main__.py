@@ -9,7 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from statemachine import BrokenActionError, Change, Channel, Circuit, Delivery, Incoming
+from statemachine import BrokenActionError, Change, Channel, Circuit, Delivery, Incoming, Lease
+from statemachine.channel_events import LeaseGained, LeaseLost
 from statemachine.explore import Model, explore
 from statemachine.lifecycle_events import RestartBy
 from statemachine.promises import PROMISES
@@ -31,8 +32,8 @@ Not those of a change: most of its stages are one move there, with nothing in be
 """
 
 
-OF_NO_WORLD = (Circuit,)
-"""Machines that no exploration has: their own tests are all there is."""
+OF_NO_WORLD = (Circuit, Lease)
+"""Machines of which the worlds of accounts and of messages have nothing: their own tests find what is wrong with them."""
 
 
 def is_fence(mutant: Mutant) -> bool:
@@ -47,7 +48,7 @@ def promise_broken_by(mutant: Mutant) -> str:
         return ""
     built = mutant.build()
     for budget, limit in ((1, LIMIT), (2, None)) if is_fence(mutant) else ((1, LIMIT),):
-        world = _world(built, budget, _way_of(mutant))
+        world = _world(built, budget, _way_of(mutant), shared=_is_of_leases(mutant))
         try:
             found = explore(world, until=PROMISES, limit=limit).violations
         except BrokenActionError as error:
@@ -66,7 +67,13 @@ def _way_of(mutant: Mutant) -> str:
     return RestartBy.EXIT.value if " to stopped)" in mutant.name else RestartBy.EXEC.value
 
 
-def _world(built: AnyMachine, budget: int, restart_by: str) -> Model[Any]:
+def _is_of_leases(mutant: Mutant) -> bool:
+    """Its row matters where several hosts share an account."""
+    original = mutant.machine.table[mutant.row]
+    return "another_host_may_receive" in original.guards or original.on in (LeaseGained, LeaseLost)
+
+
+def _world(built: AnyMachine, budget: int, restart_by: str, *, shared: bool) -> Model[Any]:
     if issubclass(built, Incoming):
         return MessageWorld(budget, incoming=built)
     if issubclass(built, Delivery):
@@ -74,7 +81,7 @@ def _world(built: AnyMachine, budget: int, restart_by: str) -> Model[Any]:
     if issubclass(built, Change):
         return World(1, change=built, budget=budget, confirm=True)
     if issubclass(built, Channel):
-        return World(1, channel=built, budget=budget)
+        return World(1, channel=built, budget=budget, shared=shared)
     return World(1, lifecycle=built, budget=budget, restart_by=restart_by)
 
 

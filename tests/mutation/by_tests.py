@@ -19,6 +19,7 @@ TESTS = (
     "tests/statemachine/test_incoming.py",
     "tests/statemachine/test_delivery.py",
     "tests/statemachine/test_circuit.py",
+    "tests/statemachine/test_lease.py",
 )
 
 COUNTS_GUARDS = "test_each_guard_is_tried_both_ways"

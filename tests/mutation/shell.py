@@ -6,6 +6,7 @@ Each is a piece of a file and what stands in its place. The tests that are named
 from __future__ import annotations
 
 from tests.mutation.changes import CHANGES
+from tests.mutation.leases import LEASES
 from tests.mutation.messages import MESSAGES
 from tests.mutation.restarts import RESTARTS
 from tests.mutation.sessions import SESSIONS
@@ -233,4 +234,5 @@ SWAPS = (
     *RESTARTS,
     *WEBHOOKS,
     *SESSIONS,
+    *LEASES,
 )  # fmt: skip

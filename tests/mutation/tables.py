@@ -16,9 +16,12 @@ BUILT = ("table", "_cursor", "_allowed", "_alphabet")
 
 @dataclass(frozen=True)
 class Mutant:
-    """A table with one fault. `name` is what it is known by in lists and explanations; `guards` are those that it adds."""
+    """A table with one fault. `name` is what it is known by in lists and explanations; `guards` are those that it adds; `row` is the
+    number of the one that is not as it was.
+    """
 
     name: str
+    row: int
     machine: AnyMachine
     table: tuple[Row[Any], ...]
     guards: Mapping[str, Any] = field(default_factory=dict)
@@ -43,9 +46,9 @@ def mutants() -> Iterator[Mutant]:
         for number, row in enumerate(machine.table):
             before, after = machine.table[:number], machine.table[number + 1 :]
             where = f"{machine.kind} row {number} ({_words(row)})"
-            yield Mutant(f"{where}: removed", machine, (*before, *after))
+            yield Mutant(f"{where}: removed", number, machine, (*before, *after))
             for what, changed, guards in _changes(machine, row):
-                yield Mutant(f"{where}: {what}", machine, (*before, changed, *after), guards)
+                yield Mutant(f"{where}: {what}", number, machine, (*before, changed, *after), guards)
 
 
 def _words(row: Row[Any]) -> str:

@@ -89,6 +89,8 @@ CHECKS: dict[str, Check] = {
         Check("explore, changes", "python -m statemachine explore --channels 1 --confirm --json", _explored),
         Check("explore, exec", "python -m statemachine explore --channels 2 --restart exec --rivals --json", _explored),
         Check("explore, exit", "python -m statemachine explore --channels 1 --restart exit --json", _explored),
+        Check("explore, leases", "python -m statemachine explore --channels 1 --shared --json", _explored),
+        Check("explore, hosts", "python -m statemachine explore --hosts --budget 1 --json", _explored),
         Check("explore, messages", "python -m statemachine explore --messages --json", _explored),
         Check("Spin", "python -m statemachine promela --check", _spun),
         Check("Spin, exec", "python -m statemachine promela --check --restart exec", _spun),
@@ -99,6 +101,11 @@ CHECKS: dict[str, Check] = {
         _tests("founding case, real process", "tests/real/test_founding_case.py"),
         _tests(
             "restarts, real process", "tests/real/test_exec.py tests/real/test_restarts.py tests/real/test_signals.py"
+        ),
+        _tests("hosts", "tests/gateway/process/test_leases.py tests/real/test_leases.py"),
+        _tests(
+            "session starts",
+            "tests/gateway/channels/test_sessions.py tests/gateway/process/test_session_starts.py tests/real/test_session_starts.py",
         ),
         _tests("webhook, real process", "tests/real/test_webhook.py"),
         _tests("transactions", "tests/real/test_transactions.py"),

@@ -9,6 +9,7 @@ from tests.proof.checks import CHECKS
 
 EXPLORED = ("explore, 3 accounts", "explore, 5 accounts", "explore, 1 account, 3 things", "Spin")
 CHANGES = ("explore, changes", "simulation", "chaos", "transactions")
+HOSTS = ("explore, leases", "explore, hosts", "hosts")
 MESSAGES = ("explore, messages", "simulation")
 REPLACED = ("explore, exec", "explore, exit", "Spin, exec", "simulation", "chaos", "restarts, real process")
 BROUGHT = (*MESSAGES, "webhook, real process")
@@ -34,6 +35,8 @@ PROMISES = (
     Promise("A receiver that hangs is found and replaced, and a quiet one is not; what ran before its host slept begins anew.", (*EXPLORED, "simulation")),
     Promise("A process is replaced when no receiver of it lives, keeps its port and its locks, and what follows answers whoever asked.", REPLACED),
     Promise("On one machine an account has one receiver among all gateways.", ("explore, exec", "simulation", "restarts, real process")),
+    Promise("Of hosts that share an account one receives at a time; one that cannot show that it may receives nothing.", HOSTS),
+    Promise("No road starts more sessions than a network allows within a day.", ("session starts",)),
     Promise("Of a change that must be confirmed only what was confirmed stays, and nothing is begun beside it.", CHANGES),
     Promise("What was rolled back does not run again by itself, and no rollback by itself writes into the user's file.", CHANGES),
     Promise("The config file is the old one or the new one, whole, and no write is lost to another.", ("simulation", "writers", "killed writes")),
