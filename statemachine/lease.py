@@ -191,7 +191,7 @@ class Lease(Machine[LeaseState, LeaseData]):
         Row(LeaseWanted, (S.FREE, S.FENCED, S.LOST, S.RELEASING), S.ACQUIRING, effects=("adopt", "expect_an_answer", "ask", "arm_next_ask")),
         # The account is another bot from now on, or is asked for elsewhere.
         Row(LeaseWanted, (S.ACQUIRING, S.HELD), S.ACQUIRING, ("is_asked_for_elsewhere",),
-            effects=("let_go", "adopt", "expect_an_answer", "ask", "arm_next_ask")),
+            effects=("let_go", "adopt", "ask", "arm_next_ask")),
         Row(LeaseWanted, (S.ACQUIRING, S.HELD), None, effects=("adopt",), outcome=Outcome.COALESCED),
 
         # Asked for, again and again.

@@ -280,6 +280,11 @@ ROWS: tuple[tuple[Case, ...], ...] = (
             },
         ),
         Case(
+            "its lease has come, which has nothing to do with it", OPEN, d(lease_came=True), ended(Cause.CLOSED), S.BACKOFF,
+            (backoff(8, 1.0),),
+            {"failures": (1000.0,), "attempts": 1, "last_error": "it broke", "timer": 8, "wait": 1.0},
+        ),
+        Case(
             "it returned by itself", OPEN, d(), ended(Cause.CLOSED), S.BACKOFF, (backoff(8, 1.0),),
             {"failures": (1000.0,), "attempts": 1, "last_error": "it broke", "timer": 8, "wait": 1.0},
         ),

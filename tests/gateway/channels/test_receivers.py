@@ -58,6 +58,8 @@ class Bench:
         self.offsets = Offsets()
         self.drained: list[str] = []
         self.drain_takes = 0.0
+        self.space = asyncio.Event()
+        self.space.set()
         self.ups = 0
         self._upped = asyncio.Event()
         self.receivers = Receivers(
@@ -76,7 +78,7 @@ class Bench:
         return len(messages)
 
     async def room(self) -> None:
-        """There always is."""
+        await self.space.wait()
 
     def _up(self, name: str) -> None:
         assert name == NAME
@@ -957,5 +959,27 @@ def test_one_whose_lease_is_over_asks_for_nothing_and_takes_nothing(what: str) -
         assert isinstance(ended, ReceiverEnded)
         assert (ended.cause, ended.why) == (Cause.STANDBY, "another host may receive")
         assert bench.delivered == []
+
+    run_virtual(main())
+
+
+def test_one_that_waited_for_room_until_its_lease_was_over_receives_nothing_more() -> None:
+    """What there is to be received is left where it is."""
+
+    async def main() -> None:
+        lease = SlowLease()
+        bench = Bench(lease=lease)
+        bench.space.clear()
+        bench.network.push(NAME, "for whoever has it now")
+        task = bench.open()
+        await asyncio.sleep(0)
+        lease.asked[0].set_result("")
+        await asyncio.sleep(1)
+        lease.lost = True
+        bench.space.set()
+        ended = await task
+        assert isinstance(ended, ReceiverEnded)
+        assert ended.cause is Cause.STANDBY
+        assert bench.network.queue(NAME).qsize() == 1
 
     run_virtual(main())
