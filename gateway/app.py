@@ -46,7 +46,7 @@ from gateway.process.conflicts import Conflicts
 from gateway.process.first import FirstRevision
 from gateway.process.host import watch_host
 from gateway.process.image import Carried, Image, choose, collect, leave
-from gateway.process.leases import Leases, connect
+from gateway.process.leases import Leases
 from gateway.process.loopwatch import LoopWatch
 from gateway.process.messages import Messages
 from gateway.process.operations import ControlPlane, Operations, Reports, policy_of
@@ -230,9 +230,7 @@ class App:
     def _build_work(self) -> None:
         """What does what is decided."""
         carried = self._options.image.carried
-        self._leases = Leases(
-            lambda: self._ledger.applied, self._dispatcher, self._options.state_dir, self._clock, connect
-        )
+        self._leases = Leases(lambda: self._ledger.applied, self._dispatcher, self._options.state_dir, self._clock)
         self._messages = Messages(
             self._options.state_dir, lambda: self._ledger.applied, self._adapters, self._dispatcher, self._journal,
             self._requests, self._tally, self._clock, self._options.config.parent, self._plugins.handlers, self._claims.take,

@@ -75,7 +75,7 @@ class Journal:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._entries: deque[Entry] = deque(maxlen=KEPT)
-        self._of_messages: deque[Entry] = deque(maxlen=KEPT)
+        self._ordinary: deque[Entry] = deque(maxlen=KEPT)
         self._listeners: list[Callable[[Entry], None]] = []
         self._spared: set[Callable[[Entry], None]] = set()
         self._seq = self._before = 0
@@ -101,7 +101,7 @@ class Journal:
         """Numbers go on where an earlier life has left off. What this one has recorded already is numbered anew."""
         self._seq += seq
         self._before += seq
-        for kept in (self._entries, self._of_messages):
+        for kept in (self._entries, self._ordinary):
             entries = [msgspec.structs.replace(entry, seq=entry.seq + seq) for entry in kept]
             kept.clear()
             kept.extend(entries)
@@ -110,7 +110,7 @@ class Journal:
         self._seq += 1
         entry = self._entry(result, cause, before)
         if before is not None and _is_ordinary(before.machine, entry):
-            self._of_messages.append(entry)
+            self._ordinary.append(entry)
             spared = self._spared if entry.row is not None else frozenset()
         else:
             self._entries.append(entry)
@@ -153,7 +153,7 @@ class Journal:
         return list(islice(found, limit))
 
     def _all(self) -> Iterator[Entry]:
-        return merge(self._entries, self._of_messages, key=attrgetter("seq"))
+        return merge(self._entries, self._ordinary, key=attrgetter("seq"))
 
     def newest(self, limit: int, before: int | None = None, machine: str | None = None) -> list[Entry]:
         """The last `limit` entries, or the last with a lower number, oldest first; without those of messages' steps."""
@@ -176,7 +176,7 @@ class Journal:
 
     def is_whole(self, after: int = 0) -> bool:
         """Whether a page after this number begins where this life began, and has all of it up to now."""
-        kept = len(self._entries) + len(self._of_messages)
+        kept = len(self._entries) + len(self._ordinary)
         return after <= self._before and kept == self._seq - self._before
 
     def full(self, entry: Entry) -> dict[str, Any]:

@@ -92,15 +92,12 @@ class Leases:
 
     def register(self, runner: Runner) -> None:
         """Tell the runner who performs what, and which completion an exception becomes."""
-        runner.work(
-            HoldLease, self._hold, lambda e, why: StoreFailed(e.attempt, self._clock.monotonic(), why), LAST_RESORT
-        )
-        runner.work(
-            ReleaseLease,
-            self._release,
-            lambda e, why: StoreFailed(e.attempt, self._clock.monotonic(), why),
-            LAST_RESORT,
-        )
+
+        def failed(effect: HoldLease | ReleaseLease, why: str) -> Event:
+            return StoreFailed(effect.attempt, self._clock.monotonic(), why)
+
+        runner.work(HoldLease, self._hold, failed, LAST_RESORT)
+        runner.work(ReleaseLease, self._release, failed, LAST_RESORT)
         runner.command(GrantLease, lambda name, _: self._dispatcher.tell(_account(name), LeaseGained(), CAUSE))
         runner.command(RevokeLease, self._revoke)
 
