@@ -11,7 +11,13 @@ LEASES_PY, STORE_PY, RECORD_PY, NATS_PY = (
     "gateway/process/nats.py",
 )
 RECEIVERS_PY, BASE_PY = "gateway/channels/receivers.py", "gateway/channels/base.py"
-HOSTS, RECEIVERS = ("tests/gateway/process/test_leases.py",), ("tests/gateway/channels/test_receivers.py",)
+HOSTS, RECEIVERS = (
+    ("tests/gateway/process/test_leases.py",),
+    (
+        "tests/gateway/channels/test_receivers.py",
+        "tests/gateway/channels/test_receivers_leases.py",
+    ),
+)
 TABLE, WORLD = ("tests/statemachine/test_lease.py",), ("tests/statemachine/test_host_world.py",)
 STORES = ("tests/real/test_leases.py::test_of_two_who_write_over_the_same_record_one_is_refused",)
 
