@@ -100,7 +100,7 @@ diagrams: $(VENV)/.test  ## render the pictures of the machines into diagrams/
 	$(BIN)/python -m statemachine render
 
 .PHONY: screenshots
-screenshots: $(VENV)/.test  ## take pictures of every view of the page into docs/screenshots (needs Debian's chromium)
+screenshots: $(VENV)/.test  ## take pictures of every view of the page into docs/screenshots (needs Chromium)
 	$(BIN)/python -m tests.browser.screenshots
 
 .PHONY: reference

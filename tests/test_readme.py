@@ -17,7 +17,7 @@ import pytest
 from playwright.async_api import async_playwright, expect
 
 from tests.browser.house import QUIET, sign_in, watch
-from tests.debian import find_program
+from tests.debian import find_browser
 from tests.docs.pages import Page
 from tests.docs.shell import shell
 from tests.real.process import READY, ROOT, Client
@@ -84,7 +84,7 @@ def _ready(run: subprocess.Popen[bytes], told: Path) -> str:
 async def test_from_a_clone_to_an_answered_message_in_a_browser(checkout: Checkout) -> None:
     """Open the address, sign in with the token of the file, choose Web chat, and say something."""
     token = (await shell(CAT_TOKEN, checkout.folder)).strip()
-    chromium = find_program("chromium", "chromium")
+    chromium = find_browser()
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=QUIET)
         page = await browser.new_page()

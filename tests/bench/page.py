@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from tests.bench.counts import Counts
 from tests.bench.numbers import summary
 from tests.bench.start import ratio
 from tests.browser.house import QUIET
+from tests.debian import which_browser
 from tests.real.process import TOKEN as ADMIN_TOKEN
 from tests.real.process import Gateway, config_text, telegram_account
 
@@ -42,7 +42,7 @@ new WebSocket(`ws://${location.host}/ws`).addEventListener("message", ({ data })
 
 async def pages(api: BotApi, counts: Counts) -> dict[str, Any]:
     """In turn, each load in a browser context of its own: nothing is in a cache. Without Chromium there is nothing to measure."""
-    chromium = shutil.which("chromium")
+    chromium = which_browser()
     if chromium is None:
         return {"skipped": "there is no Chromium"}
     async with async_playwright() as playwright, bare() as bare_url:

@@ -8,13 +8,13 @@ import pytest
 from playwright.async_api import Page, async_playwright
 
 from tests.browser.house import QUIET, check_frames
-from tests.debian import find_program
+from tests.debian import find_browser
 from tests.node.packages import install
 
 
 @pytest.fixture
 async def page() -> AsyncIterator[Page]:
-    chromium = find_program("chromium", "chromium")
+    chromium = find_browser()
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=QUIET)
         page = await browser.new_page(viewport={"width": 1280, "height": 800})

@@ -21,7 +21,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.browser.house import QUIET, sign_in
 from tests.browser.png import small
-from tests.debian import find_program
+from tests.debian import find_browser
 from tests.fakes.telegram import Bot, FakeTelegram
 from tests.real.process import ROOT, Client, Gateway, config_text, telegram_account
 
@@ -180,7 +180,7 @@ async def take(browser: Browser, here: House, target: Path, names: set[str]) -> 
 
 async def main(target: Path, names: set[str]) -> None:
     target.mkdir(parents=True, exist_ok=True)
-    chromium = find_program("chromium", "chromium")
+    chromium = find_browser()
     with tempfile.TemporaryDirectory() as folder:
         async with house(Path(folder)) as here, async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=chromium, args=QUIET)
