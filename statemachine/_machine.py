@@ -14,13 +14,14 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 import transitions
+from msgspec.structs import replace
 
 from statemachine.errors import BrokenActionError, TableError
 
@@ -146,10 +147,8 @@ class Draft(Generic[D]):
         self.effects: list[Effect] = []
 
     def set(self, **changes: Any) -> None:
-        """Replace fields of the data."""
-        # Of a message there are many: a Struct is copied in a tenth of the time.
-        copy = msgspec.structs.replace if isinstance(self.data, msgspec.Struct) else replace
-        self.data = copy(self.data, **changes)  # type: ignore[type-var]
+        """Replace fields of the data, which is a frozen `msgspec.Struct`: it is copied in a tenth of a dataclass's time."""
+        self.data = replace(self.data, **changes)  # type: ignore[type-var]
 
     def emit(self, effect: Effect) -> None:
         self.effects.append(effect)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 from statemachine._machine import Command, Event, Work
 
@@ -34,8 +35,7 @@ class Settlement(Enum):
     """The gateway ends. What becomes of it is for the next boot to say."""
 
 
-@dataclass(frozen=True)
-class ChangeData:
+class ChangeData(msgspec.Struct, frozen=True, cache_hash=True):
     """What a change knows beside its state."""
 
     revision: str = ""

@@ -12,9 +12,10 @@ is proven dead, and every word of a generation that is not the current one is re
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar
+
+import msgspec
 
 from statemachine._machine import Draft, Event, Exits, Machine, Outcome, Row, action, guard
 from statemachine.channel_events import (
@@ -93,8 +94,7 @@ class Then(Enum):
     RETRY = "retry"
 
 
-@dataclass(frozen=True)
-class ChannelData:
+class ChannelData(msgspec.Struct, frozen=True, cache_hash=True):
     """What a channel knows beside its state. Times are monotonic seconds."""
 
     generation: int = 0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, field
 from enum import Enum
+
+import msgspec
 
 from statemachine._machine import Command, Event, Work
 
@@ -35,8 +36,7 @@ class Cause(Enum):
     """Something unforeseen: a defect in the adapter."""
 
 
-@dataclass(frozen=True)
-class ChannelPolicy:
+class ChannelPolicy(msgspec.Struct, frozen=True, cache_hash=True):
     """How patient to be with one account. All times in seconds.
 
     `intensity` and `period` are the terms of OTP's supervisors: that many failures within that time and it is suppressed.
@@ -55,14 +55,13 @@ class ChannelPolicy:
     """Within so long a receiver that runs completes its next receive. None: it has none to complete, and is not watched."""
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(msgspec.Struct, frozen=True, cache_hash=True):
     """What a receiver runs with. `settings` are the account's own, opaque here: they are compared, never read."""
 
     revision: str
     settings: Hashable
     enabled: bool = True
-    policy: ChannelPolicy = field(default_factory=ChannelPolicy)
+    policy: ChannelPolicy = ChannelPolicy()
 
 
 NOTHING = Run("", None)

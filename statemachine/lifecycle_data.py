@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
+
+import msgspec
 
 from statemachine.lifecycle_events import LifecyclePolicy, Ticket
 
@@ -17,11 +18,10 @@ class Waiting(Enum):
     IDLE = "idle"
 
 
-@dataclass(frozen=True)
-class LifecycleData:
+class LifecycleData(msgspec.Struct, frozen=True, cache_hash=True):
     """What the lifecycle knows beside its state."""
 
-    policy: LifecyclePolicy = field(default_factory=LifecyclePolicy)
+    policy: LifecyclePolicy = LifecyclePolicy()
     applied: str = ""
     """Identity of what runs. Plans are made against it; it moves on commit only."""
     known: str = ""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, IntEnum
+
+import msgspec
 
 from statemachine._machine import Command, Event, Work
 
@@ -30,8 +31,7 @@ class Origin(Enum):
     """A person or a program asked for it, by API or signal."""
 
 
-@dataclass(frozen=True)
-class Ticket:
+class Ticket(msgspec.Struct, frozen=True, cache_hash=True):
     """One accepted restart request. `due_at` is monotonic, in seconds; `revision` is None when a person or signal asked.
 
     `force` skips waiting for work that is in flight.
@@ -56,8 +56,7 @@ class RestartBy(Enum):
     """The process ends with a code that asks whoever supervises it for another one."""
 
 
-@dataclass(frozen=True)
-class Handover:
+class Handover(msgspec.Struct, frozen=True, cache_hash=True):
     """What a process that is replaced leaves to the one that follows it, beside what is on disk.
 
     `served` are the tickets that the restart closes, `tickets` those that came meanwhile.
@@ -68,8 +67,7 @@ class Handover:
     restarts: int = 0
 
 
-@dataclass(frozen=True)
-class LifecyclePolicy:
+class LifecyclePolicy(msgspec.Struct, frozen=True, cache_hash=True):
     """How it restarts, and budgets in seconds; read from the config when a run of the gateway begins."""
 
     start_timeout: float = 60.0

@@ -7,11 +7,11 @@ Replies are opaque, too, and what people say to each other is in no journal: eac
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from statemachine._machine import Event
 from statemachine.channel_events import Run
@@ -32,11 +32,9 @@ def plain(record: Any, seal: Seal) -> dict[str, Any]:
     """An event, or a machine's data, as JSON can hold it."""
     run = getattr(record, "run", None)
     if isinstance(run, Run) and run.settings is not None:
-        sealed = dataclasses.replace(run, settings=seal(run.settings))
-        changed = msgspec.structs.replace if isinstance(record, msgspec.Struct) else dataclasses.replace
-        record = changed(record, run=sealed)
+        record = replace(record, run=replace(run, settings=seal(run.settings)))
     if isinstance(record, HandlerAnswered):
-        record = msgspec.structs.replace(record, replies=tuple(seal(each) for each in record.replies))
+        record = replace(record, replies=tuple(seal(each) for each in record.replies))
     data: dict[str, Any] = msgspec.to_builtins(record)
     return data
 

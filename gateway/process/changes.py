@@ -8,11 +8,11 @@ another revision is held in its place.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import structlog
+from msgspec.structs import replace
 
 from gateway.clock import Clock
 from gateway.config import file

@@ -14,12 +14,13 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, MutableMapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from gateway.config.file import write
 from gateway.errors import ConfigWriteError

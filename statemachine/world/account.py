@@ -6,9 +6,10 @@ are 1, every older one is 0), and what no guard reads is blanked, so that equal 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import Enum
 from typing import Any, NamedTuple
+
+from msgspec.structs import replace
 
 from statemachine._machine import Effect, Event, Machine, Refusal, Step
 from statemachine.channel import ChannelData, comes_to_rest, is_broken, is_running, is_settled, is_stopped

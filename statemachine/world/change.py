@@ -7,8 +7,9 @@ file, so that is what is told here. At most one is open at a time.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, NamedTuple
+
+from msgspec.structs import replace
 
 from statemachine import change_events as events
 from statemachine._machine import Effect, Event, Machine, Refusal, Step

@@ -6,8 +6,9 @@ As with the accounts, time is gone and numbers are relative.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from statemachine import change_events
 from statemachine import lifecycle_events as events

@@ -15,9 +15,10 @@ tried, each alone:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar, NamedTuple
+
+import msgspec
 
 from statemachine import Command, Event, Machine, Row, Work
 from statemachine._machine import Draft, Exits, action, guard
@@ -37,8 +38,7 @@ class RoadState(Enum):
 S = RoadState
 
 
-@dataclass(frozen=True)
-class RoadData:
+class RoadData(msgspec.Struct, frozen=True):
     """What a road knows."""
 
     starts: int = 0

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from enum import Enum
 from random import Random
+
+import msgspec
 
 from gateway.dispatcher import Dispatcher
 from gateway.journal import Journal
@@ -26,8 +27,7 @@ class LampState(Enum):
 S = LampState
 
 
-@dataclass(frozen=True)
-class LampData:
+class LampData(msgspec.Struct, frozen=True):
     turned: int = 0
     ended: tuple[str, ...] = ()
     """What the completions of its work said, in their order."""

@@ -5,13 +5,13 @@ A machine's tests derive `TableTests` in a class whose name begins with `Test`, 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any, ClassVar
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from statemachine import Event, Refusal, Step
 from statemachine._machine import cells
@@ -71,7 +71,7 @@ class TableTests:
         assert machine.state is (case.after or state)
         assert (step.before, step.after) == (state.value, machine.state.value)
         assert step.effects == case.effects
-        assert machine.data == _replaced(case.data, case.changes)
+        assert machine.data == replace(case.data, **case.changes)
         assert step.outcome is case.outcome
 
     def test_each_row_has_cases_for_each_of_its_states(self, number: int) -> None:
@@ -150,8 +150,3 @@ class TableTests:
 
     def _asked(self, guard: str, data: Any, event: Event) -> AnyMachine:
         return at(guarded_by(self.machine, guard, self.guarded_in, event), self.guarded_in, data)
-
-
-def _replaced(data: Any, changes: Mapping[str, Any]) -> Any:
-    replace = msgspec.structs.replace if isinstance(data, msgspec.Struct) else dataclasses.replace
-    return replace(data, **changes)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from enum import Enum
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from statemachine import Change, ChangeState, Effect, Event, Outcome, Refusal
 from statemachine.change import (

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from enum import Enum
 from itertools import accumulate
 from random import Random
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from statemachine import Channel, ChannelState, Event, Outcome, Refusal
 from statemachine.channel import (

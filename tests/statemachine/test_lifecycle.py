@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from enum import Enum
 from itertools import accumulate
 from random import Random
@@ -12,6 +11,7 @@ from typing import Any
 from unittest.mock import ANY
 
 import pytest
+from msgspec.structs import replace
 
 from statemachine import Effect, Event, Lifecycle, LifecycleState, Outcome, Refusal
 from statemachine.effects import ArmTimer, DisarmTimer

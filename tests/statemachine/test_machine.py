@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import transitions
 
@@ -54,8 +55,7 @@ class Click(Command, frozen=True):
     count: int
 
 
-@dataclass(frozen=True)
-class LampData:
+class LampData(msgspec.Struct, frozen=True):
     presses: int = 0
     power: bool = True
     locked: bool = False
