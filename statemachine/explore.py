@@ -18,7 +18,9 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
 
 W = TypeVar("W", bound=Hashable)
 
@@ -26,7 +28,7 @@ REPORT_EVERY = 50_000
 """States between two words of progress."""
 
 
-class Move(NamedTuple, Generic[W]):
+class Move(msgspec.Struct, Generic[W], frozen=True):
     """One thing that can happen next. `broken` names the promises that it breaks."""
 
     label: str

@@ -7,7 +7,9 @@ The outside is bounded by budgets, since it can always do one thing more: what i
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
+
+import msgspec
 
 from statemachine._machine import Machine
 from statemachine.change import Change
@@ -194,9 +196,8 @@ class World:
         return self._work_moves[key]
 
     def _step(self, change: ProcessChange) -> _Step:
-        label, after, owed, cost, broken, asks, anew = change
-        renews = after.ended or anew
-        return _Step(label, self._processes.number(after), owed, cost, broken, asks, renews, anew)
+        number, renews = self._processes.number(change.after), change.after.ended or change.anew
+        return _Step(change.label, number, change.owed, change.cost, change.broken, change.asks, renews, change.anew)
 
     def _tell_accounts(self, step: _Step, budget: int, accounts: list[int]) -> Move[Worlds]:
         broken = step.broken
@@ -237,8 +238,7 @@ class World:
         return self._account_moves[key]
 
     def _step_of_account(self, change: AccountChange) -> _Step:
-        label, after, owed, cost, broken = change
-        return _Step(label, self._accounts.number(after), owed, cost, broken)
+        return _Step(change.label, self._accounts.number(change.after), change.owed, change.cost, change.broken)
 
     def _view(self, number: int) -> View:
         if number not in self._views:
@@ -265,7 +265,7 @@ def _ordered(process: int, budget: int, accounts: list[int]) -> Worlds:
     return (process, budget, *accounts[:1], *sorted(accounts[1:]))
 
 
-class _Step(NamedTuple):
+class _Step(msgspec.Struct, frozen=True):
     """A change of a process or of an account, worked out once: `after` is the number of what it is then."""
 
     label: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
 from statemachine._machine import Effect, Event, Machine, Refusal, Step
@@ -67,7 +68,7 @@ class Receiver(Enum):
     """There is none, and its work is about to say why: another host may have the account."""
 
 
-class Account(NamedTuple):
+class Account(msgspec.Struct, frozen=True, cache_hash=True):
     """One account. `timer` is the event that is armed; `hangs`: neither a receive nor its end will come by themselves.
 
     `claimed`: it is held among the processes of the machine; `rival`: by another gateway there. `leased`: among the hosts
@@ -87,7 +88,7 @@ class Account(NamedTuple):
     leased: bool = True
 
 
-class Change(NamedTuple):
+class Change(msgspec.Struct, frozen=True):
     """A move of one account. `cost` is what it takes from the outside's budget."""
 
     label: str
@@ -131,7 +132,7 @@ class AccountModel:
     def begin(self, before: Account | None = None, *, anew: bool = False) -> Account:
         """Of a process that begins. What the kernel holds for a process ends with it, but for another image of it."""
         blank = Account(self._initial, _blank(ChannelData()), leased=not self._shared)
-        return blank if before is None else blank._replace(claimed=anew and before.claimed, rival=before.rival)
+        return blank if before is None else replace(blank, claimed=anew and before.claimed, rival=before.rival)
 
     def view(self, account: Account) -> View:
         machine = self._at(account)
@@ -181,7 +182,7 @@ class AccountModel:
             overdue = account.timer in DEADLINES
             if account.hangs or not overdue:
                 event = account.timer(CURRENT)
-                found.append(self._change(f"the timer rings: {event.trigger}", account._replace(timer=None), event))
+                found.append(self._change(f"the timer rings: {event.trigger}", replace(account, timer=None), event))
         return found
 
     def _rival_changes(self, account: Account) -> list[Change]:
@@ -189,10 +190,10 @@ class AccountModel:
         if not self._rivals or account.claimed:
             return []
         if account.rival:
-            free = account._replace(rival=False)
+            free = replace(account, rival=False)
             return [Change("another gateway lets it go", free, owed=True, cost=0, broken=())]
         lives = account.receiver is not Receiver.NONE
-        taken = account._replace(rival=True)
+        taken = replace(account, rival=True)
         broken = (ONE_RECEIVER,) if lives else ()
         return [Change("another gateway of the machine takes it", taken, owed=False, cost=1, broken=broken)]
 
@@ -201,9 +202,9 @@ class AccountModel:
         if not self._shared:
             return []
         if account.leased:
-            gone = account._replace(leased=False)
+            gone = replace(account, leased=False)
             return [self._change("its lease goes to another host", gone, LeaseLost(), owed=False, cost=1)]
-        return [self._change("its lease comes", account._replace(leased=True), LeaseGained())]
+        return [self._change("its lease comes", replace(account, leased=True), LeaseGained())]
 
     def _receiver_changes(self, account: Account) -> list[Change]:
         if account.receiver is Receiver.NONE:
@@ -218,12 +219,12 @@ class AccountModel:
         found = []
         gone = _gone(account)
         if account.receiver is Receiver.OPENING:
-            up = account._replace(receiver=Receiver.UP)
+            up = replace(account, receiver=Receiver.UP)
             comes = not account.hangs
             found.append(self._change("its first receive is complete", up, ReceiverReady(CURRENT), owed=comes))
         if account.watched and account.hangs and not account.told:
             # It is looked at until it ends; that it is found stalled is told once.
-            seen = account._replace(watched=False)
+            seen = replace(account, watched=False)
             found.append(self._change("its receiver is found stalled", seen, ReceiverStalled(CURRENT)))
         if account.told:
             ended = ReceiverEnded(CURRENT, Cause.CLOSED, "", NOW)
@@ -233,13 +234,13 @@ class AccountModel:
             label = f"its receiver ends by itself: {cause.value}"
             found.append(self._change(label, gone, ended, owed=False, cost=1))
         if not account.hangs:
-            found.append(Change("its receiver hangs", account._replace(hangs=True), owed=False, cost=1, broken=()))
+            found.append(Change("its receiver hangs", replace(account, hangs=True), owed=False, cost=1, broken=()))
         return found
 
     def _fence_changes(self, account: Account) -> list[Change]:
         if not account.fencing:
             return []
-        before = account._replace(fencing=False)
+        before = replace(account, fencing=False)
         cut = _gone(before)
         return [
             self._change("its receiver is cut off", cut, ReceiverFenced(CURRENT, NOW)),
@@ -263,18 +264,18 @@ class AccountModel:
         step = machine.fire(event)
         if isinstance(step, Refusal):
             return account, ()
-        after = account._replace(state=machine.state, data=machine.data)
+        after = replace(account, state=machine.state, data=machine.data)
         broken: tuple[str, ...] = ()
         for effect in step.effects:
             after, wrong = _perform(after, effect)
             broken += wrong
             if self._rivals and isinstance(effect, OpenReceiver):
-                after = after._replace(receiver=Receiver.BARRED) if after.rival else after._replace(claimed=True)
+                after = replace(after, receiver=Receiver.BARRED) if after.rival else replace(after, claimed=True)
             if isinstance(effect, OpenReceiver) and not after.leased and after.receiver is Receiver.OPENING:
-                after = after._replace(receiver=Receiver.STANDBY)
+                after = replace(after, receiver=Receiver.STANDBY)
         if after.claimed and after.data.held and is_stopped(machine):
-            after = after._replace(claimed=False)
-        return after._replace(data=_blank(after.data)), broken
+            after = replace(after, claimed=False)
+        return replace(after, data=_blank(after.data)), broken
 
     def _hold_stale(self, account: Account) -> tuple[str, ...]:
         """Whatever an older generation or timer may still say must be refused, here and everywhere."""
@@ -303,25 +304,25 @@ def _perform(account: Account, effect: Effect) -> tuple[Account, tuple[str, ...]
     match effect:
         case OpenReceiver():
             alive = account.receiver is not Receiver.NONE
-            opened = _gone(account)._replace(receiver=Receiver.OPENING, fencing=False)
+            opened = replace(_gone(account), receiver=Receiver.OPENING, fencing=False)
             return opened, ((ONE_RECEIVER,) if alive else ()) + ((STAYS_STOPPED,) if data.held else ())
         case CloseReceiver(generation=generation) if generation == data.generation:
             # Nobody looks at one that was told to end.
-            return account._replace(told=account.receiver is not Receiver.NONE, watched=False), ()
+            return replace(account, told=account.receiver is not Receiver.NONE, watched=False), ()
         case WatchReceiver(generation=generation, within=within) if generation == data.generation:
-            return account._replace(watched=account.receiver is not Receiver.NONE and within is not None), ()
+            return replace(account, watched=account.receiver is not Receiver.NONE and within is not None), ()
         case FenceReceiver(generation=generation) if generation == data.generation:
-            return account._replace(fencing=True), ()
+            return replace(account, fencing=True), ()
         case ArmTimer(then=then):
-            return account._replace(timer=type(then) if then.token == data.timer else None), ()  # type: ignore[attr-defined]
+            return replace(account, timer=type(then) if then.token == data.timer else None), ()  # type: ignore[attr-defined]
         case DisarmTimer():
-            account = account._replace(timer=None)
+            account = replace(account, timer=None)
     return account, ()
 
 
 def _gone(account: Account) -> Account:
     """There is no receiver any more, and nobody looks at one."""
-    return account._replace(receiver=Receiver.NONE, told=False, hangs=False, watched=False)
+    return replace(account, receiver=Receiver.NONE, told=False, hangs=False, watched=False)
 
 
 def _blank(data: ChannelData) -> ChannelData:

@@ -7,8 +7,9 @@ file, so that is what is told here. At most one is open at a time.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from statemachine import change_events as events
@@ -30,7 +31,7 @@ SETTLEMENTS = {
 }
 
 
-class Window(NamedTuple):
+class Window(msgspec.Struct, frozen=True):
     """The promise on disk. `runs`: its deadline is on disk, too, so that a boot may come too late."""
 
     revision: str
@@ -38,14 +39,14 @@ class Window(NamedTuple):
     runs: bool = False
 
 
-class Aside(NamedTuple):
+class Aside(msgspec.Struct, frozen=True):
     """What was rolled back, and what is wanted as long as the file holds it."""
 
     revision: str
     base: str
 
 
-class Standing(NamedTuple):
+class Standing(msgspec.Struct, frozen=True, cache_hash=True):
     """What outlives the process beside the file."""
 
     window: Window | None = None
@@ -61,7 +62,7 @@ class Standing(NamedTuple):
 NOTHING_STANDS = Standing()
 
 
-class Open(NamedTuple):
+class Open(msgspec.Struct, frozen=True, cache_hash=True):
     """The change that is open. `promised`: the promise to roll it back is on disk, and the file is not written yet."""
 
     state: Any
@@ -72,7 +73,7 @@ class Open(NamedTuple):
     timer: bool = False
 
 
-class Told(NamedTuple):
+class Told(msgspec.Struct, frozen=True):
     """What came of an event: the change (None: it has ended), what stands, whether the lifecycle is to be told, and broken promises."""
 
     change: Open | None
@@ -106,7 +107,7 @@ class ChangeModel:
         change = self._propose(standing, confirm=True)
         for event in (events.ChangeValidated(CURRENT, revision, base), events.ChangeProvisioned(CURRENT)):
             change = None if change is None else self.tell(change, standing, event).change
-        return None if change is None else change._replace(old=disk)
+        return None if change is None else replace(change, old=disk)
 
     def resume(self, standing: Standing, *, overdue: bool) -> Told:
         """What a boot finds."""
@@ -136,11 +137,11 @@ class ChangeModel:
         if isinstance(step, Refusal):
             return Told(change, standing)
         renumbered = data.timer != change.data.timer
-        after = change._replace(state=state, data=_blank(data), timer=change.timer and not renumbered)
+        after = replace(change, state=state, data=_blank(data), timer=change.timer and not renumbered)
         told = Told(after, standing)
         for effect in step.effects:
             told = _perform(told, effect, event, data.timer)
-        return told._replace(change=None) if has_ended(self._at(after)) else told
+        return replace(told, change=None) if has_ended(self._at(after)) else told
 
     def _fire(self, change: Open, event: Event) -> tuple[Step | Refusal, Any, ChangeData]:
         """The machine's answer, and where it is then. Many worlds have the same change: each step of it is taken once."""
@@ -190,16 +191,16 @@ def _perform(told: Told, effect: Effect, event: Event, timer: int) -> Told:
     assert change is not None, "effects come of a change that was there"
     match effect:
         case events.SubmitRevision():
-            return told._replace(submits=True)
+            return replace(told, submits=True)
         case events.OpenWindow(revision=revision):
-            return told._replace(standing=Standing(Window(revision, change.data.base, runs=True)))
+            return replace(told, standing=Standing(Window(revision, change.data.base, runs=True)))
         case events.CloseWindow(revision=revision):
             stays = not isinstance(event, events.ChangeConfirmed) and change.state is ChangeState.COMMITTED
-            left = standing._replace(window=None)
-            return told._replace(standing=left, looks_again=True, broken=told.broken + ((CONFIRMED,) if stays else ()))
+            left = replace(standing, window=None)
+            return replace(told, standing=left, looks_again=True, broken=told.broken + ((CONFIRMED,) if stays else ()))
         case events.RestoreBase(revision=revision, base=base):
             aside = Standing(None, Aside(revision, base))
-            return told._replace(standing=aside, restores=base)
+            return replace(told, standing=aside, restores=base)
         case ArmTimer(then=then):
-            return told._replace(change=change._replace(timer=getattr(then, "token", None) == timer))
+            return replace(told, change=replace(change, timer=getattr(then, "token", None) == timer))
     return told

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from statemachine import lifecycle_events as events
 from statemachine._machine import Effect, Step
 from statemachine.effects import ArmTimer, DisarmTimer
@@ -34,7 +36,7 @@ def perform(process: Process, effect: Effect, before: LifecycleData, proposal: P
         return _start_work(process, effect, proposal)
     if kind is events.CloseTicket:
         assert isinstance(effect, events.CloseTicket)
-        return process._replace(excused=process.excused or _gives_up(before, effect)), ()
+        return replace(process, excused=process.excused or _gives_up(before, effect)), ()
     act = _COMMANDS.get(kind)
     return (process if act is None else act(process, effect)), ()
 
@@ -42,37 +44,37 @@ def perform(process: Process, effect: Effect, before: LifecycleData, proposal: P
 def _arm(process: Process, effect: ArmTimer) -> Process:
     """A timer that carries another token than the machine's present one rings in vain."""
     current = getattr(effect.then, "token", None) == process.data.timer
-    return process._replace(timer=type(effect.then) if current else None)
+    return replace(process, timer=type(effect.then) if current else None)
 
 
 def _check(process: Process, effect: events.CheckReadiness) -> Process:
-    return process._replace(checking=effect.token == process.data.timer)
+    return replace(process, checking=effect.token == process.data.timer)
 
 
 def _hurry(process: Process, _: Effect) -> Process:
-    return process if process.work is None else process._replace(work=process.work._replace(hurried=True))
+    return process if process.work is None else replace(process, work=replace(process.work, hurried=True))
 
 
 def _exit(process: Process, _: Effect) -> Process:
-    return process._replace(ended=True, timer=None, work=None)
+    return replace(process, ended=True, timer=None, work=None)
 
 
 def note(process: Process, revision: str, outcome: str) -> Process:
     """The ledger's part of it."""
     known = revision in dict(process.origins)
     origins = tuple(item for item in process.origins if item[0] != revision)
-    process = process._replace(origins=origins, astray=process.astray and outcome != "applied")
+    process = replace(process, origins=origins, astray=process.astray and outcome != "applied")
     if outcome == "noop" and known:
-        process = process._replace(ledger=revision)
+        process = replace(process, ledger=revision)
     if outcome == "restart_pending" and known:
-        return process._replace(waiting=revision)
-    return process._replace(waiting=None) if outcome in ("applied", "noop") else process
+        return replace(process, waiting=revision)
+    return replace(process, waiting=None) if outcome in ("applied", "noop") else process
 
 
 def put_back(process: Process, revision: str) -> Process:
     if process.before is None or process.before[0] != revision:
         return process
-    return process._replace(ledger=process.before[1], before=None, astray=True)
+    return replace(process, ledger=process.before[1], before=None, astray=True)
 
 
 def _settle(process: Process, effect: events.SettleRevision) -> Process:
@@ -81,7 +83,7 @@ def _settle(process: Process, effect: events.SettleRevision) -> Process:
     asked = noted.asked - {effect.revision}
     if effect.outcome == "superseded" and effect.revision in noted.asked:
         asked |= {effect.why}
-    return noted._replace(asked=asked, excused=noted.excused or effect.outcome == "noted")
+    return replace(noted, asked=asked, excused=noted.excused or effect.outcome == "noted")
 
 
 def _gives_up(before: LifecycleData, effect: events.CloseTicket) -> bool:
@@ -103,7 +105,7 @@ def _start_work(process: Process, effect: Effect, proposal: Proposal | None) -> 
     if isinstance(effect, (events.RestartGateway, events.VacateGateway)) and _is_needless(process, effect):
         broken += (APPLIED_ONCE,)
     kind = _WORKS[type(effect)]
-    return process._replace(work=Work(kind, proposal=proposal if kind == APPLY else None)), broken
+    return replace(process, work=Work(kind, proposal=proposal if kind == APPLY else None)), broken
 
 
 def _is_needless(process: Process, effect: events.RestartGateway | events.VacateGateway) -> bool:
@@ -117,10 +119,10 @@ def _is_needless(process: Process, effect: events.RestartGateway | events.Vacate
 
 _COMMANDS: Mapping[type[Effect], Callable[[Process, Any], Process]] = {
     ArmTimer: _arm,
-    DisarmTimer: lambda process, _: process._replace(timer=None),
+    DisarmTimer: lambda process, _: replace(process, timer=None),
     events.CheckReadiness: _check,
-    events.ReviewConfig: lambda process, effect: process._replace(reviewing=effect.revision),
-    events.CancelWork: lambda process, _: process._replace(work=None),
+    events.ReviewConfig: lambda process, effect: replace(process, reviewing=effect.revision),
+    events.CancelWork: lambda process, _: replace(process, work=None),
     events.HurryStop: _hurry,
     events.AbandonPlan: lambda process, effect: put_back(process, effect.revision),
     events.SettleRevision: _settle,

@@ -77,7 +77,7 @@ class ProcessModel:
         """
         window = standing.window
         if window is not None and not window.runs and window.revision != disk:
-            standing = standing._replace(window=None)  # its write never came, or was edited since
+            standing = replace(standing, window=None)  # its write never came, or was edited since
         told = Told(None, standing)
         if standing.window is not None:
             told = self._change_model.resume(standing, overdue=overdue)
@@ -127,12 +127,12 @@ class ProcessModel:
         """One that has ended so that whoever supervises it starts another."""
         if not process.ended or not process.data.served:
             return None
-        return self._follow(process, ())._replace(label="whoever supervises it starts another")
+        return replace(self._follow(process, ()), label="whoever supervises it starts another")
 
     def _ring(self, process: Process, *, rare: bool) -> Change:
         assert process.timer is not None
         event = process.timer(CURRENT)
-        rung = process._replace(timer=None)
+        rung = replace(process, timer=None)
         return self._fire_at(f"the timer rings: {event.trigger}", rung, event, owed=not rare, cost=int(rare))
 
     def takes_calls(self, process: Process) -> bool:
@@ -144,7 +144,7 @@ class ProcessModel:
     def _file_changes(self, process: Process) -> Iterator[Change]:
         for revision in REVISIONS:
             if revision != process.disk:
-                edited = process._replace(disk=revision, unread=True, excused=False)
+                edited = replace(process, disk=revision, unread=True, excused=False)
                 yield Change(f"somebody saves {revision}", edited, owed=False, cost=1)
         if process.posted is not None:
             yield self._deliver(process)
@@ -154,9 +154,9 @@ class ProcessModel:
             return
         # Told once more of what it knows, the watcher takes from the budget; of a change it tells for nothing.
         again = not process.unread
-        yield Change("the file's event is read", self._read(process._replace(unread=False)), not again, int(again))
+        yield Change("the file's event is read", self._read(replace(process, unread=False)), not again, int(again))
         if process.reviewing is not None:
-            reading = process._replace(reviewing=None)
+            reading = replace(process, reviewing=None)
             yield Change("the file is read again", self._read(reading))
         if process.restoring:
             yield self._restore(process)
@@ -172,7 +172,7 @@ class ProcessModel:
                 yield Change(f"a call writes {revision}", self._write(newer, revision), False, 1, broken)
         aside = process.standing.aside
         if aside is not None and aside.revision == process.disk:
-            adopted = self._pass_over(process._replace(standing=process.standing._replace(aside=None)))
+            adopted = self._pass_over(replace(process, standing=replace(process.standing, aside=None)))
             yield Change(
                 "somebody wants what the file holds", self._propose(adopted, process.disk, Origin.CALL), False, 1
             )
@@ -180,13 +180,13 @@ class ProcessModel:
             for revision in TO_CONFIRM:
                 change = self._change_model.begin(revision, process.wanted, process.disk, process.standing)
                 if revision != process.disk and change is not None:
-                    begun = process._replace(change=change)
+                    begun = replace(process, change=change)
                     yield Change(f"a call writes {revision}, to be confirmed", begun, owed=False, cost=1)
 
     def _read(self, process: Process) -> Process:
         wanted, known = process.wanted, process.data.known
         if wanted == BAD:
-            return process._replace(posted=BAD)
+            return replace(process, posted=BAD)
         return self._propose(process if wanted == known else self._pass_over(process), wanted, Origin.FILE)
 
     def _pass_over(self, process: Process) -> Process:
@@ -197,14 +197,15 @@ class ProcessModel:
 
     def _write(self, process: Process, revision: str) -> Process:
         changed = process.disk != revision
-        written = process._replace(
+        written = replace(
+            process,
             disk=revision,
             unread=process.unread or changed,
             excused=process.excused and not changed,
             asked=process.asked | {revision},
         )
         if written.change is None or not written.change.promised:
-            written = written._replace(standing=written.standing._replace(aside=None))
+            written = replace(written, standing=replace(written.standing, aside=None))
         return self._propose(written, revision, Origin.CALL)
 
     # A change that must be confirmed
@@ -215,8 +216,8 @@ class ProcessModel:
         assert change is not None, "what is written was begun"
         revision, base = change.data.revision, change.data.base
         if not change.promised:
-            promised = process._replace(
-                change=change._replace(promised=True), standing=Standing(Window(revision, base))
+            promised = replace(
+                process, change=replace(change, promised=True), standing=Standing(Window(revision, base))
             )
             return Change(f"the promise to roll {revision} back is kept", promised)
         if process.disk != change.old:
@@ -224,19 +225,19 @@ class ProcessModel:
                 "the file was edited meanwhile", process, change_events.ChangeUnfit(CURRENT, Stage.WRITE, "")
             )
         told = self._tell_change("the file is written", process, change_events.ChangeWritten(CURRENT))
-        return told._replace(after=self._write(told.after, revision))
+        return replace(told, after=self._write(told.after, revision))
 
     def _restore(self, process: Process) -> Change:
         base, wanted = process.restoring, process.wanted
         # Where what is put back has ended the change already, it has the file looked at again; that waits in line behind this.
         ended = not self._change_model.is_going_back(process.change)
-        told = process._replace(restoring="", unread=process.unread or ended)
+        told = replace(process, restoring="", unread=process.unread or ended)
         if wanted in (base, BAD) or impact(process.ledger, wanted) is Impact.GATEWAY:
             # What needs a restart comes after the base: what is rolled back would run on until then.
             return Change(f"{base} is wanted again", self._propose(told, base, Origin.CALL))
         settled = self._settle_change(told, base, "superseded")
-        return settled._replace(
-            label="the file was edited beside it", after=self._propose(settled.after, wanted, Origin.FILE)
+        return replace(
+            settled, label="the file was edited beside it", after=self._propose(settled.after, wanted, Origin.FILE)
         )
 
     def _decisions(self, process: Process) -> Iterator[Change]:
@@ -247,7 +248,7 @@ class ProcessModel:
             rare = isinstance(event, change_events.AccountLost)
             told = self._tell_change(label, process, event)
             if told.after != process:
-                yield told._replace(owed=by_itself, cost=int(rare))
+                yield replace(told, owed=by_itself, cost=int(rare))
 
     def _runs(self, process: Process, revision: str) -> Change:
         """A boot or a restart is complete: what waited for it to bring another revision waits in vain."""
@@ -268,8 +269,8 @@ class ProcessModel:
     def _take_told(self, label: str, process: Process, told: Told) -> Change:
         stale = told.change is not None and self._change_model.takes_stale(told.change)
         is_back = told.change is None and self._change_model.is_going_back(process.change)
-        after = process._replace(
-            change=told.change, standing=told.standing, unread=process.unread or told.looks_again or is_back,
+        after = replace(
+            process, change=told.change, standing=told.standing, unread=process.unread or told.looks_again or is_back,
             restoring=told.restores or process.restoring,
         )  # fmt: skip
         return Change(label, after, broken=told.broken + ((STALE,) if stale else ()))
@@ -280,11 +281,11 @@ class ProcessModel:
         proposal = propose(revision, process.ledger, process.waiting, astray=process.astray)
         roads = dict(process.origins)
         road = roads.get(revision, origin) if origin is Origin.FILE else origin
-        return process._replace(posted=proposal, origins=tuple(sorted((roads | {revision: road}).items(), key=_first)))
+        return replace(process, posted=proposal, origins=tuple(sorted((roads | {revision: road}).items(), key=_first)))
 
     def _deliver(self, process: Process) -> Change:
         """What was read reaches the machine; a writer whose revision is refused is told so."""
-        arrived = process._replace(posted=None)
+        arrived = replace(process, posted=None)
         if not isinstance(process.posted, Proposal):
             return self._fire_at("the gateway hears of a bad file", arrived, ConfigRejected(BAD, ""))
         proposal = process.posted
@@ -295,7 +296,7 @@ class ProcessModel:
         )  # fmt: skip
         change = self._fire_at(f"the gateway hears of {proposal.revision}", arrived, event, proposal=proposal)
         if change.after is arrived:
-            return change._replace(after=arrived._replace(asked=arrived.asked - {proposal.revision}))
+            return replace(change, after=replace(arrived, asked=arrived.asked - {proposal.revision}))
         return change
 
     # Requests
@@ -309,14 +310,14 @@ class ProcessModel:
             label = f"somebody cancels {ticket.id}"
             yield self._fire_at(label, process, events.RestartCancelled(ticket.id), owed=False)
         stop = self._fire_at("somebody asks for a stop", process, events.StopRequested(""), owed=False)
-        yield stop if stop.after is not process else stop._replace(broken=(*stop.broken, STOP_ARRIVES))
+        yield stop if stop.after is not process else replace(stop, broken=(*stop.broken, STOP_ARRIVES))
 
     def _check_changes(self, process: Process) -> Iterator[Change]:
         if not process.busy:
-            yield Change("a message is handled for ever", process._replace(busy=True), owed=False, cost=1)
+            yield Change("a message is handled for ever", replace(process, busy=True), owed=False, cost=1)
         if not process.checking:
             return
-        checked = process._replace(checking=False)
+        checked = replace(process, checking=False)
         if process.wanted == BAD:
             yield self._fire_at("the next config cannot be used", checked, events.ConfigUnfit(CURRENT, ""))
             return
@@ -337,7 +338,7 @@ class ProcessModel:
         owed, cost = not turn.rare, int(turn.rare)
         if turn.completion is None:
             return Change(turn.label, turn.process, owed, cost, asks=turn.asks)
-        return self._fire_at(turn.label, turn.process._replace(work=None), turn.completion, owed=owed, cost=cost)
+        return self._fire_at(turn.label, replace(turn.process, work=None), turn.completion, owed=owed, cost=cost)
 
     def _fire_at(
         self, label: str, process: Process, event: Event, *,
@@ -349,8 +350,8 @@ class ProcessModel:
         if isinstance(step, Refusal):
             return Change(label, process, owed, cost, self._hold_stale(process))
         renumbered = data.timer != before.timer
-        after = process._replace(
-            state=state, data=data,
+        after = replace(
+            process, state=state, data=data,
             checking=process.checking and not renumbered, timer=None if renumbered else process.timer,
         )  # fmt: skip
         broken = hold_tickets(before, after.data, step) + hold_known(before, after.data, step)
@@ -363,7 +364,7 @@ class ProcessModel:
         if isinstance(event, (events.Started, events.Restarted)):
             told = self._runs(after, event.applied)
             after, broken = told.after, broken + told.broken
-        after = forget(after._replace(data=blanked))
+        after = forget(replace(after, data=blanked))
         return Change(label, after, owed, cost, broken + self._hold_stale(after))
 
     def _fire(self, process: Process, event: Event) -> _Fired:

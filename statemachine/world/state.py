@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from statemachine import lifecycle_events as events
@@ -28,7 +29,7 @@ OVERDUE = (events.StartOverdue, events.ReloadOverdue, events.RestartOverdue, eve
 Asks = tuple[Event | None, ...]
 
 
-class Work(NamedTuple):
+class Work(msgspec.Struct, frozen=True, cache_hash=True):
     """Work under way: of which kind, whether it has begun, what it applies, and which accounts it waits for."""
 
     kind: str
@@ -40,7 +41,7 @@ class Work(NamedTuple):
     """It will not come to its end by itself."""
 
 
-class Process(NamedTuple):
+class Process(msgspec.Struct, frozen=True, cache_hash=True):
     """One gateway process and its file."""
 
     state: Any
@@ -81,7 +82,7 @@ class Process(NamedTuple):
         return self.standing.wanted(self.disk)
 
 
-class Change(NamedTuple):
+class Change(msgspec.Struct, frozen=True):
     """A move of the process; `asks` are events for the accounts, `cost` is what it takes from the outside's budget."""
 
     label: str
@@ -107,14 +108,14 @@ def forget(process: Process) -> Process:
     kind = process.work.kind if process.work is not None else ""
     if kind in (RESTART, VACATE, REPLACE):
         # Who waits for an answer when a restart begins is told so: the connection ends with it.
-        process = process._replace(asked=frozenset())
+        process = replace(process, asked=frozenset())
     if kind != APPLY:
-        process = process._replace(before=None)
+        process = replace(process, before=None)
     if process.ended or kind == STOP:
         on_its_way = process.posted.revision if isinstance(process.posted, Proposal) else ""
         data = replace(process.data, known="", applied="", rejected=None, drift=False)
-        process = process._replace(
-            data=data, ledger=FIRST, unread=False, posted=None, origins=(), waiting=None, astray=False,
+        process = replace(
+            process, data=data, ledger=FIRST, unread=False, posted=None, origins=(), waiting=None, astray=False,
             asked=process.asked - {on_its_way}, excused=False, busy=False, change=None, restoring="",
         )  # fmt: skip
-    return process._replace(standing=NOTHING_STANDS) if process.ended else process
+    return replace(process, standing=NOTHING_STANDS) if process.ended else process

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from statemachine import lifecycle_events as events
 from statemachine._machine import Event
@@ -16,7 +18,7 @@ from statemachine.world.state import APPLY, NOW, OPEN, REPLACE, RESTART, STOP, V
 Accounts = tuple[View, ...]
 
 
-class Turn(NamedTuple):
+class Turn(msgspec.Struct, frozen=True):
     """A move of a piece of work. With a `completion` it is its last; a rare one takes from the outside's budget."""
 
     label: str
@@ -35,7 +37,7 @@ def turns(process: Process, accounts: Accounts) -> Iterator[Turn]:
     comes_first = process.posted is not None and work is not None and not work.begun
     if work is not None and not work.hangs and not comes_first:
         yield from _KINDS[work.kind](process, work, accounts)
-        yield Turn("the work hangs", process._replace(work=work._replace(hangs=True)), rare=True)
+        yield Turn("the work hangs", replace(process, work=replace(work, hangs=True)), rare=True)
 
 
 def _opening(process: Process, work: Work, accounts: Accounts) -> Iterator[Turn]:
@@ -61,7 +63,7 @@ def _applying(process: Process, work: Work, accounts: Accounts) -> Iterator[Turn
             for number, view in enumerate(accounts)
         )
         begun = _begun(process, work, tuple(ask is not None for ask in asks))
-        swapped = begun._replace(before=(revision, process.ledger), ledger=identity, astray=False)
+        swapped = replace(begun, before=(revision, process.ledger), ledger=identity, astray=False)
         yield Turn(f"the plan of {revision} is begun", swapped, asks=asks)
     elif all(view.settled for view in waited_for):
         if any(view.broken for view in waited_for):
@@ -80,7 +82,7 @@ def _restarting(process: Process, work: Work, accounts: Accounts) -> Iterator[Tu
     if not work.begun:
         settings = [settings_of(wanted, number) for number in range(len(accounts))]
         asks = tuple(Restart(run_with(some), By.GATEWAY) if some != OFF else Stop(By.GATEWAY) for some in settings)
-        swapped = note(_begun(process, work)._replace(ledger=wanted), wanted, "applied")
+        swapped = note(replace(_begun(process, work), ledger=wanted), wanted, "applied")
         yield Turn(f"the restart reads {wanted}", swapped, asks=asks)
     elif all(view.settled for view in accounts) or any(view.hangs for view in accounts):
         yield Turn(
@@ -124,7 +126,7 @@ def _stopping(process: Process, work: Work, accounts: Accounts) -> Iterator[Turn
 
 
 def _begun(process: Process, work: Work, touched: tuple[bool, ...] = ()) -> Process:
-    return process._replace(work=work._replace(begun=True, touched=touched))
+    return replace(process, work=replace(work, begun=True, touched=touched))
 
 
 def _bring(view: View, old: str, new: str) -> Event | None:
