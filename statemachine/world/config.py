@@ -7,7 +7,7 @@ An overlay's identity names what runs and the revision that it is a part of: `0b
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from statemachine.lifecycle_events import Impact
 from statemachine.world.account import OFF
@@ -39,7 +39,7 @@ def impact(old: str, new: str) -> Impact:
     return Impact.CHANNEL if old[1] != new[1] else Impact.NONE
 
 
-class Proposal(NamedTuple):
+class Proposal(msgspec.Struct, frozen=True, cache_hash=True):
     """What becoming of a revision means now, as `gateway.config.ledger` would say it."""
 
     revision: str

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from statemachine._machine import Effect, Event, Machine, Refusal
@@ -61,7 +62,7 @@ class Phase(Enum):
     CUT = "being cut off"
 
 
-class Asked(NamedTuple):
+class Asked(msgspec.Struct, frozen=True, cache_hash=True):
     """What the store was asked, `age` steps ago, and how far that is. `stale`: somebody has written since it was read."""
 
     effect: HoldLease | ReleaseLease
@@ -73,7 +74,7 @@ class Asked(NamedTuple):
     done: bool = False
 
 
-class Host(NamedTuple):
+class Host(msgspec.Struct, frozen=True, cache_hash=True):
     """One gateway. `poll`: steps that its receive may last yet; `seen`: for how many it has seen the present record."""
 
     state: Any
@@ -90,7 +91,7 @@ class Host(NamedTuple):
     seen: int = -1
 
 
-class Hosts(NamedTuple):
+class Hosts(msgspec.Struct, frozen=True, cache_hash=True):
     """Everything."""
 
     budget: int
@@ -120,13 +121,13 @@ class HostWorld:
         for place, host in enumerate(world.hosts):
             yield from self._arrivals(world, place, host)
             if host.halted:
-                yield self._move(f"host {place} goes on", world, place, host._replace(halted=False))
+                yield self._move(f"host {place} goes on", world, place, replace(host, halted=False))
                 continue
             if host.parted:
-                yield self._move(f"host {place} reaches the store again", world, place, host._replace(parted=False))
+                yield self._move(f"host {place} reaches the store again", world, place, replace(host, parted=False))
             if host.phase is Phase.REST:
                 # What a channel does: nothing is told of it, it is looked for.
-                yield self._tell(f"host {place} wants it", world, place, host._replace(phase=Phase.ASKING), WANTED)
+                yield self._tell(f"host {place} wants it", world, place, replace(host, phase=Phase.ASKING), WANTED)
             for label, after, event in self._urgent(host):
                 urgent = True
                 yield self._tell(f"host {place}: {label}", world, place, after, event)
@@ -136,9 +137,9 @@ class HostWorld:
         if world.budget:
             # The hosts are alike: whichever meets the first, it is called host 0.
             for place, host in enumerate(world.hosts[:1] if world.budget == self._budget else world.hosts):
-                yield from self._faults(world._replace(budget=world.budget - 1), place, host)
+                yield from self._faults(replace(world, budget=world.budget - 1), place, host)
             if world.record is not None:
-                yield self._forgotten(world._replace(budget=world.budget - 1))
+                yield self._forgotten(replace(world, budget=world.budget - 1))
 
     def outstanding(self, world: Hosts) -> Iterator[str]:
         nobody = all(host.phase is not Phase.UP for host in world.hosts)
@@ -147,7 +148,7 @@ class HostWorld:
 
     def _waits(self, host: Host) -> bool:
         """It asks for it, and will again."""
-        return not has_an_answer(self._at(host._replace(data=replace(host.data, why=""))))
+        return not has_an_answer(self._at(replace(host, data=replace(host.data, why=""))))
 
     def tell(self, world: Hosts) -> str:
         record = world.record
@@ -163,46 +164,46 @@ class HostWorld:
 
     def _faults(self, world: Hosts, place: int, host: Host) -> Iterator[Move[Hosts]]:
         if not host.halted:
-            yield self._move(f"host {place} is halted", world, place, host._replace(halted=True), owed=False)
+            yield self._move(f"host {place} is halted", world, place, replace(host, halted=True), owed=False)
         if not host.parted:
             yield self._move(
-                f"host {place} is parted from the store", world, place, host._replace(parted=True), owed=False
+                f"host {place} is parted from the store", world, place, replace(host, parted=True), owed=False
             )
         # Its receive goes on at the network; a new life of it knows nothing but its own name.
-        fresh = self._fresh()._replace(poll=host.poll, late=_written_late(host.asked) or host.late)
+        fresh = replace(self._fresh(), poll=host.poll, late=_written_late(host.asked) or host.late)
         yield self._move(f"host {place} dies and begins anew", world, place, fresh, owed=False)
         if not host.halted and host.phase in (Phase.UP, Phase.STANDBY):
-            rests = host._replace(phase=Phase.REST, poll=0)
+            rests = replace(host, phase=Phase.REST, poll=0)
             yield self._tell(f"a person stops it on host {place}", world, place, rests, LeaseGivenUp(), owed=False)
 
     def _forgotten(self, world: Hosts) -> Move[Hosts]:
         first, second = (_outrun(host, False) for host in world.hosts)
-        after = self._relative(world._replace(record=None, hosts=(first, second)))
+        after = self._relative(replace(world, record=None, hosts=(first, second)))
         return Move("the store loses its record", after, owed=False)
 
     # What a host does as soon as it can
 
     def _urgent(self, host: Host) -> Iterator[tuple[str, Host, Event | None]]:
         if host.timer is not None and host.due <= NOW:
-            yield f"the timer rings: {host.timer.trigger}", host._replace(timer=None), host.timer
+            yield f"the timer rings: {host.timer.trigger}", replace(host, timer=None), host.timer
         machine = self._at(host)
         if host.phase is Phase.ASKING and has_an_answer(machine):
             yield from self._admitted(host, is_held(machine))
         if host.phase is Phase.UP and not host.poll:
             yield from self._receives(host)
         if host.phase is Phase.CUT:
-            yield "its receiver is cut off", host._replace(phase=Phase.ASKING, poll=0), WANTED
+            yield "its receiver is cut off", replace(host, phase=Phase.ASKING, poll=0), WANTED
 
     def _admitted(self, host: Host, held: bool) -> Iterator[tuple[str, Host, Event | None]]:
         phase = Phase.UP if held else Phase.STANDBY
-        yield f"it may{'' if held else ' not'}", host._replace(phase=phase), None
+        yield f"it may{'' if held else ' not'}", replace(host, phase=phase), None
 
     def _receives(self, host: Host) -> Iterator[tuple[str, Host, Event | None]]:
         """Before each receive the time is looked at."""
         if host.data.ends > NOW:
-            yield "it receives", host._replace(poll=POLL), None
+            yield "it receives", replace(host, poll=POLL), None
         else:
-            yield "it finds its lease at an end", host._replace(phase=Phase.CUT), LeaseEnds(host.data.timer)
+            yield "it finds its lease at an end", replace(host, phase=Phase.CUT), LeaseEnds(host.data.timer)
 
     # The store
 
@@ -211,26 +212,26 @@ class HostWorld:
         asked = host.asked
         if asked is not None and not asked.done and not host.parted:
             if asked.read:
-                yield self._write(world, place, host._replace(asked=asked._replace(done=True)), asked)
+                yield self._write(world, place, replace(host, asked=replace(asked, done=True)), asked)
             else:
                 read = self._read(world.record, place, host, asked)
                 seen = max(host.seen, 0)
-                yield self._move(f"host {place}: the store is read", world, place, host._replace(asked=read, seen=seen))
+                yield self._move(f"host {place}: the store is read", world, place, replace(host, asked=read, seen=seen))
         if host.late is not None:
-            yield self._write(world, place, host._replace(late=None), host.late)
-            yield self._move(f"host {place}: what was late is lost", world, place, host._replace(late=None), owed=False)
+            yield self._write(world, place, replace(host, late=None), host.late)
+            yield self._move(f"host {place}: what was late is lost", world, place, replace(host, late=None), owed=False)
 
     def _read(self, record: Record | None, place: int, host: Host, asked: Asked) -> Asked:
         effect, name = asked.effect, str(place)
         if isinstance(effect, ReleaseLease):
             mine = record is not None and record.holder == name and record.term == effect.term
-            return asked._replace(
-                read=True, write=replace(record, released=True) if record is not None and mine else None
+            return replace(
+                asked, read=True, write=replace(record, released=True) if record is not None and mine else None
             )
         claimed = self.claim(record, _me(name), effect, float(-asked.age), float(max(host.seen, 0)))
         if claimed is None:
-            return asked._replace(read=True)
-        return asked._replace(read=True, write=claimed.record, waits=claimed.waits)
+            return replace(asked, read=True)
+        return replace(asked, read=True, write=claimed.record, waits=claimed.waits)
 
     def claim(self, record: Record | None, me: Record, effect: HoldLease, at: float, unchanged: float) -> Claim | None:
         """What the gateway decides."""
@@ -242,7 +243,7 @@ class HostWorld:
         if asked.write is None or asked.stale:
             return self._move(label, world, place, host)
         first, second = (_outrun(host if n == place else each, n == place) for n, each in enumerate(world.hosts))
-        return Move(label, self._relative(world._replace(record=asked.write, hosts=(first, second))))
+        return Move(label, self._relative(replace(world, record=asked.write, hosts=(first, second))))
 
     def _answers(self, world: Hosts, place: int, host: Host) -> Iterator[Move[Hosts]]:
         asked = host.asked
@@ -250,9 +251,9 @@ class HostWorld:
             return
         at, attempt = float(-asked.age), asked.effect.attempt
         if asked.done and not host.parted:
-            yield self._tell(f"host {place} is answered", world, place, host._replace(asked=None), _answer(asked, at))
+            yield self._tell(f"host {place} is answered", world, place, replace(host, asked=None), _answer(asked, at))
         if host.parted:
-            left = host._replace(asked=None, late=_written_late(asked) or host.late)
+            left = replace(host, asked=None, late=_written_late(asked) or host.late)
             yield self._tell(f"host {place} has no answer", world, place, left, StoreFailed(attempt, NOW, "none"))
 
     # The machine
@@ -268,7 +269,7 @@ class HostWorld:
             machine = self._at(host)
             step = machine.fire(event)
             if not isinstance(step, Refusal):
-                host = host._replace(state=machine.state, data=machine.data)
+                host = replace(host, state=machine.state, data=machine.data)
                 for effect in step.effects:
                     host = self.perform(host, effect)
         return self._move(label, world, place, host, owed=owed)
@@ -278,20 +279,20 @@ class HostWorld:
         match effect:
             case HoldLease() | ReleaseLease():
                 late = _written_late(host.asked) or host.late
-                return host._replace(asked=Asked(effect), late=late)
+                return replace(host, asked=Asked(effect), late=late)
             case GrantLease() if host.phase is Phase.STANDBY:
-                return host._replace(phase=Phase.ASKING)
+                return replace(host, phase=Phase.ASKING)
             case RevokeLease() if host.phase in (Phase.UP, Phase.ASKING):
-                return host._replace(phase=Phase.CUT)
+                return replace(host, phase=Phase.CUT)
             case ArmTimer(then=then, at=at, after=after):
-                return host._replace(timer=then, due=after if at is None else at)
+                return replace(host, timer=then, due=after if at is None else at)
             case DisarmTimer():
-                return host._replace(timer=None)
+                return replace(host, timer=None)
         return host
 
     def _move(self, label: str, world: Hosts, place: int, host: Host, *, owed: bool = True) -> Move[Hosts]:
         hosts = (host, world.hosts[1]) if place == 0 else (world.hosts[0], host)
-        after = self._relative(world._replace(hosts=hosts))
+        after = self._relative(replace(world, hosts=hosts))
         two = all(each.poll for each in after.hosts)
         return Move(label, after, owed, (ONE_HOST,) if two else ())
 
@@ -302,7 +303,7 @@ class HostWorld:
         record = world.record
         first, second = (_relative(host, record) for host in world.hosts)
         known = None if record is None else replace(record, term=CURRENT)
-        return world._replace(record=known, hosts=(first, second))
+        return replace(world, record=known, hosts=(first, second))
 
 
 WANTED = LeaseWanted("bot", POLICY)
@@ -319,13 +320,14 @@ def _may_wait(host: Host) -> bool:
 
 def _later(world: Hosts) -> Hosts:
     first, second = map(_older, world.hosts)
-    return world._replace(hosts=(first, second))
+    return replace(world, hosts=(first, second))
 
 
 def _older(host: Host) -> Host:
     data = host.data
     aged = replace(data, clear_at=max(data.clear_at - 1, LONG_AGO), ends=max(data.ends - 1, OVER))
-    return host._replace(
+    return replace(
+        host,
         data=aged,
         due=max(host.due - 1, NOW),
         asked=_aged(host.asked),
@@ -341,14 +343,14 @@ def _aged(asked: Asked | None) -> Asked | None:
     effect = asked.effect
     if isinstance(effect, HoldLease):
         effect = replace(effect, clear_at=max(effect.clear_at - 1, LONG_AGO))
-    return asked._replace(age=min(asked.age + 1, OLDEST), effect=effect)
+    return replace(asked, age=min(asked.age + 1, OLDEST), effect=effect)
 
 
 def _outrun(host: Host, writer: bool) -> Host:
     """Somebody has written: what others have read is out of date, and so is what the writer had sent before."""
-    asked = host.asked._replace(stale=True) if host.asked is not None and host.asked.read and not writer else host.asked
-    late = host.late._replace(stale=True) if host.late is not None else None
-    return host._replace(asked=asked, late=late, seen=-1)
+    asked = replace(host.asked, stale=True) if host.asked is not None and host.asked.read and not writer else host.asked
+    late = replace(host.late, stale=True) if host.late is not None else None
+    return replace(host, asked=asked, late=late, seen=-1)
 
 
 def _written_late(asked: Asked | None) -> Asked | None:
@@ -386,7 +388,8 @@ def _relative(host: Host, record: Record | None) -> Host:
         why="for a reason" if data.why else "",
         answers=True,
     )
-    return host._replace(
+    return replace(
+        host,
         data=blank,
         timer=timer,
         due=host.due if timer is not None else 0.0,
@@ -407,4 +410,4 @@ def _numbered(asked: Asked | None, attempt: int, term: int) -> Asked | None:
     write = asked.write
     if write is not None:
         write = replace(write, term=CURRENT if write.term == term else CURRENT + 1)
-    return asked._replace(effect=effect, write=write)
+    return replace(asked, effect=effect, write=write)

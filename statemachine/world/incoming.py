@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from statemachine._machine import Effect, Event, Machine, Refusal, Step
@@ -30,7 +31,7 @@ OLD = -1
 CANCELLED = "it was cancelled"
 
 
-class Run(NamedTuple):
+class Run(msgspec.Struct, frozen=True, cache_hash=True):
     """A handler works on it."""
 
     attempt: int
@@ -40,7 +41,7 @@ class Run(NamedTuple):
     """It is not waited for any more."""
 
 
-class In(NamedTuple):
+class In(msgspec.Struct, frozen=True, cache_hash=True):
     """A message that has not ended."""
 
     state: Any
@@ -49,7 +50,7 @@ class In(NamedTuple):
     runs: tuple[Run, ...] = ()
 
 
-class Way(NamedTuple):
+class Way(msgspec.Struct, frozen=True, cache_hash=True):
     """What can happen to it: an event, and how it is just before that. Without one it is only that."""
 
     label: str
@@ -59,7 +60,7 @@ class Way(NamedTuple):
     cost: int = 0
 
 
-class Fired(NamedTuple):
+class Fired(msgspec.Struct, frozen=True, cache_hash=True):
     """What came of an event: the message, what is asked of others, whether it was taken, and broken promises."""
 
     after: In
@@ -93,7 +94,7 @@ class IncomingModel:
         step = machine.fire(event)
         if isinstance(step, Refusal):
             return Fired(one)
-        after = one._replace(state=machine.state, data=replace(machine.data, why=""))
+        after = replace(one, state=machine.state, data=replace(machine.data, why=""))
         for effect in step.effects:
             after = _perform(after, effect)
         others = tuple(effect for effect in step.effects if not isinstance(effect, ArmTimer | DisarmTimer))
@@ -122,20 +123,20 @@ class IncomingModel:
         for run in one.runs:
             yield from _ways_of(one, run)
         if one.timer is HandlingDue:
-            yield Way("has waited", one._replace(timer=None), HandlingDue(one.data.attempt))
+            yield Way("has waited", replace(one, timer=None), HandlingDue(one.data.attempt))
         elif one.timer is HandlingOverdue and any(run.hangs for run in one.runs):
-            yield Way("takes too long", one._replace(timer=None), HandlingOverdue(one.data.attempt))
+            yield Way("takes too long", replace(one, timer=None), HandlingOverdue(one.data.attempt))
 
 
 def _ways_of(one: In, run: Run) -> Iterator[Way]:
-    gone = one._replace(runs=tuple(other for other in one.runs if other is not run))
+    gone = replace(one, runs=tuple(other for other in one.runs if other is not run))
     if run.told:
         yield Way("is given up by its handler", gone, HandlerFailed(run.attempt, CANCELLED))
         yield Way("is answered late", gone, HandlerAnswered(run.attempt, ("reply",)), owed=False)
         return
     if run.hangs:
         return
-    hanging = one._replace(runs=tuple(run._replace(hangs=True) if other is run else other for other in one.runs))
+    hanging = replace(one, runs=tuple(replace(run, hangs=True) if other is run else other for other in one.runs))
     yield Way("is answered", gone, HandlerAnswered(run.attempt, ("reply",)))
     yield Way("hangs in its handler", hanging, owed=False, cost=1)
     for label, failed in (
@@ -149,13 +150,13 @@ def _ways_of(one: In, run: Run) -> Iterator[Way]:
 def _perform(one: In, effect: Effect) -> In:
     match effect:
         case Handle(attempt=attempt):
-            return one._replace(runs=(*one.runs, Run(attempt)))
+            return replace(one, runs=(*one.runs, Run(attempt)))
         case CancelHandling():
-            return one._replace(runs=tuple(run._replace(told=True) for run in one.runs))
+            return replace(one, runs=tuple(replace(run, told=True) for run in one.runs))
         case ArmTimer(then=then):
-            return one._replace(timer=type(then) if then.attempt == one.data.attempt else None)  # type: ignore[attr-defined]
+            return replace(one, timer=type(then) if then.attempt == one.data.attempt else None)  # type: ignore[attr-defined]
         case DisarmTimer():
-            return one._replace(timer=None)
+            return replace(one, timer=None)
     return one
 
 

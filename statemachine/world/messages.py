@@ -8,7 +8,10 @@ an end and its replies as one commit, that a reply is being sent on the disk bef
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from statemachine._machine import Effect, Event, Machine
 from statemachine.delivery import Delivery, Keep, LineUp, MakeWay, RetryRequested, Send
@@ -23,7 +26,7 @@ from statemachine.world.store import COUNT, Image, Outbox, Store
 NOTHING: tuple[None, ...] = (None,) * COUNT
 
 
-class Accept(NamedTuple):
+class Accept(msgspec.Struct, frozen=True, cache_hash=True):
     """Messages that are being taken over, up to an offset. `fresh` are those that the store had not, and nobody has begun with."""
 
     offset: int
@@ -33,7 +36,7 @@ class Accept(NamedTuple):
     """The receiver that brought them waits for that, and asks for nothing meanwhile."""
 
 
-class Network(NamedTuple):
+class Network(msgspec.Struct, frozen=True, cache_hash=True):
     """What outlives every process: how many messages were confirmed to it, and which replies it has."""
 
     confirmed: int = 0
@@ -42,7 +45,7 @@ class Network(NamedTuple):
     """Replies that let what follows them go first. The network knows nothing of that; the judge of the order does."""
 
 
-class Messages(NamedTuple):
+class Messages(msgspec.Struct, frozen=True, cache_hash=True):
     """Everything."""
 
     budget: int
@@ -84,7 +87,7 @@ class MessageWorld:
     def moves(self, world: Messages) -> Iterator[Move[Messages]]:
         if world.resend is None:
             for resend, policy in ((True, "resend"), (False, "ask")):
-                yield Move(f"the route says: {policy}", world._replace(resend=resend))
+                yield Move(f"the route says: {policy}", replace(world, resend=resend))
             return
         yield from self._receiving(world)
         yield from self._committing(world)
@@ -92,13 +95,13 @@ class MessageWorld:
             yield from self._handling(world, place)
             yield from self._sending(world, place)
         if world.budget:
-            spent = world._replace(budget=world.budget - 1)
+            spent = replace(world, budget=world.budget - 1)
             yield Move("the process is killed and started again", self.boot(spent), owed=False)
             if world.up:
-                accepts = tuple(accept._replace(live=False) for accept in world.accepts)
-                yield Move("the account goes down", spent._replace(up=False, accepts=accepts), owed=False)
+                accepts = tuple(replace(accept, live=False) for accept in world.accepts)
+                yield Move("the account goes down", replace(spent, up=False, accepts=accepts), owed=False)
         if not world.up:
-            yield Move("the account comes up", world._replace(up=True))
+            yield Move("the account comes up", replace(world, up=True))
 
     def outstanding(self, world: Messages) -> Iterator[str]:
         if world.network.confirmed < COUNT or world.store.memory.unfinished():
@@ -155,13 +158,13 @@ class MessageWorld:
             row = world.store.memory.inbox[place]
             assert row is not None, "what is admitted is in the store"
             one = self._incoming.begin(row.attempts + lives)
-            world = world._replace(incoming=_put(world.incoming, place, one))
+            world = replace(world, incoming=_put(world.incoming, place, one))
         return world
 
     def _open_reply(self, world: Messages, place: int, kept: Outbox) -> Messages:
         """It stands in line, and is told so; what that breaks is a defect of the world, not of a table."""
         one = self._outgoing.begin(kept, resend=bool(world.resend))
-        world = world._replace(outgoing=_put(world.outgoing, place, one), lane=(*world.lane, place))
+        world = replace(world, outgoing=_put(world.outgoing, place, one), lane=(*world.lane, place))
         return self._tell_reply(world, place, one, out.RESUMED)[0]
 
     # Receiving
@@ -169,11 +172,11 @@ class MessageWorld:
     def _receiving(self, world: Messages) -> Iterator[Move[Messages]]:
         if not world.up or any(accept.live for accept in world.accepts):
             return
-        network = world.network._replace(confirmed=max(world.network.confirmed, world.offset))
+        network = replace(world.network, confirmed=max(world.network.confirmed, world.offset))
         inbox = world.store.disk.inbox
         broken = (CONFIRMED_IS_KEPT,) if None in inbox[: network.confirmed] else ()
         for offset in range(world.offset, COUNT + 1):
-            polled = world._replace(network=network)
+            polled = replace(world, network=network)
             if offset > world.offset:
                 polled = self.accept(polled, offset)
             label = f"a poll confirms {world.offset} and brings {offset - world.offset}"
@@ -187,7 +190,7 @@ class MessageWorld:
         memory, fresh = world.store.memory.receive(offset)
         early = world.offset >= world.taken
         accepts = (*world.accepts, Accept(offset, frozenset() if early else fresh))
-        world = _remember(world, memory)._replace(accepts=accepts, taken=max(world.taken, offset))
+        world = replace(_remember(world, memory), accepts=accepts, taken=max(world.taken, offset))
         return self._admit(world, sorted(fresh)) if early else world
 
     # The store
@@ -197,22 +200,23 @@ class MessageWorld:
         if store.flying is not None:
             yield Move("the commit is done", self._commit(world))
         elif store.memory != store.disk or any(map(_waits_for_commit, world.outgoing)) or world.accepts:
-            taken = store._replace(flying=store.memory)
-            accepts = tuple(accept._replace(flying=True) for accept in world.accepts)
+            taken = replace(store, flying=store.memory)
+            accepts = tuple(replace(accept, flying=True) for accept in world.accepts)
             outgoing = tuple(map(committing, world.outgoing))
-            yield Move("a commit begins", world._replace(store=taken, accepts=accepts, outgoing=outgoing))
+            yield Move("a commit begins", replace(world, store=taken, accepts=accepts, outgoing=outgoing))
 
     def _commit(self, world: Messages) -> Messages:
         flying = world.store.flying
         assert flying is not None, "a commit was begun"
         done = [accept for accept in world.accepts if accept.flying]
-        world = world._replace(
-            store=world.store._replace(disk=flying, flying=None),
+        world = replace(
+            world,
+            store=replace(world.store, disk=flying, flying=None),
             accepts=tuple(accept for accept in world.accepts if not accept.flying),
             outgoing=tuple(map(committed, world.outgoing)),
         )
         for accept in done:
-            world = self._admit(world._replace(offset=accept.offset), sorted(accept.fresh))
+            world = self._admit(replace(world, offset=accept.offset), sorted(accept.fresh))
         return world
 
     # Handling
@@ -226,8 +230,8 @@ class MessageWorld:
             ways += self._incoming.turns(one)
         for way in ways:
             if way.cost <= world.budget:
-                spent = world._replace(budget=world.budget - way.cost)
-                after: Messages = spent._replace(incoming=_put(spent.incoming, place, way.before))
+                spent = replace(world, budget=world.budget - way.cost)
+                after: Messages = replace(spent, incoming=_put(spent.incoming, place, way.before))
                 broken: tuple[str, ...] = ()
                 if way.event is not None:
                     after, broken = self._tell_message(after, place, way.before, way.event)
@@ -239,7 +243,7 @@ class MessageWorld:
 
     def _tell_message(self, world: Messages, place: int, one: In, event: Event) -> tuple[Messages, tuple[str, ...]]:
         fired = self._incoming.fire(one, event)
-        world, broken = world._replace(incoming=_put(world.incoming, place, fired.after)), fired.broken
+        world, broken = replace(world, incoming=_put(world.incoming, place, fired.after)), fired.broken
         for effect in fired.effects:
             if isinstance(effect, Finish):
                 world = self.finish(world, place, effect)
@@ -256,7 +260,7 @@ class MessageWorld:
         one = world.incoming[place]
         assert one is not None, "what is finished was there"
         memory = world.store.memory.finish(place, effect.outcome, one.data.attempt, replies=bool(effect.replies))
-        world = _remember(world, memory)._replace(incoming=_put(world.incoming, place, None))
+        world = replace(_remember(world, memory), incoming=_put(world.incoming, place, None))
         return self._open_reply(world, place, Outbox()) if effect.replies else world
 
     # Sending
@@ -266,15 +270,15 @@ class MessageWorld:
         if one is None:
             row = world.store.disk.outbox[place]
             if world.budget and row is not None and row.state == "dead":
-                yield self._reopen(world._replace(budget=world.budget - 1), place, row)
+                yield self._reopen(replace(world, budget=world.budget - 1), place, row)
             return
         ways = [*self._outgoing.ways(one, up=world.up)]
         if world.up and place in world.ready and self.may_go(world, place):
             ways += self._outgoing.turns(one)
         for way in ways:
             if way.cost <= world.budget:
-                spent = world._replace(budget=world.budget - way.cost)
-                after: Messages = spent._replace(outgoing=_put(spent.outgoing, place, way.before))
+                spent = replace(world, budget=world.budget - way.cost)
+                after: Messages = replace(spent, outgoing=_put(spent.outgoing, place, way.before))
                 broken: tuple[str, ...] = ()
                 if way.event is not None:
                     after, broken = self._tell_reply(after, place, way.before, way.event)
@@ -296,14 +300,14 @@ class MessageWorld:
         sent, made_way = world.network.sent, world.network.made_way
         waits = any(not (sent[other] or other in made_way or world.outgoing[other] is None) for other in range(place))
         broken = ((SENT_ONCE,) if sent[place] and not marked else ()) + ((IN_ORDER,) if waits else ())
-        network = world.network._replace(sent=_put(sent, place, True))
-        return world._replace(network=network), broken
+        network = replace(world.network, sent=_put(sent, place, True))
+        return replace(world, network=network), broken
 
     def _tell_reply(self, world: Messages, place: int, one: Out, event: Event) -> tuple[Messages, tuple[str, ...]]:
         fired = self._outgoing.fire(one, event)
-        world = world._replace(outgoing=_put(world.outgoing, place, fired.after))
+        world = replace(world, outgoing=_put(world.outgoing, place, fired.after))
         if not self._outgoing.is_queued(fired.after):
-            world = world._replace(ready=world.ready - {place})
+            world = replace(world, ready=world.ready - {place})
         for effect in fired.effects:
             world = self.perform(world, place, fired.after, effect)
         if self._says_sent(world, place):
@@ -323,13 +327,13 @@ class MessageWorld:
                 return _remember(world, world.store.memory.mark(place, Outbox(state, marked)))
             case LineUp():
                 lane = world.lane if place in world.lane else (*world.lane, place)
-                return world._replace(lane=lane, ready=world.ready | {place})
+                return replace(world, lane=lane, ready=world.ready | {place})
             case MakeWay():
                 lane = tuple(other for other in world.lane if other != place)
-                network = world.network._replace(made_way=world.network.made_way | {place})
+                network = replace(world.network, made_way=world.network.made_way | {place})
                 ended = self._outgoing.has_ended(one)
-                return world._replace(
-                    lane=lane, ready=world.ready - {place}, network=network,
+                return replace(
+                    world, lane=lane, ready=world.ready - {place}, network=network,
                     outgoing=_put(world.outgoing, place, None) if ended else world.outgoing,
                 )  # fmt: skip
         return world
@@ -341,7 +345,7 @@ def _waits_for_commit(one: Out | None) -> bool:
 
 def _remember(world: Messages, memory: Image) -> Messages:
     """Something is written: it is on the disk with a later commit."""
-    return world._replace(store=world.store._replace(memory=memory))
+    return replace(world, store=replace(world.store, memory=memory))
 
 
 def _told(row: Any) -> str:

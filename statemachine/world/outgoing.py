@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from statemachine._machine import Effect, Event, Machine, Refusal, Step
@@ -51,7 +52,7 @@ class Stage(Enum):
     """The network has it, and nobody has been told."""
 
 
-class Sending(NamedTuple):
+class Sending(msgspec.Struct, frozen=True, cache_hash=True):
     """One attempt. It is told when it is not waited for any more, and hangs when no answer will come by itself."""
 
     attempt: int
@@ -61,7 +62,7 @@ class Sending(NamedTuple):
     told: bool = False
 
 
-class Out(NamedTuple):
+class Out(msgspec.Struct, frozen=True, cache_hash=True):
     """A reply that has not ended."""
 
     state: Any
@@ -70,7 +71,7 @@ class Out(NamedTuple):
     sendings: tuple[Sending, ...] = ()
 
 
-class Way(NamedTuple):
+class Way(msgspec.Struct, frozen=True, cache_hash=True):
     """What can happen to it: an event, and how it is just before that. `arrives`: the network gets this sending."""
 
     label: str
@@ -81,7 +82,7 @@ class Way(NamedTuple):
     arrives: Sending | None = None
 
 
-class Fired(NamedTuple):
+class Fired(msgspec.Struct, frozen=True, cache_hash=True):
     """What came of an event: the reply, what is asked of others, and broken promises."""
 
     after: Out
@@ -120,13 +121,13 @@ class OutgoingModel:
         if isinstance(step, Refusal):
             return Fired(one)
         attempt, timer = machine.data.attempt, machine.data.timer
-        after = one._replace(state=machine.state)
+        after = replace(one, state=machine.state)
         if timer != one.data.timer:
-            after = after._replace(timer=None)  # whatever was armed before carries an older number
+            after = replace(after, timer=None)  # whatever was armed before carries an older number
         for effect in step.effects:
             after = _perform(after, effect, timer)
-        sendings = tuple(some._replace(attempt=max(some.attempt - attempt, OLD)) for some in after.sendings)
-        after = after._replace(data=replace(machine.data, attempt=CURRENT, timer=CURRENT, why=""), sendings=sendings)
+        sendings = tuple(replace(some, attempt=max(some.attempt - attempt, OLD)) for some in after.sendings)
+        after = replace(after, data=replace(machine.data, attempt=CURRENT, timer=CURRENT, why=""), sendings=sendings)
         return Fired(after, step.effects, (STALE,) if self._takes_stale(after) else ())
 
     def _at(self, one: Out) -> Machine[Any, Any]:
@@ -151,7 +152,7 @@ class OutgoingModel:
         """`up`: its account runs."""
         for sending in one.sendings:
             yield from _ways_of(one, sending, up=up)
-        rung = one._replace(timer=None)
+        rung = replace(one, timer=None)
         if one.timer is RetryDue:
             yield Way("has waited", rung, RetryDue(CURRENT))
         elif one.timer is DeliveryExpired:
@@ -167,21 +168,21 @@ class OutgoingModel:
 
 def committing(one: Out | None) -> Out | None:
     """The store begins to commit what waits."""
-    return one if one is None else one._replace(sendings=_moved(one.sendings, Stage.WRITTEN, Stage.FLYING))
+    return one if one is None else replace(one, sendings=_moved(one.sendings, Stage.WRITTEN, Stage.FLYING))
 
 
 def committed(one: Out | None) -> Out | None:
     """It is on the disk."""
-    return one if one is None else one._replace(sendings=_moved(one.sendings, Stage.FLYING, Stage.DURABLE))
+    return one if one is None else replace(one, sendings=_moved(one.sendings, Stage.FLYING, Stage.DURABLE))
 
 
 def _moved(sendings: tuple[Sending, ...], before: Stage, after: Stage) -> tuple[Sending, ...]:
-    return tuple(sending._replace(stage=after) if sending.stage is before else sending for sending in sendings)
+    return tuple(replace(sending, stage=after) if sending.stage is before else sending for sending in sendings)
 
 
 def _ways_of(one: Out, sending: Sending, *, up: bool) -> Iterator[Way]:
     rest = tuple(other for other in one.sendings if other is not sending)
-    gone, attempt = one._replace(sendings=rest), sending.attempt
+    gone, attempt = replace(one, sendings=rest), sending.attempt
     there = sending.stage is Stage.THERE
     retry = DeliveryFailed(attempt, "", NOW, retryable=True)
     if sending.told:
@@ -200,12 +201,12 @@ def _ways_of(one: Out, sending: Sending, *, up: bool) -> Iterator[Way]:
         yield Way("finds that its account does not run", gone, retry)
         return
     else:
-        arrived = one._replace(sendings=(*rest, sending._replace(stage=Stage.THERE)))
+        arrived = replace(one, sendings=(*rest, replace(sending, stage=Stage.THERE)))
         yield Way("arrives", arrived, arrives=sending)
         yield Way("is refused for a while", gone, retry, owed=False, cost=1)
         yield Way("is refused until it is too old", gone, retry_later(attempt), owed=False, cost=1)
         yield Way("is refused for good", gone, DeliveryFailed(attempt, "", NOW), owed=False, cost=1)
-    hanging = one._replace(sendings=(*rest, sending._replace(hangs=True)))
+    hanging = replace(one, sendings=(*rest, replace(sending, hangs=True)))
     yield Way("is never answered", hanging, owed=False, cost=1)
     yield Way("loses its answer", gone, AnswerLost(attempt, ""), owed=False, cost=1)
 
@@ -217,13 +218,13 @@ def retry_later(attempt: int) -> DeliveryFailed:
 def _perform(one: Out, effect: Effect, timer: int) -> Out:
     match effect:
         case Send(attempt=attempt, marked=marked):
-            return one._replace(sendings=(*one.sendings, Sending(attempt, marked)))
+            return replace(one, sendings=(*one.sendings, Sending(attempt, marked)))
         case CancelSend():
-            return one._replace(sendings=tuple(sending._replace(told=True) for sending in one.sendings))
+            return replace(one, sendings=tuple(replace(sending, told=True) for sending in one.sendings))
         case ArmTimer(then=then):
-            return one._replace(timer=type(then) if then.timer == timer else None)  # type: ignore[attr-defined]
+            return replace(one, timer=type(then) if then.timer == timer else None)  # type: ignore[attr-defined]
         case DisarmTimer():
-            return one._replace(timer=None)
+            return replace(one, timer=None)
     return one
 
 

@@ -5,7 +5,10 @@ Whatever waits is committed as one, and a crash leaves what is on the disk and n
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
+
+import msgspec
+from msgspec.structs import replace
 
 R = TypeVar("R")
 
@@ -13,21 +16,21 @@ COUNT = 2
 """Messages, all in one conversation."""
 
 
-class Inbox(NamedTuple):
+class Inbox(msgspec.Struct, frozen=True, cache_hash=True):
     """A row of the inbox."""
 
     state: str
     attempts: int = 0
 
 
-class Outbox(NamedTuple):
+class Outbox(msgspec.Struct, frozen=True, cache_hash=True):
     """A row of the outbox."""
 
     state: str = "queued"
     marked: bool = False
 
 
-class Image(NamedTuple):
+class Image(msgspec.Struct, frozen=True, cache_hash=True):
     """All that the store holds. The reply to a message has the message's place."""
 
     offset: int = 0
@@ -39,21 +42,21 @@ class Image(NamedTuple):
         """Take over what is below an offset; which of it was not known before."""
         fresh = frozenset(place for place in range(offset) if self.inbox[place] is None)
         inbox = tuple(Inbox("received") if place in fresh else row for place, row in enumerate(self.inbox))
-        return self._replace(offset=offset, inbox=inbox), fresh
+        return replace(self, offset=offset, inbox=inbox), fresh
 
     def take_up(self, place: int, lives: int) -> Image:
         """It is given to its handler again, after so many lives in which it was."""
         row = self.inbox[place]
         assert row is not None, "what is taken up is there"
-        return self._replace(inbox=_put(self.inbox, place, row._replace(attempts=lives)))
+        return replace(self, inbox=_put(self.inbox, place, replace(row, attempts=lives)))
 
     def finish(self, place: int, outcome: str, attempts: int, *, replies: bool) -> Image:
         """The end of a message and its reply, as one."""
         outbox = _put(self.outbox, place, Outbox()) if replies else self.outbox
-        return self._replace(inbox=_put(self.inbox, place, Inbox(outcome, attempts)), outbox=outbox)
+        return replace(self, inbox=_put(self.inbox, place, Inbox(outcome, attempts)), outbox=outbox)
 
     def mark(self, place: int, row: Outbox) -> Image:
-        return self._replace(outbox=_put(self.outbox, place, row))
+        return replace(self, outbox=_put(self.outbox, place, row))
 
     def unfinished(self) -> list[int]:
         """The messages that have not ended, in their order."""
@@ -64,7 +67,7 @@ class Image(NamedTuple):
         return [place for place, row in enumerate(self.outbox) if row is not None and row.state not in ("sent", "dead")]
 
 
-class Store(NamedTuple):
+class Store(msgspec.Struct, frozen=True, cache_hash=True):
     """Three images of it. `flying` is None while nothing is being committed."""
 
     disk: Image = Image()

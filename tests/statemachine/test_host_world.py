@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import msgspec
 import pytest
+from msgspec.structs import replace as changed
 
 from statemachine import Lease, Machine
 from statemachine.explore import Move, Report, explore
@@ -74,7 +74,7 @@ class RenewsWhatIsLost(Few):
     """A renewal takes what is somebody else's by now."""
 
     def claim(self, record: Record | None, me: Record, effect: HoldLease, at: float, unchanged: float) -> Claim | None:
-        return super().claim(record, me, msgspec.structs.replace(effect, renews=False), at, POLICY.ttl)
+        return super().claim(record, me, changed(effect, renews=False), at, POLICY.ttl)
 
 
 class LooksAtNoClock(Few):
@@ -83,7 +83,7 @@ class LooksAtNoClock(Few):
     happens = "halted"
 
     def _receives(self, host: Host) -> Any:
-        yield "it receives", host._replace(poll=2), None
+        yield "it receives", changed(host, poll=2), None
 
 
 class Unclocked(LooksAtNoClock):
@@ -103,7 +103,7 @@ class WritesOverAnything(Few):
     """The store takes a write over what the writer has not read."""
 
     def _write(self, world: Hosts, place: int, host: Host, asked: Any) -> Any:
-        return super()._write(world, place, host, asked._replace(stale=False))
+        return super()._write(world, place, host, changed(asked, stale=False))
 
 
 class GivesUpWhileItReceives(Few):

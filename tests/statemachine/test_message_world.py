@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace as changed
 
 from statemachine import Delivery, Effect, Incoming, Machine
 from statemachine.delivery import AnswerLost, DeliverySent, Keep, Resumed, RetryRequested, Send
@@ -49,8 +50,8 @@ class ConfirmsEarly(MessageWorld):
     """The offset is moved on before the messages are on the disk."""
 
     def accept(self, world: Messages, offset: int) -> Messages:
-        accepting = super().accept(world, offset)._replace(offset=offset)
-        return accepting._replace(accepts=tuple(accept._replace(live=False) for accept in accepting.accepts))
+        accepting = changed(super().accept(world, offset), offset=offset)
+        return changed(accepting, accepts=tuple(changed(accept, live=False) for accept in accepting.accepts))
 
 
 class KeepsNothing(MessageWorld):
@@ -58,8 +59,8 @@ class KeepsNothing(MessageWorld):
 
     def accept(self, world: Messages, offset: int) -> Messages:
         accepting = super().accept(world, offset)
-        memory = world.store.memory._replace(offset=offset)
-        return accepting._replace(store=accepting.store._replace(memory=memory), accepts=(Accept(offset, frozenset()),))
+        memory = changed(world.store.memory, offset=offset)
+        return changed(accepting, store=changed(accepting.store, memory=memory), accepts=(Accept(offset, frozenset()),))
 
 
 class TakesTwice(MessageWorld):
@@ -67,15 +68,15 @@ class TakesTwice(MessageWorld):
 
     def accept(self, world: Messages, offset: int) -> Messages:
         accepting = super().accept(world, offset)
-        again = accepting.accepts[-1]._replace(fresh=frozenset(range(offset)))
-        return accepting._replace(accepts=(*accepting.accepts[:-1], again))
+        again = changed(accepting.accepts[-1], fresh=frozenset(range(offset)))
+        return changed(accepting, accepts=(*accepting.accepts[:-1], again))
 
 
 class ForgetsAtBoot(MessageWorld):
     """What an earlier life has left is not taken up."""
 
     def boot(self, world: Messages) -> Messages:
-        return super().boot(world)._replace(incoming=(None, None))
+        return changed(super().boot(world), incoming=(None, None))
 
 
 class FinishesWithoutReplies(MessageWorld):
@@ -84,7 +85,7 @@ class FinishesWithoutReplies(MessageWorld):
     def finish(self, world: Messages, place: int, effect: Finish) -> Messages:
         finished = super().finish(world, place, effect)
         outbox = world.store.memory.outbox
-        return finished._replace(store=finished.store._replace(memory=finished.store.memory._replace(outbox=outbox)))
+        return changed(finished, store=changed(finished.store, memory=changed(finished.store.memory, outbox=outbox)))
 
 
 class SendsBeforeMarking(MessageWorld):
@@ -95,8 +96,8 @@ class SendsBeforeMarking(MessageWorld):
         sending = world.outgoing[place]
         if not isinstance(effect, Send) or sending is None:
             return world
-        early = sending._replace(sendings=tuple(s._replace(stage=Stage.DURABLE) for s in sending.sendings))
-        return world._replace(outgoing=(*world.outgoing[:place], early, *world.outgoing[place + 1 :]))
+        early = changed(sending, sendings=tuple(changed(s, stage=Stage.DURABLE) for s in sending.sendings))
+        return changed(world, outgoing=(*world.outgoing[:place], early, *world.outgoing[place + 1 :]))
 
 
 class MarksNothing(MessageWorld):
