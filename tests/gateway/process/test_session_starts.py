@@ -12,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.errors import ConnectionLostError
+from gateway.process import messages
 from statemachine.channel_events import By, HostWoke, Restart, Start, Stop
 from statemachine.lifecycle import LifecycleState as S
 from tests.gateway.configs import telegram
@@ -23,6 +24,12 @@ from tests.virtual import run_virtual
 ONE = telegram(main="token: one-token")
 LIMIT = 20
 BROKE = ConnectionLostError("the line broke")
+
+
+@pytest.fixture(autouse=True)
+def _house_is_kept_each_quarter_of_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As often as usual, it is most of what happens in days in which nothing else does."""
+    monkeypatch.setattr(messages, "HOUSEKEEPING", 900.0)
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
