@@ -186,17 +186,36 @@ class _Resolver(VersionedResolver):
         return super().versioned_resolver
 
 
+class _Yaml(YAML):
+    """The library's own. What reads a text holds itself, and the text: let go, it need not wait for the garbage collector."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(typ="safe", **more)
+        self.Resolver = _Resolver
+        self._readers: list[Any] = []
+
+    def get_constructor_parser(self, stream: Any) -> Any:
+        readers = super().get_constructor_parser(stream)
+        self._readers += readers
+        return readers
+
+    def read(self, read_by: Callable[[YAML], Any]) -> Any:
+        try:
+            return read_by(self)
+        finally:
+            for each in (*self._readers, self):
+                vars(each).clear()
+
+
 def by_yaml(read_by: Callable[[YAML], Any], text: str) -> Any:
     """Read with the quick reader, and with the slow one what only that takes: in YAML 1.2 [http://host:80, ::1, why?] needs no quotes."""
-    quick = YAML(typ="safe")
-    quick.Resolver = _Resolver
     try:
-        return read_by(quick)
+        return _Yaml().read(read_by)
     except MarkedYAMLError as error:
         if error.problem not in STRICTER or len(text) > MAX_SLOWLY:
             raise
         try:
-            return read_by(YAML(typ="safe", pure=True))
+            return _Yaml(pure=True).read(read_by)
         except YAMLError:
             raise error from None
 

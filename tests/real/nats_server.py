@@ -76,13 +76,14 @@ async def was_let_go(url: str, bot: str, api_base: str, **settings: Any) -> None
 
 
 class Line:
-    """Carries bytes both ways. Cut, it takes them and carries none, as a network that is parted does."""
+    """Carries bytes both ways, to whatever listens at a port. Cut, it takes them and carries none, as a network that is parted does."""
 
     def __init__(self, port: int) -> None:
         self.cut = False
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
-        self._target = port
+        self.target = port
+        """Where new connections go."""
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
 
@@ -104,7 +105,7 @@ class Line:
     async def _carry_both(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         try:
-            there_reader, there = await asyncio.open_connection("127.0.0.1", self._target)
+            there_reader, there = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:
             writer.transport.abort()
             return

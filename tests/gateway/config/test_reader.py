@@ -16,6 +16,7 @@ from gateway.config.bounds import MAX_VALUES, may_exceed, most_values
 from gateway.config.file import REMEMBERED, parse
 from gateway.errors import ConfigError
 from tests.gateway.configs import HEAD, reader, telegram
+from tests.gateway.memory import kept_by_nobody
 from tests.real.process import config_text, telegram_account
 
 
@@ -111,6 +112,19 @@ def test_no_text_has_more_values_than_what_parts_them_says() -> None:
             tried += 1
             assert most_values(text, len(text.splitlines())) >= len(events), repr(text)
     assert tried > 1000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"a: [{'1, ' * 60_000}1]", f"{HEAD}more: {'x' * 500_000}", f"a: [:{'x' * 60_000}]"],
+    ids=["too much", "unknown", "for the slow reader"],
+)  # fmt: skip
+def test_a_text_that_was_read_is_let_go_at_once(text: str) -> None:
+    """Not when the garbage collector comes: it looks at what is large once in millions of objects."""
+    with kept_by_nobody(3) as times:
+        for _ in times:
+            with pytest.raises(ConfigError):
+                reader().load(text.encode())
 
 
 def events_of(text: str) -> list[Any] | None:
