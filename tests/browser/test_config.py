@@ -125,6 +125,20 @@ async def test_a_change_is_edited_planned_applied_on_trial_confirmed_and_rolled_
         assert faults == []
 
 
+async def test_what_another_one_changed_is_told_once_the_gateway_has_noticed_it(tmp_path: Path, page: Page) -> None:
+    """The page may hear of it first: a plan is refused by what stands on the disk."""
+    text = config_text(BOT, reload="{mode: hybrid, debounce_ms: 3000}")
+    async with Gateway(tmp_path, text) as gateway:
+        await open_config(page, gateway.url)
+        await write_after(page, OLD, "6")
+        await expect(page.locator("#config-plan")).to_contain_text("0 → 6")
+        gateway.config.write_text(text.replace("  echo: {type: echo}", "  echo: {type: echo}\n  again: {type: echo}"))
+        await page.keyboard.type("0")
+        stale = page.locator("#config-stale")
+        await expect(stale).to_be_visible()
+        await expect(stale).to_contain_text("Changed there: handlers.again.", timeout=10_000)
+
+
 async def test_what_is_not_saved_outlives_a_restart_and_the_edit_of_another(
     tmp_path: Path, page: Page, axe: str
 ) -> None:

@@ -83,13 +83,13 @@ async def test_case_69_the_next_host_takes_what_is_brought_to_it(tmp_path: Path,
     async with hosts(tmp_path) as found:
         found.crowd.begin()
         await found.crowd.goes_on()
-        found.bring_to("new")
-        await asyncio.sleep(1)  # what the old one has taken is answered: it would answer it when it is back
+        await found.crowd.is_answered()  # what it had taken and not answered, it would answer when it is back
         if ends == "stopped":
             assert await found.old.stop() == 0
-            await found.until(found.new, "running", 5)
         else:
             found.old.signal(signal.SIGKILL)
-            await found.until(found.new, "running", TTL + LINGER + 10)
+        found.bring_to("new")
+        found.crowd.begin()
+        await found.until(found.new, "running", 5 if ends == "stopped" else TTL + LINGER + 10)
         await found.crowd.goes_on()
         await found.crowd.is_answered()

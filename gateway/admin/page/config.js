@@ -139,6 +139,7 @@ export class ConfigView {
     const disk = this.#store.lifecycle.config?.on_disk;
     const known = this.#theirs ?? this.#base;
     if (this.#open && !this.#busy && known && disk && disk !== (known.hash ?? "missing")) this.#load();
+    else if (this.#theirs && !this.#theirs.paths) this.#tellPaths(this.#theirs);
   }
 
   /** What is written from now on is written over this; `keeps` what stands in the editor, else that is this, too. */
@@ -153,18 +154,24 @@ export class ConfigView {
 
   // Somebody else was here
 
-  async #foundStale(found) {
+  #foundStale(found) {
     this.#theirs = found;
-    const since = this.#base.hash;
     this.#editor.compare(found.text);
     showSection($("config-stale"), true);
     setText($("stale-paths"), "");
     this.#changed();
+    this.#tellPaths(found);
+  }
+
+  /** Which parts differ. The history may not have it yet: what is written is noticed a moment later. */
+  async #tellPaths(found) {
     try {
-      const { changes } = await this.#client.request("config.history", { revision: found.hash, against: since });
-      const paths = changes?.map(({ path }) => path) ?? [];
-      if (this.#theirs === found) setText($("stale-paths"), paths.length ? `Changed there: ${paths.join(", ")}.` : "");
-    } catch { /* the text itself shows it */ }
+      const { changes } = await this.#client.request("config.history", { revision: found.hash, against: this.#base.hash });
+      found.paths = changes?.map(({ path }) => path) ?? [];
+    } catch {
+      return; // asked again when it is noticed; until then the text itself shows it
+    }
+    if (this.#theirs === found && found.paths.length) setText($("stale-paths"), `Changed there: ${found.paths.join(", ")}.`);
   }
 
   // The plan as a person types
