@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
@@ -74,10 +73,10 @@ class Answer:
 def answer_for(error: GatewayError) -> Answer:
     """The one place where an error becomes an answer, and goes no further.
 
-    The calls that it came through hold it, and it holds them, with the text that was refused: that is let go here, or a
-    megabyte each time would wait for the garbage collector.
+    The calls that it came through hold it, and its traceback holds them, with the text that was refused: that is let go
+    here, or a megabyte each time would wait for the garbage collector.
     """
-    traceback.clear_frames(error.__traceback__)
+    error.__traceback__ = None
     status, code, frame_code = next(
         (words for kind, words in WORDS.items() if isinstance(error, kind)), (500, "internal", "UNAVAILABLE")
     )
