@@ -66,6 +66,8 @@ class Api:
             async with asyncio.timeout(KEPT_WITHIN):
                 # Or a crash after the answer would undo what a person has decided.
                 await self.messages.settle()
+        if self._services.dispatcher.find(name) is None:
+            raise NotFoundError(f"{name} was taken out of the config meanwhile")
         return self.views.account(name) | {"outcome": answer.outcome.value}
 
     async def account_frame(self, verb: str, channel: str, account: str | None) -> dict[str, Any]:
