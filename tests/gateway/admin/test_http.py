@@ -36,11 +36,10 @@ from gateway.errors import (
 )
 from gateway.store.database import Database
 from statemachine import Refusal
-from statemachine.channel_events import By, Restart, Stop
+from statemachine.channel_events import By, Stop
 from tests.gateway.admin.house import CHAT, MAIN, SECRET, TEXT, TOKEN, AdminHouse, run
 from tests.gateway.configs import cold
 from tests.gateway.fakes import Script
-from tests.gateway.process.test_supervision import run_of
 
 JSON = {"Content-Type": "application/json"}
 YAML = {"Content-Type": "application/yaml"}
@@ -221,9 +220,9 @@ def test_read_change_and_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("verb", ["restart", "stop"])
 def test_an_account_that_is_taken_out_while_a_call_waits_for_it_is_there_no_more(tmp_path: Path, verb: str) -> None:
     async def main() -> None:
-        async with AdminHouse(tmp_path) as house:
-            house.network.script(MAIN, Script(lingers=2.0), Script(ready_after=20.0))
-            await house.post(Restart(run_of(house), By.PERSON), MAIN)
+        house = AdminHouse(tmp_path)
+        house.network.script(MAIN, Script(lingers=2.0))
+        async with house:
             await house.until_account(MAIN, "running")
             asked = asyncio.ensure_future(house.http("POST", f"/api/v1/channels/telegram/main/{verb}"))
             await asyncio.sleep(1)
