@@ -38,6 +38,7 @@ class SetAside(msgspec.Struct, frozen=True):
     revision: str
     base: str
     why: str
+    stage: str = ""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -99,8 +100,8 @@ class Standing:
         if window is not None and window.revision == revision:
             self.change(window=None)
 
-    def put_aside(self, revision: str, base: str, why: str) -> None:
-        self.change(window=None, set_aside=SetAside(revision, base, why))
+    def put_aside(self, revision: str, base: str, why: str, stage: str = "") -> None:
+        self.change(window=None, set_aside=SetAside(revision, base, why, stage))
 
     def promote(self, revision: str) -> None:
         """It ran well for long enough."""

@@ -226,9 +226,11 @@ class Changes:
     async def begin(self) -> None:
         """The gateway boots: take up the change that brought what it boots with, and say what is wrong with the file."""
         first, window = self._first, self._standing.record.window
-        self.transactions.keep_soon()
         taken_up = first.overdue or window
         self.transactions.conclude_earlier(first.revision, taken_up.number if taken_up is not None else 0)
+        if first.revision.id == first.on_disk:
+            self._standing.forget(first.on_disk)
+        self.transactions.keep_soon()
         if first.overdue is not None:
             pending = Pending("boot", "boot", number=first.overdue.number)
             await self.transactions.resume(pending, first.overdue.revision, first.overdue.base, overdue=True)

@@ -85,7 +85,6 @@ class FirstRevision:
                 raise
             log.error("running_on_last_good", revision=last_good.id[:12])
             return First(last_good, on_disk, error, overdue, seconds_left, at)
-        self._standing.forget(on_disk)
         return First(revision, on_disk, None, overdue, seconds_left, at)
 
     def _read(self) -> tuple[bytes | None, ConfigError | None]:

@@ -20,7 +20,7 @@ from gateway.config.file import Revision
 from gateway.config.history import KEPT, History, HistoryEntry
 from gateway.config.ledger import Ledger, Proposal
 from gateway.config.model import Config
-from gateway.config.standing import Standing, Window
+from gateway.config.standing import Record, Standing, Window
 from gateway.dispatcher import LIFECYCLE, AnyMachine, Dispatcher
 from gateway.errors import ConfigWriteError, GatewayError, NoWindowError, UnavailableError, WindowOpenError
 from gateway.journal import Entry
@@ -55,7 +55,8 @@ SETTLEMENTS = {
 """What the lifecycle's words mean to a change; any other one means that it does not run."""
 ROLLING_BACK = "rolling_back"
 RESTART_PENDING = "restart_pending"
-UNDECIDED = frozenset({"pending", RESTART_PENDING, ROLLING_BACK})
+PROBATION = "probation"
+UNDECIDED = frozenset({"pending", RESTART_PENDING, PROBATION, ROLLING_BACK})
 """Outcomes in the history after which another one is to come."""
 ROLLBACK_PATIENCE = 60.0
 """Seconds that the answer to a cancelling waits for what ran before to be back."""
@@ -268,25 +269,15 @@ class Transactions:
 
     def conclude_earlier(self, begun_with: Revision, resumed: int) -> None:
         """A boot: what an earlier process left undecided is over, but for the change that is taken up, by its number."""
-        self._write_down(partial(self._conclude_for_the_dead, begun_with, resumed))
+        self._write_down(partial(self._conclude_for_the_dead, begun_with, resumed, self._standing.record))
 
-    def _conclude_for_the_dead(self, begun_with: Revision, resumed: int) -> None:
+    def _conclude_for_the_dead(self, begun_with: Revision, resumed: int, stood: Record) -> None:
         try:
             for entry in self._history.entries(KEPT):
                 if entry.outcome in UNDECIDED and entry.number != resumed:
-                    self._conclude_one(entry, begun_with)
+                    self._history.conclude(entry.number, *_became(entry, begun_with, stood))
         except GatewayError as error:
             log.error("history_not_written", why=str(error))
-
-    def _conclude_one(self, entry: HistoryEntry, begun_with: Revision) -> None:
-        """What waited for a restart runs by it; what was being rolled back is back by now; of the rest nobody will decide."""
-        runs = entry.revision == begun_with.id
-        if entry.outcome == RESTART_PENDING and runs:
-            self._history.conclude(entry.number, "applied")
-        elif entry.outcome == ROLLING_BACK and not runs:
-            self._history.conclude(entry.number, "rolled_back", entry.why, entry.stage)
-        else:
-            self._history.conclude(entry.number, "interrupted", "the gateway ended before it was decided")
 
     def _unfit(self, pending: Pending, work: int, stage: Stage, error: GatewayError) -> Event:
         pending.error = error
@@ -402,8 +393,8 @@ class Transactions:
 
     def _restore_base(self, name: str, effect: events.RestoreBase) -> None:
         self._pending[name].restored = True
-        why = self._pending[name].last
-        self._keep(self._standing.put_aside, effect.revision, effect.base, why.why if why else "")
+        last = self._pending[name].last or Report("rolling_back")
+        self._keep(self._standing.put_aside, effect.revision, effect.base, last.why, last.stage)
         self._errands.run(self._restore(effect.base))
 
     def _keep(self, change: Callable[..., None], *arguments: Any) -> None:
@@ -490,3 +481,17 @@ def _unfit_in(stage: Stage) -> Callable[[Any, str], Event]:
 
 async def _nothing(*_: Any) -> None:
     """Before the parts are connected."""
+
+
+def _became(entry: HistoryEntry, begun_with: Revision, stood: Record) -> tuple[str, str, str]:
+    """The outcome, why and the stage of what a process left undecided that left `stood`: of the rest nobody will decide."""
+    runs, aside = entry.revision == begun_with.id, stood.set_aside
+    if entry.outcome == RESTART_PENDING and runs:
+        return "applied", "", ""
+    if entry.outcome == ROLLING_BACK and not runs:
+        return "rolled_back", entry.why, entry.stage
+    if entry.outcome == PROBATION and aside is not None and aside.revision == entry.revision:
+        return "rolled_back", aside.why, aside.stage
+    if entry.outcome == PROBATION and stood.last_good == entry.revision:
+        return "committed", "", ""
+    return "interrupted", "the gateway ended before it was decided", ""

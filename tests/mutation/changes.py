@@ -116,8 +116,8 @@ CHANGES = (
     ),
     Swap(
         "a rollback leaves its window open", STANDING_PY,
-        "        self.change(window=None, set_aside=SetAside(revision, base, why))",
-        "        self.change(set_aside=SetAside(revision, base, why))", STANDING,
+        "        self.change(window=None, set_aside=SetAside(revision, base, why, stage))",
+        "        self.change(set_aside=SetAside(revision, base, why, stage))", STANDING,
     ),
     Swap(
         "the bytes of what is put back are not kept", STANDING_PY,
@@ -279,6 +279,20 @@ CHANGES = (
     Swap(
         "what an earlier process left undecided stays so", TRANSACTIONS_PY,
         "                if entry.outcome in UNDECIDED and entry.number != resumed:\n", "                if False:\n", FENCES,
+    ),
+    Swap(
+        "what was on trial when the process was killed stays so", TRANSACTIONS_PY,
+        'UNDECIDED = frozenset({"pending", RESTART_PENDING, PROBATION, ROLLING_BACK})',
+        'UNDECIDED = frozenset({"pending", RESTART_PENDING, ROLLING_BACK})', CONFIRM,
+    ),
+    Swap(
+        "what was put aside is forgotten before it is said what became of it", TRANSACTIONS_PY,
+        "    if entry.outcome == PROBATION and aside is not None and aside.revision == entry.revision:\n",
+        "    if False:\n", CONFIRM,
+    ),
+    Swap(
+        "what was confirmed counts as undecided after a crash", TRANSACTIONS_PY,
+        "    if entry.outcome == PROBATION and stood.last_good == entry.revision:\n", "    if False:\n", CONFIRM,
     ),
     Swap(
         "a plan that was not seen is carried out", "gateway/process/consent.py",

@@ -35,7 +35,7 @@ AnyMachine = type[Machine[Any, Any]]
 
 
 def test_every_promise_is_kept_whatever_one_thing_the_outside_may_do() -> None:
-    """Two things are some 190,000 worlds: `python -m statemachine explore --messages`."""
+    """Two things are some 265,000 worlds: `python -m statemachine explore --messages`."""
     world = MessageWorld(budget=1)
     report: Report[Messages] = explore(world)
     assert report.complete

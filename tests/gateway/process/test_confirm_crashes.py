@@ -12,6 +12,7 @@ import pytest
 from gateway.config import file
 from gateway.config.standing import Window
 from gateway.errors import AccountRefusedError, ConfigError, ConfigWriteError
+from gateway.process.pending import Decision
 from statemachine.lifecycle import LifecycleState
 from tests.gateway.fakes import NEVER, Script
 from tests.gateway.process.house import FakeControl, House
@@ -235,6 +236,36 @@ def test_killed_while_it_is_rolled_back_it_is_rolled_back(tmp_path: Path) -> Non
             (entry,) = house._history.entries(1)
             assert (entry.outcome, entry.stage) == ("rolled_back", "confirm")
             assert "it was not confirmed in time" in entry.why
+
+    run(main())
+
+
+@pytest.mark.parametrize("text", [TWO, ONE], ids=["the file as it was", "edited since"])
+@pytest.mark.parametrize(("confirmed", "outcome"), [(False, "rolled_back"), (True, "committed")])
+def test_killed_before_it_was_written_down_what_became_of_it_the_next_boot_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, confirmed: bool, outcome: str
+) -> None:
+    """Found by an hour of chaos: what stands was on the disk, its entry was not, and stayed on probation for ever."""
+
+    async def main() -> None:
+        house = House(tmp_path, ONE)
+        await house.begin()
+        await house.until(LifecycleState.RUNNING)
+        await both_run(house)
+        await house.write(TWO, confirm=5)
+        monkeypatch.setattr(house._changes.transactions, "_write_down", lambda _: None)
+        if confirmed:
+            await house._changes.decide(revision(TWO), Decision.CONFIRM, "somebody")
+        await asyncio.sleep(10)
+        assert token(house) == ("two-token" if confirmed else "one-token")
+        assert house.outcomes()[0] == "probation"
+        await house.kill()
+        async with House(tmp_path, text) as house:
+            await both_run(house)
+            await asyncio.sleep(1)
+            entry = next(entry for entry in house._history.entries(9) if entry.revision == revision(TWO))
+            assert entry.outcome == outcome
+            assert (entry.stage, entry.why) == (("", "") if confirmed else ("confirm", "it was not confirmed in time"))
 
     run(main())
 
