@@ -140,6 +140,8 @@ async def test_a_flood_of_entries_is_drawn_while_the_page_answers_and_none_is_lo
 
         await client.request("channels.stop", {"channel": "webchat"})
         newest = (await client.request("journal.list", {"limit": 1}))["entries"][0]["seq"]
+        # Asked in the page: an `expect` that has to wait writes down all of a thousand lines, for seconds on a busy machine.
+        await page.wait_for_function("(seq) => document.querySelector(`#journal [data-seq='${seq}']`)", arg=newest)
         await expect(page.locator(f'#journal [data-seq="{newest}"]')).to_be_visible()
         await page.get_by_role("button", name="Pause").click()
         drawn = await lines.evaluate_all("(lines) => lines.map((line) => Number(line.dataset.seq))")

@@ -366,6 +366,7 @@ async def test_case_32_messages_that_are_sent_again_although_they_were_confirmed
             expected = push(bot, [7], ["first", "second", "third"])
             old = list(bot.updates)
             await answered(bot, expected)
+            await gateway.until(lambda _: set(states(gateway).values()) == {"sent"})
             await kill(gateway)
             with closing(sqlite3.connect(tmp_path / ".gateway" / "gateway.sqlite3")) as other:
                 other.execute("DELETE FROM offsets")
@@ -408,6 +409,7 @@ async def test_case_33_what_was_said_while_the_gateway_was_down_is_answered_in_o
         async with Gateway(tmp_path, text_of(telegram)) as gateway:
             await answered(bot, expected)
             for end in (signal.SIGKILL, signal.SIGTERM):
+                await gateway.until(lambda _: set(states(gateway).values()) == {"sent"})
                 gateway.signal(end)
                 await gateway.wait()
                 for chat, told in push(bot, [1, 2, 3], [f"after {end.name} {n}" for n in range(40)]).items():
