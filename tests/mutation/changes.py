@@ -150,8 +150,8 @@ CHANGES = (
         "            self._standing.forget(self._seen)\n", "            pass\n", FAULTS,
     ),
     Swap(
-        "what was set aside before a boot is set aside still", FIRST_PY,
-        "        self._standing.forget(on_disk)\n", "", FAULTS,
+        "what was set aside before a boot is set aside still", CHANGES_PY,
+        "            self._standing.forget(first.on_disk)\n", "            pass\n", FAULTS,
     ),
     Swap(
         "what was set aside is forgotten while the file holds it", STANDING_PY,
@@ -186,7 +186,7 @@ CHANGES = (
     ),
     Swap(
         "what is rolled back is not set aside", TRANSACTIONS_PY,
-        '        self._keep(self._standing.put_aside, effect.revision, effect.base, why.why if why else "")\n', "", CONFIRM,
+        "        self._keep(self._standing.put_aside, effect.revision, effect.base, last.why, last.stage)\n", "", CONFIRM,
     ),
     Swap(
         "the lifecycle is not told what is put back", TRANSACTIONS_PY,
