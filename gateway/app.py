@@ -258,7 +258,7 @@ class App:
         )  # fmt: skip
         self._succession = Succession(
             self._operations, self._accounts, self._changes, self._messages, self._ledger, self._dispatcher,
-            self._follow, self._traces, self._clock,
+            self._follow, self._traces, self._options.state_dir, self._clock,
         )  # fmt: skip
         self._changes.transactions.connect(
             self._changes.restore, lambda: self._changes.notice(Origin.FILE, "watcher"), self._accounts.try_out

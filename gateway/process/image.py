@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ VARIABLE = "GATEWAY_HANDOVER"
 """Its value is the PID and the descriptor, as with LISTEN_PID: an environment is inherited by others, too."""
 LONGEST_DELAY = 60.0
 """Seconds: no ticket is due later than that after it was asked for."""
+ROOM = 256 * 1024
+"""Bytes that a start may write before it can say anything: the store's log and its index, and what stands."""
 
 
 class Carried(msgspec.Struct, frozen=True):
@@ -107,6 +110,17 @@ def choose(mode: str, *, replaceable: bool) -> Choice:
 def is_replaceable() -> bool:
     """Whether the command that began this process is known, and a file can be kept in memory."""
     return bool(sys.executable) and bool(sys.orig_argv) and hasattr(os, "memfd_create")
+
+
+def check_room(state_dir: Path) -> None:
+    """Blocks. Raises OSError where a start could not write what it needs: a full disk, a quota, a folder that was locked."""
+    try:
+        with tempfile.TemporaryFile(dir=state_dir) as probe:
+            os.posix_fallocate(probe.fileno(), 0, ROOM)
+    except OSError as error:
+        raise OSError(
+            f"{state_dir} has no room for what a start writes ({error.strerror}): make room there, and restart again"
+        ) from error
 
 
 def replace_image(carried: Carried) -> NoReturn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 import structlog
@@ -17,6 +18,7 @@ from gateway.errors import ConfigError
 from gateway.process import signals
 from gateway.process.accounts import Accounts
 from gateway.process.changes import Changes
+from gateway.process.image import check_room
 from gateway.process.messages import Messages
 from gateway.process.operations import Operations
 from gateway.runner import Runner
@@ -49,6 +51,7 @@ class Succession:
         dispatcher: Dispatcher,
         follow: Follow,
         traces: Traces,
+        state_dir: Path,
         clock: Clock,
     ) -> None:
         self._operations = operations
@@ -59,6 +62,7 @@ class Succession:
         self._dispatcher = dispatcher
         self._follow = follow
         self._traces = traces
+        self._state_dir = state_dir
         self._clock = clock
         self._listener: socket.socket | None = None
         self._revision: Revision | None = None
@@ -76,6 +80,7 @@ class Succession:
     async def vacate(self, _: str, effect: events.VacateGateway) -> Event:
         """Receivers and clients side by side. New connections wait in the backlog of the socket that is handed on."""
         try:
+            await asyncio.to_thread(check_room, self._state_dir)
             self._revision, self._listener = await self._operations.next_run()
         except (ConfigError, OSError) as error:
             return self._failed(effect.work, str(error), recovered=True)

@@ -25,6 +25,11 @@ RESTARTS = (
         "            async with asyncio.timeout(patience):\n", "            if patience:\n", (SUCCESSION,),
     ),
     Swap(
+        "an image is left for one that has no room for its store", "gateway/process/succession.py",
+        "            await asyncio.to_thread(check_room, self._state_dir)\n", "",
+        (real("test_a_disk_without_room_for_the_next_image_leaves_the_old_one_serving"),),
+    ),
+    Swap(
         "what had come before the signals were blocked is lost", "gateway/process/succession.py",
         "            await self._dispatcher.quiet()\n", "", (SUCCESSION,),
     ),

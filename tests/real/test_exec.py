@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -186,6 +187,32 @@ async def test_a_program_that_is_gone_leaves_the_old_one_serving(tmp_path: Path)
             _, found = await gateway.http("GET", f"/api/v1/requests/{asked['id']}")
             assert "cannot be started anew: No such file" in found["why"]
             gateway.signal(signal.SIGHUP)
+            bot.push("still there?")
+            await bot.wait_sent(1)
+        assert bot.stats.max_in_flight == 1
+
+
+async def test_a_disk_without_room_for_the_next_image_leaves_the_old_one_serving(tmp_path: Path) -> None:
+    """Found by an hour of chaos: the next image could not open its store, and nobody was there any more. A limit on the
+    size of files stands in for the disk, which an image inherits from the one before it."""
+    async with FakeTelegram() as telegram:
+        bot = telegram.add_bot(TOKEN, "exec_bot")
+        text = config_text(telegram_account("main", TOKEN, telegram.url), restart=AT_ONCE)
+        async with Gateway(tmp_path, text) as gateway:
+            await gateway.until(lambda s: s["accounts"][0]["state"] == "running")
+            assert gateway.process is not None
+            pid, (soft, hard) = gateway.process.pid, resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (64, hard))
+            _, asked = await gateway.http("POST", "/api/v1/restart", json={"delay_ms": 0})
+            while await outcome_of(gateway, asked["id"]) == "pending":
+                await asyncio.sleep(0.02)
+            _, found = await gateway.http("GET", f"/api/v1/requests/{asked['id']}")
+            assert (found["outcome"], len(gateway.boots)) == ("failed", 1)
+            assert f"{tmp_path / '.gateway'} has no room for what a start writes" in found["why"]
+            await gateway.until(lambda s: s["state"] == "running" and s["accounts"][0]["state"] == "running")
+            assert (await gateway.status())["accounts"][0]["generation"] == 1, "its receiver was left alone"
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
+            await restart(gateway)
             bot.push("still there?")
             await bot.wait_sent(1)
         assert bot.stats.max_in_flight == 1
