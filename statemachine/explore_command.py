@@ -14,6 +14,11 @@ from statemachine.story import as_test, story
 from statemachine.world import HostWorld, MessageWorld, World
 
 IN_PROCESS = RestartBy.IN_PROCESS.value
+USUAL = {"reload": True, "confirm": False, "restart_by": IN_PROCESS, "rivals": False, "shared": False}
+"""What a world of accounts is where nothing else is asked for."""
+OPTIONS = {
+    "reload": "--reload-off", "confirm": "--confirm", "restart_by": "--restart {}", "rivals": "--rivals", "shared": "--shared",
+}  # fmt: skip
 
 
 def run(
@@ -32,28 +37,21 @@ def run(
     as_json: bool = False,
 ) -> int:
     """Explore, print, and return the exit code; the first broken promise goes into the file `test` as well."""
+    world: Model[Any]
     if messages:
-        world: Model[Any] = MessageWorld(budget)
-        made, options = f"MessageWorld({budget})", f"--messages --budget {budget}"
+        world, made, options = MessageWorld(budget), f"MessageWorld({budget})", f"--messages --budget {budget}"
     elif hosts:
-        world = HostWorld(budget)
-        made, options = f"HostWorld({budget})", f"--hosts --budget {budget}"
+        world, made, options = HostWorld(budget), f"HostWorld({budget})", f"--hosts --budget {budget}"
     else:
-        world = World(
-            channels, budget=budget, reload=reload, confirm=confirm, restart_by=restart_by, rivals=rivals, shared=shared
+        world, made, options = product(
+            channels, budget, reload=reload, confirm=confirm, restart_by=restart_by, rivals=rivals, shared=shared
         )
-        way = "" if restart_by == IN_PROCESS else f", restart_by={restart_by!r}"
-        more = f"{'' if reload else ', reload=False'}{', confirm=True' if confirm else ''}{way}{', rivals=True' if rivals else ''}"
-        more += ", shared=True" if shared else ""
-        made = f"World({channels}, budget={budget}{more})"
-        options = f"--channels {channels} --budget {budget}{' --confirm' if confirm else ''}{f' --restart {restart_by}' if way else ''}"
-        options += f"{' --rivals' if rivals else ''}{' --shared' if shared else ''}"
     began = time.perf_counter()
 
     def progress(states: int, edges: int) -> None:
         print(f"{states:,} states, {edges:,} edges, {time.perf_counter() - began:.0f} s", file=sys.stderr)
 
-    report = explore(world, limit=limit, progress=progress)
+    report: Report[Any] = explore(world, limit=limit, progress=progress)
     seconds = time.perf_counter() - began
     if test is not None and report.violations:
         test.write_text(
@@ -63,6 +61,14 @@ def run(
     if report.violations:
         return 1
     return 0 if report.complete else 2
+
+
+def product(channels: int, budget: int, **given: Any) -> tuple[World, str, str]:
+    """The world of accounts, how it is made in Python, and the options that make it."""
+    unusual = {name: value for name, value in given.items() if value != USUAL[name]}
+    made = ", ".join([str(channels), f"budget={budget}", *(f"{name}={value!r}" for name, value in unusual.items())])
+    options = [f"--channels {channels} --budget {budget}", *(OPTIONS[name].format(unusual[name]) for name in unusual)]
+    return World(channels, budget=budget, **given), f"World({made})", " ".join(options)
 
 
 def _as_text(world: Model[Any], report: Report[Any], seconds: float, made: str) -> str:

@@ -13,6 +13,7 @@ import pytest
 
 from statemachine import Change, Channel, Lifecycle, Machine
 from statemachine import lifecycle_events as events
+from statemachine.__main__ import main
 from statemachine.change_events import (
     ChangeCancelled,
     ChangeConfirmed,
@@ -33,7 +34,7 @@ from statemachine.channel_events import (
     StopOverdue,
 )
 from statemachine.explore import Report, explore, follow
-from statemachine.explore_command import run
+from statemachine.explore_command import product, run
 from statemachine.promises import (
     APPLIED_ONCE,
     BESIDE,
@@ -267,6 +268,26 @@ def test_the_command_says_what_it_found(capsys: pytest.CaptureFixture[str], tmp_
     assert not (tmp_path / "test_found.py").exists()
     assert run(1, 1, reload=True, confirm=False, limit=10, test=None, as_json=True) == 2
     assert json.loads(capsys.readouterr().out)["complete"] is False
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"reload": False},
+        {"confirm": True},
+        {"restart_by": "exec", "rivals": True},
+        {"reload": False, "shared": True},
+    ],
+)
+def test_a_found_test_names_the_world_and_the_command_that_explores_it(
+    capsys: pytest.CaptureFixture[str], given: dict[str, Any]
+) -> None:
+    usual = {"reload": True, "confirm": False, "restart_by": "in_process", "rivals": False, "shared": False}
+    world, made, options = product(1, 2, **(usual | given))
+    assert world.start() == eval(made).start()
+    assert main(["explore", *options.split(), "--limit", "10"]) == 2
+    assert capsys.readouterr().out.startswith(f"{made}: ")
 
 
 def test_the_command_line_is_the_same() -> None:
