@@ -12,6 +12,7 @@ from tests.protocol import frames
 LONGEST = (
     "statemachine/test_world.py",
     "real/test_founding_case.py",
+    "real/test_restart_tickets.py",
     "real/test_exec.py",
     "real/test_kills.py",
     "real/test_messages.py",

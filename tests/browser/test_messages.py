@@ -11,8 +11,8 @@ from playwright.async_api import Page, expect
 from gateway.channels.telegram_receiver import AGAIN
 from tests.browser.house import sign_in, watch
 from tests.fakes.telegram import FakeTelegram
+from tests.real.bots import TOKEN, runs
 from tests.real.process import Gateway
-from tests.real.test_founding_case import TOKEN, runs
 from tests.real.test_messages import sent, states, text_of
 
 BROKEN = '  broken: {type: http, url: "http://127.0.0.1:9/", retries: 0}\n'

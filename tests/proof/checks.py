@@ -90,7 +90,7 @@ CHECKS: dict[str, Check] = {
         Check("explore, exec", "python -m statemachine explore --channels 2 --restart exec --rivals --json", _explored),
         Check("explore, exit", "python -m statemachine explore --channels 1 --restart exit --json", _explored),
         Check("explore, leases", "python -m statemachine explore --channels 1 --shared --json", _explored),
-        Check("explore, hosts", "python -m statemachine explore --hosts --budget 1 --json", _explored),
+        Check("explore, hosts", "python -m statemachine explore --hosts --json", _explored),
         Check("explore, messages", "python -m statemachine explore --messages --json", _explored),
         Check("Spin", "python -m statemachine promela --check", _spun),
         Check("Spin, exec", "python -m statemachine promela --check --restart exec", _spun),
@@ -98,7 +98,11 @@ CHECKS: dict[str, Check] = {
         Check("chaos", "python -m tests.chaos --minutes 60 --json chaos.json", _chaotic, "chaos.json"),
         Check("mutants", "python -m tests.mutation", _mutated),
         _tests("founding race", "tests/founding"),
-        _tests("founding case, real process", "tests/real/test_founding_case.py"),
+        _tests(
+            "founding case, real process",
+            "tests/real/test_founding_case.py tests/real/test_failed_reloads.py tests/real/test_bursts.py "
+            "tests/real/test_restart_tickets.py tests/real/test_accounts.py",
+        ),
         _tests(
             "restarts, real process", "tests/real/test_exec.py tests/real/test_restarts.py tests/real/test_signals.py"
         ),

@@ -22,8 +22,8 @@ import pytest
 
 from gateway.channels.telegram_receiver import AGAIN
 from tests.fakes.telegram import Bot, FakeTelegram
+from tests.real.bots import MAIN, TOKEN, one_receiver, runs
 from tests.real.process import Gateway, config_text, telegram_account
-from tests.real.test_founding_case import MAIN, TOKEN, one_receiver, runs
 
 SLOW = [sys.executable, "-m", "tests.real.slow_gateway"]
 Chats = dict[int, list[str]]

@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.chaos.process import footprint, what_is_open
 from tests.fakes.telegram import FakeTelegram
+from tests.real.bots import TOKEN, one_receiver, runs
 from tests.real.process import Gateway, config_text, telegram_account
-from tests.real.test_founding_case import TOKEN, one_receiver, runs
 
 SLEEPY = """\
 import time

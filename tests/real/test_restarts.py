@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests.fakes.telegram import FakeTelegram
+from tests.real.bots import TOKEN, one_receiver, runs
 from tests.real.process import Client, Gateway, config_text, telegram_account
-from tests.real.test_founding_case import TOKEN, one_receiver, runs
 from tests.real.test_messages import SLOW, answered, first_told, kept, push, twice_in_silence
 
 MODES = ("exec", "in_process")
