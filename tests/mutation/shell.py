@@ -200,12 +200,12 @@ SWAPS = (
     ),
     Swap(
         "a stage of a stop waits for as long as it likes", "gateway/process/shutdown.py",
-        "timeout=self.left(stage)", "timeout=None", ("tests/gateway/process/test_operations.py",),
+        "timeout=self.left(stage)", "timeout=None", ("tests/gateway/process/test_stop.py",),
     ),
     Swap(
         "a second signal shortens nothing", "gateway/process/shutdown.py",
         "            self._budget.hurry(self._stage, seconds, self._clock.monotonic())\n", "",
-        ("tests/gateway/process/test_operations.py",),
+        ("tests/gateway/process/test_stop.py",),
     ),
     Swap(
         "what a stage leaves over is lost", "gateway/process/budget.py",
@@ -214,7 +214,7 @@ SWAPS = (
     Swap(
         "a stop is longer than the supervisor allows", "gateway/process/operations.py",
         "budget_of(restart.drain_timeout_ms / 1000, stop_limit)", "restart.drain_timeout_ms / 1000",
-        ("tests/gateway/process/test_operations.py",),
+        ("tests/gateway/process/test_boot.py",),
     ),
     Swap(
         "a child that somebody waits for is taken from him", "gateway/process/reaper.py",

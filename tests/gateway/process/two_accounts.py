@@ -1,7 +1,8 @@
-"""What the tests of confirmed changes share: a config with two accounts, variations of it, and questions to a house."""
+"""What tests of a house share: a config with two accounts, variations of it, and questions to the house."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from structlog.testing import capture_logs
 
 from gateway.config import file
+from gateway.messages.model import Message
 from statemachine.change import Change
 from statemachine.lifecycle import LifecycleState
 from tests.gateway.configs import cold, telegram
@@ -28,14 +30,27 @@ def revision(text: str) -> str:
     return file.revision_of(text.encode())
 
 
-def run(main: Coroutine[Any, Any, None]) -> None:
-    with capture_logs():
+def run(main: Coroutine[Any, Any, None]) -> list[dict[str, Any]]:
+    """On virtual time; what was logged."""
+    with capture_logs() as lines:
         run_virtual(main)
+    return [dict(line) for line in lines]
 
 
 async def both_run(house: House) -> None:
     for name in (MAIN, OTHER):
         await house.until_account(name, "running")
+
+
+def busy(house: House, seconds: float) -> None:
+    """A message is being handled for that long."""
+
+    async def handle(message: Message) -> str:
+        await asyncio.sleep(seconds)
+        return message.text
+
+    house.answer_with(handle)
+    house.network.push(MAIN, "hello")
 
 
 def token(house: House, name: str = MAIN) -> str:
