@@ -8,7 +8,7 @@ CHANGES_PY, TRANSACTIONS_PY = "gateway/process/changes.py", "gateway/process/tra
 WANTED_PY = "gateway/process/wanted.py"
 FIRST_PY, STANDING_PY, LIMITS_PY = "gateway/process/first.py", "gateway/config/standing.py", "gateway/admin/limits.py"
 ROWS = ("tests/gateway/process/test_rows.py",)
-WRITES = ("tests/gateway/process/test_changes.py",)
+WRITES = ("tests/gateway/process/test_changes.py", "tests/gateway/process/test_changes_refused.py")
 CONFIRM, ENDS, FENCES = (
     ("tests/gateway/process/test_confirm.py", "tests/gateway/process/test_confirm_crashes.py"),
     ("tests/gateway/process/test_change_ends.py",),
