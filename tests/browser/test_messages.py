@@ -12,8 +12,8 @@ from gateway.channels.telegram_receiver import AGAIN
 from tests.browser.house import sign_in, watch
 from tests.fakes.telegram import FakeTelegram
 from tests.real.bots import TOKEN, runs
+from tests.real.conversations import sent, states, text_of
 from tests.real.process import Gateway
-from tests.real.test_messages import sent, states, text_of
 
 BROKEN = '  broken: {type: http, url: "http://127.0.0.1:9/", retries: 0}\n'
 ROUTES = 'channel: telegram, match: "^boom", handler: broken}\n  - {channel: "*", handler: echo, after_unknown: ask'

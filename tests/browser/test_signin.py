@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,8 +12,9 @@ from aiohttp import web
 from playwright.async_api import Page, expect
 
 from tests.browser.house import check_frames, watch
+from tests.ports import free_port
+from tests.real.commands import command
 from tests.real.process import TOKEN, Gateway, config_text
-from tests.real.test_change_commands import command
 
 KEPT = "sessionStorage.getItem('gateway.token')"
 HOSTILE = """
@@ -48,12 +48,6 @@ async def opened(folder: Path) -> dict[str, Any]:
     assert done.code == 0, done.err
     answer: dict[str, Any] = done.json
     return answer
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
-    return port
 
 
 async def in_by_code(page: Page, link: str) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import socket
-from random import Random, SystemRandom
+from random import Random
 
 from gateway.config.file import parse
 from gateway.errors import ConfigError
@@ -22,19 +21,6 @@ STOP_BUDGET = 10.0
 RESTART = f"delay_ms: 500, cooldown_ms: 1000, defer_timeout_ms: 2000, drain_timeout_ms: {STOP_BUDGET * 1000:.0f}"
 POLL_TIMEOUTS = (1, 2, 3)
 """Short polls, so that the wait after a conflict is short."""
-PORTS = range(20_000, 30_000)
-"""Below those that outgoing connections get, so that nobody takes the port while the gateway is dead."""
-
-
-def free_port() -> int:
-    while True:
-        port = SystemRandom().choice(PORTS)  # not from the seed: two runs of one seed may go on side by side
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 def first_text(api_base: str, port: int, restart: str) -> str:

@@ -20,8 +20,9 @@ from tests.chaos.ear import Ear
 from tests.chaos.lag import Lag
 from tests.chaos.process import LATE_SIGNALS, Caller, Life, Supervised, now
 from tests.chaos.record import Record
-from tests.chaos.settings import BOTS, SECRETS, STOP_BUDGET, first_text, free_port, is_sound
+from tests.chaos.settings import BOTS, SECRETS, STOP_BUDGET, first_text, is_sound
 from tests.fakes.telegram import Bot, FakeTelegram
+from tests.ports import free_port
 from tests.real.process import RpcError
 
 PATIENCE = 150.0

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from tests.docs.packages import install
 from tests.docs.pages import Block, Page
 from tests.docs.shell import Here, shell
 from tests.gateway.handlers.desk import serving
+from tests.ports import free_port
 from tests.real.process import ROOT, Client
 
 HEAD = """\
@@ -65,9 +65,7 @@ def _path(folder: Path) -> str:
 @contextlib.asynccontextmanager
 async def hook(folder: Path, block: Block) -> AsyncIterator[str]:
     """The page's web hook, as a process; its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     (folder / block.name).write_text(block.text.replace("9000", str(port)))
     environ = {**os.environ, "HOOK_SECRET": SECRET}
     run = await asyncio.create_subprocess_exec(

@@ -19,10 +19,10 @@ from gateway.process.lease_store import StoreUnreachableError
 from gateway.process.leases import CUT_OFF
 from gateway.process.nats import Bucket, NatsStore
 from gateway.redact import Secret
-from tests.chaos.settings import free_port
 from tests.docs.pages import Page
 from tests.docs.shell import Here, shell
 from tests.fakes.telegram import FakeTelegram
+from tests.ports import free_port
 from tests.real.nats_server import NatsServer, was_let_go
 
 ANOTHER_HOST = [sys.executable, "-m", "tests.real.another_host"]

@@ -13,7 +13,7 @@ from gateway.config.model import TelegramAccount
 from gateway.process.nats import NatsStore
 from gateway.redact import Secret
 from statemachine.lease_record import Record
-from tests.chaos.settings import free_port
+from tests.ports import free_port
 
 PROGRAM = Path(sysconfig.get_path("scripts")) / "nats-server"
 PATIENCE = 10.0

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.real.commands import command
 from tests.real.process import Gateway, config_text
-from tests.real.test_change_commands import command
 
 
 async def completed(folder: Path, line: str) -> list[str]:

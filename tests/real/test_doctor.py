@@ -26,11 +26,11 @@ from gateway.process.nats import NatsStore
 from gateway.store.database import Database
 from gateway.store.store import FILE
 from statemachine.lease_record import Record
-from tests.chaos.settings import free_port
 from tests.fakes.telegram import FakeTelegram
+from tests.ports import free_port
+from tests.real.commands import command
 from tests.real.nats_server import NatsServer
 from tests.real.process import Gateway, config_text, telegram_account
-from tests.real.test_change_commands import command
 
 SECRET = "1001:a-secret-of-the-doctor"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.real.commands import command
 from tests.real.process import TOKEN, Gateway, config_text
-from tests.real.test_change_commands import command
 
 NOTING = '#!/bin/sh\necho "$1" > {note}\n'
 

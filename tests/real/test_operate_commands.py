@@ -16,8 +16,8 @@ from rich.console import Console, RenderableType
 
 from gateway.cli import status_text, tables
 from tests.fakes.telegram import FakeTelegram
+from tests.real.commands import command
 from tests.real.process import ROOT, TOKEN, Gateway, config_text, telegram_account
-from tests.real.test_change_commands import command
 
 GOOD, BAD = "1001:a-secret-of-the-operator", "1002:a-secret-that-is-refused"
 

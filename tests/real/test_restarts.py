@@ -14,8 +14,8 @@ import pytest
 
 from tests.fakes.telegram import FakeTelegram
 from tests.real.bots import TOKEN, one_receiver, runs
+from tests.real.conversations import SLOW, answered, first_told, kept, push, twice_in_silence
 from tests.real.process import Client, Gateway, config_text, telegram_account
-from tests.real.test_messages import SLOW, answered, first_told, kept, push, twice_in_silence
 
 MODES = ("exec", "in_process")
 

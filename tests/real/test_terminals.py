@@ -7,9 +7,9 @@ import signal
 from pathlib import Path
 
 from tests.fakes.telegram import FakeTelegram
+from tests.real.commands import command
 from tests.real.process import Gateway, config_text, telegram_account
 from tests.real.terminals import STEERING, Terminal, drawn
-from tests.real.test_change_commands import command
 from tests.real.test_operate_commands import GOOD, running
 
 GREEN, RED = "\x1b[32m● running", "\x1b[1;31m✖ failed"

@@ -9,8 +9,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from statemachine import MACHINES
+from tests.real.commands import command
 from tests.real.process import TOKEN, Gateway, config_text
-from tests.real.test_change_commands import command
 
 
 async def test_any_method_can_be_called(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
-import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,18 +15,12 @@ from typing import Any
 from gateway.channels.telegram_receiver import AGAIN
 from tests.fakes.telegram import Bot, FakeTelegram
 from tests.fakes.telegram_webhook import SECRET_HEADER
+from tests.ports import free_port
 from tests.real.process import TOKEN, Gateway, config_text, telegram_account
 
 BOT = "1001:a-secret-for-the-webhook"
 MAIN = "telegram/main"
 STRANGER = "https://other.example/a-path-that-is-secret"
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def text_of(server: FakeTelegram, port: int, receive: str, **more: object) -> str:

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.telegram import Bot, FakeTelegram
+from tests.ports import free_port
 from tests.real.nats_server import Line, NatsServer, was_let_go
 from tests.real.process import Gateway
 from tests.real.test_leases import ANOTHER_HOST, LINGER, TTL
-from tests.real.test_webhook import BOT, Crowd, free_port, main, text_of
+from tests.real.test_webhook import BOT, Crowd, main, text_of
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Ports for the tests of what listens: one that is free, one that is not, and a config that asks for a certain one."""
+"""Ports for the tests of what listens: one that is taken, and a config that asks for a certain one."""
 
 from __future__ import annotations
 
@@ -11,12 +11,6 @@ from tests.gateway.process.two_accounts import ONE
 
 def on_port(port: int) -> str:
     return ONE.replace("port: 0", f"port: {port}")
-
-
-def free_port() -> int:
-    with bind("127.0.0.1", 0) as listener:
-        found: int = listener.getsockname()[1]
-        return found
 
 
 @contextmanager
