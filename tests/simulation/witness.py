@@ -150,6 +150,10 @@ class Witness:
     def refused(self, call: Call, error: Exception) -> None:
         call.answer = type(error).__name__
         if str(error).startswith("written"):
+            if call.confirm is not None and self.of(call) is None and (raw := self._play.disk.raw()) is not None:
+                # The file held it already; it is on trial from the next boot on.
+                self.before_placing()
+                self._begin_trial(call, revision_of(raw))
             return
         self._expect(not call.wrote, "what is refused changes nothing", f"it was written, and its caller told {error}")
         if call.answer == "WindowOpenError":
