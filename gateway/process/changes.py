@@ -135,11 +135,12 @@ class Changes:
     async def notice(self, origin: Origin, requester: str) -> None:
         """The file may have changed: read it and post what it says, after any write that is under way.
 
-        A person who asks for that (by SIGHUP) wants what the file holds, even if it was rolled back before.
+        A person who asks for that (by SIGHUP) wants what the file holds, even if it was rolled back before: what is rolled
+        back while this waits for its turn was not asked for again.
         """
+        if origin is Origin.CALL:
+            self.transactions.adopt()
         async with self._lock:
-            if origin is Origin.CALL:
-                self.transactions.adopt()
             before = self._ledger.accepted
             event = await self.review(origin, requester)
             if isinstance(event, ConfigRejected) or not self._is_news(event.revision):

@@ -80,7 +80,8 @@ class FirstRevision:
             # What ran before a change that was not confirmed, or what is known to be good.
             last_good = self._kept(overdue.base) if overdue is not None else None
             for known in (self._standing.record.last_good, *self._handed_on):
-                last_good = last_good or self._kept(known)
+                # Also what was good once may have been rolled back since.
+                last_good = last_good or self._kept(known and self._standing.wanted(known))
             if last_good is None:
                 raise
             log.error("running_on_last_good", revision=last_good.id[:12])

@@ -143,7 +143,16 @@ CHANGES = (
     ),
     Swap(
         "a person who asks for the file does not get it", CHANGES_PY,
-        "                self.transactions.adopt()\n", "                pass\n", CONFIRM,
+        "            self.transactions.adopt()\n", "            pass\n", CONFIRM,
+    ),
+    Swap(
+        "who asked for the file before it was rolled back gets it after that", CHANGES_PY,
+        "        if origin is Origin.CALL:\n            self.transactions.adopt()\n        async with self._lock:\n",
+        "        async with self._lock:\n            if origin is Origin.CALL:\n                self.transactions.adopt()\n", CONFIRM,
+    ),
+    Swap(
+        "what was good once is fallen back to although it was rolled back since", FIRST_PY,
+        "self._kept(known and self._standing.wanted(known))", "self._kept(known)", CONFIRM,
     ),
     Swap(
         "what was set aside long ago is set aside still", WANTED_PY,

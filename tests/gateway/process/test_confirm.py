@@ -77,6 +77,24 @@ def test_what_was_rolled_back_does_not_come_again_by_itself(tmp_path: Path) -> N
     run(main())
 
 
+def test_who_asks_for_the_file_before_it_is_rolled_back_does_not_ask_for_it_again(tmp_path: Path) -> None:
+    """Found by 20,000 schedules: a SIGHUP waited for a slow disk, and came to its turn when the rollback was over."""
+
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            await both_run(house)
+            await house.write(TWO, confirm=5)
+            await asyncio.sleep(4)
+            async with house._changes._lock:
+                asked = asyncio.ensure_future(house._changes.notice(Origin.CALL, "SIGHUP"))
+                await asyncio.sleep(2)
+            await asked
+            await asyncio.sleep(30)
+            assert (token(house), house.outcomes()[0]) == ("one-token", "rolled_back")
+
+    run(main())
+
+
 def test_a_write_of_the_same_bytes_adopts_what_was_rolled_back(tmp_path: Path) -> None:
     async def main() -> None:
         async with House(tmp_path, ONE) as house:

@@ -181,6 +181,26 @@ def test_case_57_an_invalid_file_and_a_last_good_copy(tmp_path: Path) -> None:
     run(main())
 
 
+def test_an_invalid_file_and_a_last_good_copy_that_was_rolled_back_since(tmp_path: Path) -> None:
+    """Found by 20,000 schedules: what nobody had confirmed the second time was known to be good from the first."""
+
+    async def main() -> None:
+        async with House(tmp_path, ONE) as house:
+            await both_run(house)
+            await asyncio.sleep(30)
+            await house.edit(TWO)
+            await both_run(house)
+            await house.write(ONE, confirm=3)
+            await asyncio.sleep(5)
+            assert (token(house), house.outcomes()[0]) == ("two-token", "rolled_back")
+            assert house._standing.record.last_good == revision(ONE)
+        async with House(tmp_path, "gateway: {nme: x}\n") as house:
+            await both_run(house)
+            assert token(house) == "two-token"
+
+    run(main())
+
+
 def test_an_invalid_file_and_no_last_good_copy_is_no_boot(tmp_path: Path) -> None:
     async def main() -> None:
         house = House(tmp_path, "gateway: {nme: x}\n")
