@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, async_playwright
 
 from tests.browser.house import QUIET, check_frames
 from tests.debian import find_browser
 from tests.node.packages import install
-
-expect.set_options(timeout=15_000)
-"""Patience, in ms: on a machine that is busy with the rest of the suite, five seconds are not much for a browser."""
 
 
 @pytest.fixture

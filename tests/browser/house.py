@@ -9,6 +9,9 @@ from playwright.async_api import Page, WebSocket, expect
 from tests.protocol.frames import Frames
 from tests.real.process import TOKEN
 
+expect.set_options(timeout=15_000)
+"""Patience, in ms: on a machine that is busy with the rest of the suite, five seconds are not much for a browser."""
+
 QUIET = [
     "--no-sandbox",
     "--disable-gpu",
