@@ -18,6 +18,7 @@ from gateway.config.file import MISSING, Reader, Revision
 from gateway.config.history import History
 from gateway.config.standing import Standing, Window
 from gateway.errors import ConfigError, GatewayError
+from statemachine.change_events import Stage
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -113,7 +114,7 @@ class FirstRevision:
             self._standing.change(window=replace(window, until=now + round(left * 1000)))
         if left > 0:
             return None, left
-        self._standing.put_aside(window.revision, window.base, "it was not confirmed in time")
+        self._standing.put_aside(window.revision, window.base, "it was not confirmed in time", Stage.CONFIRM.value)
         return window, None
 
     def _kept(self, revision: str | None) -> Revision | None:

@@ -393,7 +393,7 @@ class Transactions:
 
     def _restore_base(self, name: str, effect: events.RestoreBase) -> None:
         self._pending[name].restored = True
-        last = self._pending[name].last or Report("rolling_back")
+        last = self._pending[name].last or Report(ROLLING_BACK)
         self._keep(self._standing.put_aside, effect.revision, effect.base, last.why, last.stage)
         self._errands.run(self._restore(effect.base))
 

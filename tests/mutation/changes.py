@@ -341,7 +341,8 @@ CHANGES = (
     ),
     Swap(
         "what nobody has confirmed runs at boot", FIRST_PY,
-        '        self._standing.put_aside(window.revision, window.base, "it was not confirmed in time")\n', "", CONFIRM,
+        '        self._standing.put_aside(window.revision, window.base, "it was not confirmed in time", Stage.CONFIRM.value)\n',
+        "", CONFIRM,
     ),
     Swap(
         "what cannot be had is rolled back to", FIRST_PY,
