@@ -359,8 +359,10 @@ def test_case_45_one_whose_close_breaks_is_dead_and_does_not_bar_the_next(tmp_pa
     run(main())
 
 
-def test_an_account_that_is_switched_on_while_its_old_receiver_cannot_be_ended_runs_in_the_end(tmp_path: Path) -> None:
-    """case_7: a start that cannot be carried out yet is not forgotten."""
+def test_case_7_an_account_that_is_switched_on_while_its_old_receiver_cannot_be_ended_runs_in_the_end(
+    tmp_path: Path,
+) -> None:
+    """A start that cannot be carried out yet is not forgotten."""
 
     async def main() -> None:
         async with House(tmp_path, BOTH) as house:
