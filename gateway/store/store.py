@@ -19,6 +19,7 @@ import structlog
 
 from gateway.channels.sessions import KeptSession
 from gateway.clock import Clock
+from gateway.errors import UnavailableError
 from gateway.messages.model import Message, Outgoing
 from gateway.store.database import LONGEST_LOG, Database, Statements
 from gateway.store.looks import CONVERSATIONS, COUNTS, INBOX_PART, OPEN, OUTBOX_PART
@@ -410,7 +411,12 @@ class Store:
         return rows
 
     async def _in_reader(self, job: Callable[[], Any]) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._readers, job)
+        """Raises UnavailableError for whoever asks when it is closed: calls that a stop has cut off in their middle."""
+        try:
+            reading = asyncio.get_running_loop().run_in_executor(self._readers, job)
+        except RuntimeError as error:
+            raise UnavailableError("the gateway ends, and its store is closed; ask again when it runs") from error
+        return await reading
 
 
 def _unfinished(database: Database, after: int, until: int, limit: int) -> list[tuple[int, bytes, int]]:

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from gateway.channels.sessions import KeptSession
 from gateway.clock import Clock
-from gateway.errors import StoreError
+from gateway.errors import StoreError, UnavailableError
 from gateway.messages.model import Attachment, Message, Outgoing
 from gateway.store import store as store_module
 from gateway.store.database import Database
@@ -270,6 +270,18 @@ def test_a_life_goes_on_counting_where_the_one_before_has_stopped_also_when_its_
 
     run(main, tmp_path)
     run_virtual(whole())
+
+
+def test_who_asks_when_it_is_closed_is_told_so(tmp_path: Path) -> None:
+    """Found by half an hour of chaos: a call that a stop had left in its middle was an internal error."""
+
+    async def main() -> None:
+        store = await opened(tmp_path)
+        await store.close()
+        with pytest.raises(UnavailableError, match="its store is closed"):
+            await store.conversation("webchat/default", "7", 10, unsent=False)
+
+    run_virtual(main())
 
 
 def test_a_new_one_begins_with_nothing(tmp_path: Path) -> None:
