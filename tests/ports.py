@@ -1,8 +1,10 @@
-"""A port that stays free until it is wanted."""
+"""A port that stays free until it is wanted, and one that is not free."""
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from random import SystemRandom
 
 PORTS = range(20_000, 30_000)
@@ -19,3 +21,10 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
+
+
+@contextmanager
+def taken_port() -> Iterator[int]:
+    """Somebody listens on it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]

@@ -116,7 +116,7 @@ def check_room(state_dir: Path) -> None:
     """Blocks. Raises OSError where a start could not write what it needs: a full disk, a quota, a folder that was locked."""
     try:
         with tempfile.TemporaryFile(dir=state_dir) as probe:
-            os.posix_fallocate(probe.fileno(), 0, ROOM)
+            probe.write(bytes(ROOM))
     except OSError as error:
         raise OSError(
             f"{state_dir} has no room for what a start writes ({error.strerror}): make room there, and restart again"

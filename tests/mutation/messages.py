@@ -134,6 +134,10 @@ MESSAGES = (
         'RECEIVE = "INSERT OR IGNORE', 'RECEIVE = "INSERT OR REPLACE', (*STORE, *PIPELINE),
     ),
     Swap(
+        "who asks a store that is closed meets an internal error", STORE_PY,
+        "        except RuntimeError as error:\n", "        except KeyError as error:\n", STORE,
+    ),
+    Swap(
         "numbers of messages are used again", STORE_PY,
         '        last_received=last("inbox"),', '        last_received=one("SELECT max(number) FROM inbox"),', STORE,
     ),

@@ -15,10 +15,10 @@ import aiohttp
 import pytest
 
 from tests.fakes.telegram import FakeTelegram
+from tests.real.bots import STUBBORN
 from tests.real.process import Gateway, RpcError, attempt, config_text, side_by_side, telegram_account
 
 BOT = "1001:a-bots-secret-0001"
-STUBBORN = [sys.executable, "-m", "tests.real.stubborn_gateway"]
 OFFSETS_MS = range(0, 301, 20)
 
 

@@ -22,8 +22,9 @@ import pytest
 
 from gateway.process.budget import LIMIT, SHARES, Stage
 from tests.fakes.telegram import FakeTelegram
+from tests.real.bots import STUBBORN
 from tests.real.process import ROOT, Gateway, config_text, telegram_account
-from tests.real.test_signals import BOT, STUBBORN, running, stubborn
+from tests.real.test_signals import BOT, running, stubborn
 
 BUDGET = 3.0
 

@@ -13,8 +13,8 @@ from statemachine.lifecycle import LifecycleState
 from statemachine.lifecycle_events import LifecyclePolicy, StopRequested
 from tests.gateway.configs import config
 from tests.gateway.process.house import House
-from tests.gateway.process.ports import on_port, taken_port
-from tests.gateway.process.two_accounts import MAIN, ONE, run
+from tests.gateway.process.two_accounts import MAIN, ONE, on_port, run
+from tests.ports import taken_port
 
 S = LifecycleState
 

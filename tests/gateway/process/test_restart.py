@@ -21,9 +21,8 @@ from statemachine.lifecycle_events import Origin
 from tests.gateway.configs import telegram
 from tests.gateway.fakes import NEVER
 from tests.gateway.process.house import House
-from tests.gateway.process.ports import on_port, taken_port
-from tests.gateway.process.two_accounts import MAIN, ONE, OTHER, both_run, busy, run
-from tests.ports import free_port
+from tests.gateway.process.two_accounts import MAIN, ONE, OTHER, both_run, busy, on_port, run
+from tests.ports import free_port, taken_port
 
 S = LifecycleState
 

@@ -37,6 +37,10 @@ def run(main: Coroutine[Any, Any, None]) -> list[dict[str, Any]]:
     return [dict(line) for line in lines]
 
 
+def on_port(port: int) -> str:
+    return ONE.replace("port: 0", f"port: {port}")
+
+
 async def both_run(house: House) -> None:
     for name in (MAIN, OTHER):
         await house.until_account(name, "running")
