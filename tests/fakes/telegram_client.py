@@ -50,7 +50,7 @@ def send_poll(sock: socket.socket, timeout: int = 30) -> None:
     sock.sendall(head.encode())
 
 
-async def reaches(holds: Callable[[], bool], timeout: float = 2.0) -> None:
+async def reaches(holds: Callable[[], bool], timeout: float = 10.0) -> None:
     async with asyncio.timeout(timeout):
         while not holds():
             await asyncio.sleep(0.001)

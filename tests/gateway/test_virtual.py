@@ -25,7 +25,7 @@ def test_an_hour_takes_no_time_and_things_come_in_their_order() -> None:
 
     before = time.monotonic()
     assert run_virtual(main()) == ["second", "minute", "hour"]
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 60, "not even the minute was waited for"
 
 
 def test_the_clock_stands_still_while_a_thread_works() -> None:

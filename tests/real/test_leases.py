@@ -24,7 +24,7 @@ from statemachine.lease_record import Record
 from tests.fakes.telegram import FakeTelegram
 from tests.fakes.telegram_bot import Bot
 from tests.real.nats_server import Line, NatsServer, was_let_go
-from tests.real.process import ROOT, Gateway, config_text, telegram_account
+from tests.real.process import PATIENCE, ROOT, Gateway, config_text, telegram_account
 
 TOKEN = "2069:a-bots-secret-0069"
 MAIN = "telegram/main"
@@ -58,13 +58,13 @@ class Hosts:
             self.bot.push(self.said[-1])
             await asyncio.sleep(0.05)
 
-    async def answered(self, within: float = 10.0) -> None:
+    async def answered(self, within: float = PATIENCE) -> None:
         async with asyncio.timeout(within):
             while {message["text"] for message in self.bot.sent} != set(self.said):
                 await asyncio.sleep(0.05)
         assert len(self.bot.sent) == len(self.said), "each is answered once"
 
-    async def until(self, host: Gateway, state: str, within: float) -> dict[str, Any]:
+    async def until(self, host: Gateway, state: str, within: float = PATIENCE) -> dict[str, Any]:
         status = await host.until(lambda status: account_of(status)["state"] == state, within)
         return account_of(status)
 
@@ -90,9 +90,9 @@ async def hosts(tmp_path: Path) -> AsyncIterator[Hosts]:
             await was_let_go(nats.url, TOKEN, telegram.url)
             stack.push_async_callback(hosts.old.close)
             await hosts.old.start()
-            await hosts.until(hosts.old, "running", 5)
+            await hosts.until(hosts.old, "running")
             await stack.enter_async_context(hosts.new)
-            await hosts.until(hosts.new, "conflict", 5)
+            await hosts.until(hosts.new, "conflict")
             yield hosts
 
 
@@ -107,7 +107,7 @@ async def test_case_69_in_a_rolling_update_the_lease_goes_from_one_to_the_other_
     assert await hosts.old.stop() == 0
     left = time.monotonic()
     await hosts.say()
-    await hosts.until(hosts.new, "running", 5)
+    await hosts.until(hosts.new, "running")
     assert hosts.bot.gap_since(left - 1).longest < LINGER
     await hosts.answered()
     assert account_of(await hosts.new.status())["lease"]["term"] == 2
@@ -141,7 +141,7 @@ async def test_case_69_a_host_that_cannot_renew_stops_before_its_lease_ends(host
     await hosts.say()
     await hosts.answered()
     hosts.old_line.mend()
-    await hosts.old.until(lambda status: f"PID {hosts.pid(hosts.new)}" in str(account_of(status)["error"]), 10)
+    await hosts.old.until(lambda status: f"PID {hosts.pid(hosts.new)}" in str(account_of(status)["error"]))
     hosts.never_two()
 
 
@@ -150,7 +150,7 @@ async def test_case_69_a_host_that_was_halted_polls_no_more_when_it_goes_on(host
     hosts.old.signal(signal.SIGSTOP)
     await hosts.until(hosts.new, "running", TTL + LINGER + 10)
     hosts.old.signal(signal.SIGCONT)
-    await hosts.until(hosts.old, "conflict", 10)
+    await hosts.until(hosts.old, "conflict")
     await hosts.say()
     await hosts.answered()
     assert hosts.old.starts(MAIN) <= 2, "the one that was cut off, and the one that found the lease gone"
@@ -162,7 +162,7 @@ async def test_case_69_restarts_keep_the_lease(hosts: Hosts) -> None:
     for boots, mode in ((2, "exec"), (3, "in_process")):
         hosts.old.signal(signal.SIGUSR1)
         await hosts.old.ready(boots)
-        await hosts.until(hosts.old, "running", 10)
+        await hosts.until(hosts.old, "running")
         await hosts.say()
         await hosts.answered()
         assert account_of(await hosts.new.status())["state"] == "conflict"
@@ -187,9 +187,9 @@ async def test_case_69_without_the_store_nobody_receives_and_when_it_is_back_one
 
 async def test_an_account_that_a_person_stops_is_anybodys(hosts: Hosts) -> None:
     assert (await hosts.old.http("POST", f"/api/v1/channels/{MAIN}/stop"))[0] == 200
-    await hosts.until(hosts.new, "running", 5)
+    await hosts.until(hosts.new, "running")
     assert (await hosts.old.http("POST", f"/api/v1/channels/{MAIN}/start"))[0] == 200
-    assert f"PID {hosts.pid(hosts.new)}" in str((await hosts.until(hosts.old, "conflict", 5))["error"])
+    assert f"PID {hosts.pid(hosts.new)}" in str((await hosts.until(hosts.old, "conflict"))["error"])
     await hosts.say()
     await hosts.answered()
     hosts.never_two()

@@ -218,6 +218,16 @@ async def write_on(write: Callable[[str, str], Awaitable[str]], gateway: Gateway
     return None
 
 
+def written_while_it_restarted(journal: list[dict[str, Any]]) -> int:
+    """How many changes were written between the gateway's `restarting` and its next `starting`. Who is connected has
+    the server's short grace for one or two; where a restart waited for its writers they had as many as they liked."""
+    order = sorted(journal, key=lambda entry: entry["seq"])
+    moves = [(entry["machine"], entry["after"]) for entry in order]
+    began = moves.index(("gateway", "restarting"))
+    between = moves[began : moves.index(("gateway", "starting"), began)]
+    return sum(machine.startswith("change/") and after == "writing" for machine, after in between)
+
+
 async def test_case_63_no_answer_is_lost_to_a_restart(tmp_path: Path) -> None:
     """Writers write without a pause while the gateway restarts: whatever was written, its writer was told so, and the
     restart was not held up by them. Six gateways with a WebSocket writer and six with an HTTP one. (case 63)"""
@@ -252,8 +262,7 @@ async def test_case_63_no_answer_is_lost_to_a_restart(tmp_path: Path) -> None:
             unanswered = await asyncio.wait_for(writing, 30)
             text = gateway.config.read_text()
             await gateway.until(lambda s: s["restarts"] == 1 and applied(s, text))
-            moved = {entry["after"]: entry["at"] for entry in await gateway.journal() if entry["machine"] == "gateway"}
-            assert moved["running"] - moved["restarting"] < 4000, "the restart waited for a writer"
+            assert written_while_it_restarted(await gateway.journal()) < 10, "the restart waited for a writer"
             assert unanswered is None or f"name: {unanswered}\n" not in text, "written, and its writer was not told"
 
     await side_by_side({str(number): scenario(number, over_ws=number < 6) for number in range(12)}, at_once=4)

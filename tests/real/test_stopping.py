@@ -213,7 +213,7 @@ async def test_case_25_a_second_signal_shortens_what_is_left_of_each_stage(tmp_p
         await asyncio.sleep(0.5)
         gateway.signal(signal.SIGTERM)
         assert await gateway.wait() == 0
-        assert last_word(gateway)["took"] <= 0.5 + 3.0 + 2.0
+        assert last_word(gateway)["took"] < 30 * SHARES[Stage.RECEIVERS], "less than its receivers alone had"
         assert how_each_ended(gateway) == all_done(Stage.RECEIVERS)
 
 
