@@ -13,7 +13,11 @@ from tests.mutation.tables import Mutant
 
 TESTS = (
     "tests/statemachine/test_lifecycle.py",
+    "tests/statemachine/test_lifecycle_stories.py",
+    "tests/statemachine/test_lifecycle_walks.py",
     "tests/statemachine/test_channel.py",
+    "tests/statemachine/test_channel_stories.py",
+    "tests/statemachine/test_channel_walks.py",
     "tests/statemachine/test_change.py",
     "tests/statemachine/test_change_walks.py",
     "tests/statemachine/test_incoming.py",

@@ -79,6 +79,6 @@ SESSIONS = (
     ),
     Swap(
         "a suppressed account tries sooner than its network allows", "statemachine/channel.py",
-        "half_open_after, at_least=_asked_for(event))", "half_open_after)", ("tests/statemachine/test_channel.py",),
+        "half_open_after, at_least=_asked_for(event))", "half_open_after)", ("tests/statemachine/test_channel_stories.py",),
     ),
 )  # fmt: skip

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from statemachine import (
     Channel,
     ChannelState,
@@ -22,13 +24,26 @@ from statemachine import (
 from statemachine._machine import Row, guard
 from statemachine.change_events import ChangeData, RevisionSettled, Settlement
 from statemachine.channel import ChannelData
-from statemachine.channel_events import By, Cause, ChannelPolicy, ReceiverEnded, Restart, Run, Start
+from statemachine.channel_events import By, Cause, ChannelPolicy, ReceiverEnded, Restart, RetryDue, Run, Start
 from statemachine.effects import ArmTimer, DisarmTimer
 from statemachine.lifecycle_data import LifecycleData
-from statemachine.lifecycle_events import ConfigChanged, Impact, LifecyclePolicy, Origin, Ticket
+from statemachine.lifecycle_events import (
+    CloseTicket,
+    ConfigChanged,
+    Impact,
+    LifecyclePolicy,
+    Origin,
+    SettleRevision,
+    Ticket,
+)
 
 AnyMachine = Machine[Any, Any]
 E = TypeVar("E", bound=Effect)
+
+
+def armed(event: Event, after: float = 0.0, at_least: float = 0.0, *, due: float | None = None) -> ArmTimer:
+    return ArmTimer(event, due, after, at_least=at_least)
+
 
 # The lifecycle: revision "a" runs, the present timer is number 7 and the present work number 3.
 
@@ -51,6 +66,12 @@ def lifecycle(state: LifecycleState, data: LifecycleData | None = None) -> Lifec
 def ticket(name: str, due_at: float = 100.0, revision: str | None = None, force: bool = False) -> Ticket:
     """A person's, unless it has a revision."""
     return Ticket(name, "somebody", "some reason", revision, due_at, force)
+
+
+P1, P2 = ticket("p1", 100.0), ticket("p2", 200.0)
+"""Tickets of persons."""
+FOR_B, FOR_G = ticket("for b", 100.0, "b"), ticket("for g", 150.0, "g")
+"""Tickets of revisions. `g` is one that needs a restart."""
 
 
 def changed(
@@ -88,6 +109,10 @@ def run_of(settings: Hashable = "token", revision: str = "a", enabled: bool = Tr
     return Run(revision, settings, enabled, policy)
 
 
+OLD, NEW = run_of(), run_of("new token", "b", policy=replace(PATIENCE, start_timeout=32.0, stop_timeout=8.0))
+OFF = run_of(enabled=False)
+
+
 def channel_data(**changes: Any) -> ChannelData:
     return ChannelData(**{"generation": 4, "run": run_of(), "timer": 7, **changes})
 
@@ -110,6 +135,10 @@ def ended(
     cause: Cause = Cause.LOST, at: float = 1000.0, generation: int = 4, why: str = "it broke", retry_after: float = 0.0
 ) -> ReceiverEnded:
     return ReceiverEnded(generation, cause, why, at, retry_after)
+
+
+def backoff(token: int, longest: float, at_least: float = 0.0) -> ArmTimer:
+    return ArmTimer(RetryDue(token), None, longest, jitter=True, at_least=at_least)
 
 
 # The change: it brings revision "b" in the place of "a"; timer 7 and work 3 are current.
@@ -244,3 +273,14 @@ def numbered(rows: tuple[tuple[Case, ...], ...]) -> Iterator[tuple[int, Case]]:
     for number, cases in enumerate(rows):
         for case in cases:
             yield number, case
+
+
+def outcomes(story: Story) -> dict[str, str]:
+    """The outcome of each ticket that has one."""
+    closed = story.said(CloseTicket)
+    assert len({told.id for told in closed}) == len(closed), "a ticket was closed twice"
+    return {told.id: told.outcome for told in closed}
+
+
+def settlements(story: Story, revision: str) -> list[str]:
+    return [told.outcome for told in story.said(SettleRevision) if told.revision == revision]

@@ -49,10 +49,11 @@ from statemachine.change_events import (
     ValidateChange,
     WriteChange,
 )
-from statemachine.effects import ArmTimer, DisarmTimer
+from statemachine.effects import DisarmTimer
 
 from .builders import (
     Case,
+    armed,
     at,
     change_data,
     settled,
@@ -69,10 +70,6 @@ REPLACED = "a newer change took its place before it ran"
 def d(**changes: Any) -> ChangeData:
     """Timer 7 and work 3 are current; "b" is to run in the place of "a"."""
     return change_data(**changes)
-
-
-def armed(event: Event, after: float) -> ArmTimer:
-    return ArmTimer(event, None, after)
 
 
 def says(outcome: str, stage: str = "", why: str = "") -> ReportChange:
