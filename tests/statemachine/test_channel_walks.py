@@ -52,6 +52,7 @@ from .builders import (
 )
 
 S = ChannelState
+SEEDS, STEPS = 500, 60
 
 
 def number(random: Random, current: int) -> int:

@@ -57,6 +57,7 @@ from .builders import (
 )
 
 S = LifecycleState
+SEEDS, STEPS = 300, 200
 
 
 REVISIONS = "abcde"

@@ -11,7 +11,7 @@ import pytest
 from gateway.messages.model import Message, Outgoing
 from gateway.store.store import Store
 from statemachine.delivery import DeliveryState
-from tests.gateway.store.test_store import IDENTITY, run
+from tests.gateway.store.stores import IDENTITY, run
 
 ACCOUNTS = ("telegram/a", "telegram/b", "webchat/default")
 INCOMING = ("received", "handled", "unmatched", "refused", "dead")

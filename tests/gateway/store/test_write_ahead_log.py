@@ -9,7 +9,7 @@ import pytest
 
 from gateway.store.database import LONGEST_LOG, Database
 from gateway.store.store import Store
-from tests.gateway.store.test_store import message, outgoing, run
+from tests.gateway.store.stores import message, outgoing, run
 
 
 async def one_by_one(store: Store, count: int) -> list[int]:
