@@ -26,6 +26,20 @@ def one_account(telegram: FakeTelegram, *, poll_timeout_s: int = 20, **more: Any
     return config_text(account, **more)
 
 
+def stubborn(mode: str, *, stop_timeout_ms: int = 60_000, drain_timeout_ms: int = 60_000) -> str:
+    """The config of a gateway (STUBBORN) with the one account of a channel that does not end as it should."""
+    account = json.dumps({"mode": mode, "stop_timeout_ms": stop_timeout_ms})
+    return config_text(
+        channels=f"  stubborn: {{accounts: {{it: {account}}}}}\n",
+        restart=f"{{delay_ms: 0, cooldown_ms: 0, drain_timeout_ms: {drain_timeout_ms}}}",
+    )
+
+
+async def running(gateway: Gateway) -> None:
+    """Wait until the gateway and each account of it run."""
+    await gateway.until(lambda s: s["state"] == "running" and {a["state"] for a in s["accounts"]} == {"running"})
+
+
 def poll_timeout(seconds: int, account: str = "main") -> str:
     """A patch that needs one account to restart, and nothing else."""
     return json.dumps({"channels": {"telegram": {"accounts": {account: {"poll_timeout_s": seconds}}}}})

@@ -186,8 +186,10 @@ async def test_case_69_without_the_store_nobody_receives_and_when_it_is_back_one
 
 
 async def test_an_account_that_a_person_stops_is_anybodys(hosts: Hosts) -> None:
+    left = time.monotonic()
     assert (await hosts.old.http("POST", f"/api/v1/channels/{MAIN}/stop"))[0] == 200
     await hosts.until(hosts.new, "running")
+    assert hosts.bot.gap_since(left - 1).longest < LINGER
     assert (await hosts.old.http("POST", f"/api/v1/channels/{MAIN}/start"))[0] == 200
     assert f"PID {hosts.pid(hosts.new)}" in str((await hosts.until(hosts.old, "conflict"))["error"])
     await hosts.say()

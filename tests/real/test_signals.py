@@ -14,10 +14,9 @@ import aiohttp
 import pytest
 
 from tests.fakes.telegram import FakeTelegram
-from tests.real.bots import STUBBORN
+from tests.real.bots import STUBBORN, TOKEN, running, stubborn
 from tests.real.process import Gateway, RpcError, attempt, config_text, side_by_side, telegram_account
 
-BOT = "1001:a-bots-secret-0001"
 OFFSETS_MS = range(0, 301, 20)
 
 
@@ -165,23 +164,11 @@ async def test_case_24_sigterm_overrides_a_restart_that_is_queued(tmp_path: Path
 # Stopping
 
 
-def stubborn(mode: str, *, stop_timeout_ms: int = 60_000, drain_timeout_ms: int = 60_000) -> str:
-    account = json.dumps({"mode": mode, "stop_timeout_ms": stop_timeout_ms})
-    return config_text(
-        channels=f"  stubborn: {{accounts: {{it: {account}}}}}\n",
-        restart=f"{{delay_ms: 0, cooldown_ms: 0, drain_timeout_ms: {drain_timeout_ms}}}",
-    )
-
-
-async def running(gateway: Gateway) -> None:
-    await gateway.until(lambda s: s["state"] == "running" and {a["state"] for a in s["accounts"]} == {"running"})
-
-
 async def test_sigint_stops_as_sigterm_does(tmp_path: Path) -> None:
     """Ctrl-C: everything ends, with 0, in a fraction of its budget."""
     async with FakeTelegram() as telegram:
-        bot = telegram.add_bot(BOT, "main_bot")
-        async with Gateway(tmp_path, config_text(telegram_account("main", BOT, telegram.url))) as gateway:
+        bot = telegram.add_bot(TOKEN, "main_bot")
+        async with Gateway(tmp_path, config_text(telegram_account("main", TOKEN, telegram.url))) as gateway:
             await running(gateway)
             client = await gateway.client()
             gateway.signal(signal.SIGINT)
@@ -236,6 +223,9 @@ async def test_case_65_one_sigterm_is_enough_within_the_drain_budget(tmp_path: P
             gateway.signal(signal.SIGTERM)
             assert await gateway.wait() == 0, mode
             assert gateway.moves("gateway")[-1] == ("stopping", "stopped")
+            (end,) = [line for line in gateway.log if line["event"] == "stopped"]
+            assert end["stages"]["receivers"]["share"] <= end["budget"] == 1.5, mode
+            assert end["took"] < 10, mode
 
     await side_by_side({mode: scenario(mode) for mode in ("deaf", "fenceable", "clinging")})
 
@@ -289,8 +279,8 @@ async def test_exit_76_a_second_process_names_the_first(tmp_path: Path) -> None:
     second = tmp_path / "second"
     second.mkdir()
     async with FakeTelegram() as telegram:
-        bot = telegram.add_bot(BOT, "main_bot")
-        text = config_text(telegram_account("main", BOT, telegram.url))
+        bot = telegram.add_bot(TOKEN, "main_bot")
+        text = config_text(telegram_account("main", TOKEN, telegram.url))
         async with Gateway(tmp_path, text) as gateway:
             assert gateway.process is not None
             await running(gateway)
@@ -347,10 +337,10 @@ channels:
 async def test_exit_1_when_the_port_is_taken(tmp_path: Path) -> None:
     """The port is taken: 1, the address is named, and no account was ever polled."""
     async with FakeTelegram() as telegram:
-        bot = telegram.add_bot(BOT, "main_bot")
+        bot = telegram.add_bot(TOKEN, "main_bot")
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
-            text = config_text(telegram_account("main", BOT, telegram.url)).replace("port: 0", f"port: {port}")
+            text = config_text(telegram_account("main", TOKEN, telegram.url)).replace("port: 0", f"port: {port}")
             code, said = await end_of(Gateway(tmp_path, text))
         assert code == 1
         assert f"127.0.0.1:{port}" in said

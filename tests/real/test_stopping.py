@@ -22,9 +22,8 @@ import pytest
 
 from gateway.process.budget import LIMIT, SHARES, Stage
 from tests.fakes.telegram import FakeTelegram
-from tests.real.bots import STUBBORN
+from tests.real.bots import STUBBORN, TOKEN, running, stubborn
 from tests.real.process import ROOT, Gateway, config_text, telegram_account
-from tests.real.test_signals import BOT, running, stubborn
 
 BUDGET = 3.0
 
@@ -97,8 +96,8 @@ def cut(gateway: Gateway, stage: Stage) -> dict[str, Any]:
 
 async def test_a_stop_in_which_nothing_hangs_says_what_each_stage_took(tmp_path: Path) -> None:
     async with FakeTelegram() as telegram:
-        telegram.add_bot(BOT, "main_bot")
-        async with Gateway(tmp_path, config_text(telegram_account("main", BOT, telegram.url))) as gateway:
+        telegram.add_bot(TOKEN, "main_bot")
+        async with Gateway(tmp_path, config_text(telegram_account("main", TOKEN, telegram.url))) as gateway:
             await running(gateway)
             await stopped_in_time(gateway, 30.0)
             assert how_each_ended(gateway) == all_done()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from random import Random
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
@@ -273,6 +274,11 @@ def numbered(rows: tuple[tuple[Case, ...], ...]) -> Iterator[tuple[int, Case]]:
     for number, cases in enumerate(rows):
         for case in cases:
             yield number, case
+
+
+def number(random: Random, current: int) -> int:
+    """Of a timer, a generation or a piece of work: mostly the current one."""
+    return current if random.random() < 0.75 else current + random.choice((-2, -1, 1))
 
 
 def outcomes(story: Story) -> dict[str, str]:

@@ -42,7 +42,7 @@ from statemachine.change_events import (
 )
 from statemachine.effects import ArmTimer, DisarmTimer
 
-from .builders import settled
+from .builders import number, settled
 
 S = ChangeState
 SEEDS, STEPS = 1_000, 30
@@ -52,11 +52,6 @@ LAST_WORDS = {
     S.ROLLED_BACK: {"rolled_back"},
     S.REJECTED: {"rejected", "superseded", "its word"},
 }
-
-
-def number(random: Random, current: int) -> int:
-    """Mostly the current one."""
-    return current if random.random() < 0.75 else current + random.choice((-2, -1, 1))
 
 
 def confirm(random: Random) -> float | None:

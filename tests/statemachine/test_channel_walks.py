@@ -48,16 +48,12 @@ from .builders import (
     OFF,
     PATIENCE,
     ended,
+    number,
     run_of,
 )
 
 S = ChannelState
 SEEDS, STEPS = 500, 60
-
-
-def number(random: Random, current: int) -> int:
-    """Mostly the current one."""
-    return current if random.random() < 0.75 else current + random.choice((-2, -1, 1))
 
 
 QUICK = replace(PATIENCE, intensity=2)
